@@ -1,0 +1,131 @@
+# Each target does all of its own set-up; `make help` lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
+RUN := $(UV) run --frozen
+NAME ?= tracking-operator
+
+# The machine's own Python: interpreters are no packages of a registry.
+export UV_PYTHON_DOWNLOADS := never
+# Certificate authorities that the machine trusts, for example a company's.
+export UV_SYSTEM_CERTS ?= true
+export UV
+
+##@ Start here
+
+.PHONY: help
+help: ## Show the targets
+	@awk 'BEGIN {FS = ":.*## "} \
+	  /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: demo
+demo: prepare-images ## A cluster, the operator, a tracking server, and a training logged to it
+	@$(RUN) python -m dev.demo
+
+.PHONY: demo-down
+demo-down: prepare ## Remove what `make demo` made
+	@$(RUN) python -m dev.demo down
+
+##@ Development cluster (NAME=tracking-operator)
+
+.PHONY: cluster-up
+cluster-up: prepare-cluster ## Make the cluster, or keep a running one; kubeconfig in .cluster/kubeconfig
+	@$(RUN) python -m dev.cluster up --name $(NAME)
+
+.PHONY: cluster-down
+cluster-down: prepare ## Remove the cluster and everything that it made on this machine
+	@$(RUN) python -m dev.cluster down --name $(NAME)
+
+.PHONY: cluster-status
+cluster-status: prepare ## Say whether the cluster runs, and where its kubeconfig is
+	@$(RUN) python -m dev.cluster status --name $(NAME)
+
+##@ Operator
+
+.PHONY: images
+images: prepare-images ## Build the images and print their sizes
+	@$(RUN) python -m dev.images
+
+.PHONY: deploy
+deploy: prepare-images ## Build the images, load them and install the operator in the cluster
+	@$(RUN) python -m dev.deploy up --name $(NAME)
+
+.PHONY: undeploy
+undeploy: prepare ## Take the operator out of the cluster; refused while tracking servers exist
+	@$(RUN) python -m dev.deploy down --name $(NAME)
+
+.PHONY: generate
+generate: prepare ## Write crds/ and the generated documentation
+	@$(RUN) python -m tracking_operator.api.generate --output .
+
+##@ Quality
+
+.PHONY: test
+test: lint check-generated test-unit test-stores test-cluster test-e2e ## Everything that CI runs
+
+.PHONY: lint
+lint: prepare ## Check style and types
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) mypy
+
+.PHONY: format
+format: prepare ## Put style right where that is possible
+	@$(RUN) ruff check --fix .
+	@$(RUN) ruff format .
+
+.PHONY: check-generated
+check-generated: prepare ## Fail when generated files are not what the code generates
+	@$(RUN) python -m tracking_operator.api.generate --output . --check
+
+.PHONY: test-unit
+test-unit: prepare ## No I/O: builders, naming, plans, queues
+	@$(RUN) pytest tests/unit
+
+.PHONY: test-stores
+test-stores: prepare-stores ## The stores, on real ones
+	@$(call pytest_if_any,tests/stores)
+
+.PHONY: test-cluster
+test-cluster: prepare-cluster ## The operator on a real API server
+	@$(call pytest_if_any,tests/cluster)
+
+.PHONY: test-e2e
+test-e2e: prepare-images prepare-stores ## Real pods, the real operator image
+	@$(call pytest_if_any,tests/e2e)
+
+.PHONY: bench
+bench: prepare-images ## Measure, and write the report
+	@$(RUN) python -m bench
+
+# Set-up
+
+.PHONY: prepare prepare-cluster prepare-images prepare-stores
+prepare: has-python
+	@$(PYTHON) dev/prepare.py
+
+prepare-cluster: has-python
+	@$(PYTHON) dev/prepare.py cluster
+
+prepare-images: has-python
+	@$(PYTHON) dev/prepare.py cluster images
+
+prepare-stores: has-python
+	@$(PYTHON) dev/prepare.py stores
+
+.PHONY: has-python
+has-python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v $(PYTHON) >/dev/null; then \
+	    echo "  install Debian packages: python3 python3-venv" >&2; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes python3 python3-venv >/dev/null; \
+	  else echo "Please install Python 3.11 or newer, or name it: make PYTHON=python3.12." >&2; exit 1; fi; }
+
+# pytest ends with code 5 when a folder holds no test yet.
+pytest_if_any = $(RUN) pytest $(1) || [ $$? = 5 ]

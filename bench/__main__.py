@@ -1,0 +1,154 @@
+"""`python -m bench`: measure the operator on a cluster of its own, and write `docs/performance.md`."""
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Final, TypeVar
+
+from bench.circumstances import circumstances
+from bench.measures.creation import calls_table, creation_table, measure_creation
+from bench.measures.drift import drift_table, measure_drift
+from bench.measures.floor import floor_table, measure_floor
+from bench.measures.idle import (
+    measure_memory,
+    measure_restart,
+    memory_table,
+    noop_table,
+    restart_table,
+)
+from bench.measures.readiness import measure_readiness, phases_table, readiness_table
+from bench.measures.takeover import measure_takeover, takeover_table
+from bench.operator_pods import OperatorError
+from bench.report import Table, render, with_generated_section
+from bench.stage import Stage, stage
+from bench.watching import NotSeenError
+from dev.deploy import DeployError, deploy
+from dev.development_cluster import DevelopmentCluster, development_cluster
+from dev.local_cluster.failures import ClusterError
+from dev.local_cluster.progress import say
+
+CLUSTER: Final = "tracking-operator-bench"
+PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
+MEASURES: Final = {
+    "creation": "until all objects of a new server exist, and the API calls that takes",
+    "drift": "until an object that somebody changed or deleted is right again, and the writes that takes",
+    "readiness": "until a new server with real pods is Ready, and where the time goes",
+    "idle": "memory, calls of a restart, calls of reconciles that find nothing to do",
+    "takeover": "until the other pod is active after a stop and after a SIGKILL",
+}
+EXAMPLES: Final = """\
+measures:
+{measures}
+  The raw floor of the API server is always measured first. Only a run of all measures writes docs/performance.md.
+
+examples:
+  python -m bench                          everything, about eight minutes; writes docs/performance.md
+  python -m bench --repeat 3               everything, with fewer repetitions
+  python -m bench creation drift --keep    two of them, printed only; the cluster stays
+  python -m bench drift --no-deploy        measure the operator that already runs there, as it is
+"""
+
+Result = TypeVar("Result")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what the command line asks for; the exit code is 1 where that was not possible."""
+    chosen = _parser().parse_args(arguments)
+    measures = chosen.measures or list(MEASURES)
+    cluster = development_cluster(chosen.name)
+    load_before, *_ = os.getloadavg()
+    try:
+        cluster.create()
+        if chosen.deploy:
+            deploy(cluster)
+        report = asyncio.run(_measure(cluster, measures, chosen.repeat, load_before))
+    except (ClusterError, DeployError, OperatorError, NotSeenError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"{error}\n{error.stderr}", file=sys.stderr)
+        return 1
+    finally:
+        if not chosen.keep:
+            cluster.delete()
+    print(report)
+    if set(measures) == set(MEASURES):
+        PAGE.write_text(with_generated_section(PAGE.read_text(), report))
+        say(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}")
+    return 0
+
+
+async def _measure(cluster: DevelopmentCluster, measures: list[str], repeat: int, load_before: float) -> str:
+    async with stage(cluster, repeat) as ready:
+        about = circumstances(cluster, await ready.operator.image(), repeat, load_before)
+        return render(about, await _tables(ready, measures))
+
+
+async def _tables(ready: Stage, measures: list[str]) -> list[Table]:
+    """Measure in an order in which one measurement leaves what the next one needs: servers."""
+    tables: list[Table] = []
+    memory = [await _step("memory without servers", measure_memory(ready))] if "idle" in measures else []
+    floor = await _step("floor", measure_floor(ready))
+    tables.append(floor_table(floor))
+    if "creation" in measures:
+        creations = await _step("creation", measure_creation(ready))
+        tables += [creation_table(creations, floor), calls_table(creations)]
+    if "drift" in measures:
+        tables.append(drift_table(await _step("drift", measure_drift(ready)), floor))
+    if "readiness" in measures:
+        starts = await _step("readiness", measure_readiness(ready))
+        tables += [readiness_table(starts, floor), phases_table(starts)]
+    if "idle" in measures:
+        memory.append(await _step("memory with servers", measure_memory(ready)))
+        restart, noops = await _step("restart and no-ops", measure_restart(ready))
+        tables += [noop_table(noops), restart_table(restart), memory_table(memory)]
+    if "takeover" in measures:
+        tables.append(takeover_table(await _step("takeover", measure_takeover(ready))))
+    return tables
+
+
+async def _step(what: str, measurement: Awaitable[Result]) -> Result:
+    say(f"measure {what} …")
+    started = time.monotonic()
+    result = await measurement
+    say(f"measure {what}: {time.monotonic() - started:.1f} s")
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, MEASURES))
+    measures = "\n".join(f"  {name:{width}}  {what}" for name, what in MEASURES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure the operator, deployed as users deploy it, on a development cluster of its own.",
+        epilog=EXAMPLES.format(measures=measures),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "measures", nargs="*", choices=[*MEASURES, []], metavar="MEASURE", help="default: all"
+    )
+    parser.add_argument(
+        "--repeat", type=_positive, default=10, help="repetitions of each measurement (default: %(default)s)"
+    )
+    parser.add_argument("--name", default=CLUSTER, help="the cluster (default: %(default)s)")
+    parser.add_argument("--keep", action="store_true", help="leave the cluster running")
+    parser.add_argument(
+        "--no-deploy", dest="deploy", action="store_false", help="measure the operator that runs there"
+    )
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} repetitions tell nothing: use 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""Seeing changes in the cluster the moment they arrive, by this process's own clock."""
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.connection import open_session
+from tracking_operator.kube.objects import Kind, KubeObject, kind_of, name_of, namespace_of
+
+Place = tuple[Kind, str | None, str]
+"""Kind, namespace and name of an object."""
+
+PATIENCE_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One change, and when it was seen, in seconds of the monotonic clock."""
+
+    moment: float
+    change: str
+    """ADDED, MODIFIED or DELETED."""
+    obj: KubeObject
+
+    @property
+    def place(self) -> Place:
+        """Which object it is about."""
+        return place_of(self.obj)
+
+
+def place_of(obj: KubeObject) -> Place:
+    """Return what tells the object from all others."""
+    return kind_of(obj), namespace_of(obj), name_of(obj)
+
+
+class NotSeenError(Exception):
+    """What was waited for did not happen in time; the text says what it was."""
+
+
+@dataclass
+class Watcher:
+    """Remembers every change of the watched kinds, in the order of arrival."""
+
+    seen: list[Sighting] = field(default_factory=list)
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def mark(self) -> int:
+        """Return the present, to look at what comes after it."""
+        return len(self.seen)
+
+    async def first(
+        self,
+        matches: Callable[[Sighting], bool],
+        what: str,
+        *,
+        since: int,
+        patience: float = PATIENCE_SECONDS,
+    ) -> Sighting:
+        """Wait for the first matching change after a mark. Raises NotSeenError after ``patience`` seconds."""
+        position = since
+        try:
+            async with asyncio.timeout(patience):
+                while True:
+                    while position < len(self.seen):
+                        if matches(self.seen[position]):
+                            return self.seen[position]
+                        position += 1
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError as error:
+            raise NotSeenError(f"Not within {patience:g} s: {what}.") from error
+
+    async def all_added(self, places: Iterable[Place], *, since: int) -> list[Sighting]:
+        """Wait until each of the objects has been added; return the changes by which they were."""
+        return [
+            await self.first(
+                lambda sighting, place=place: sighting.change == "ADDED" and sighting.place == place,  # type: ignore[misc]
+                f"{place[0]} {place[1]}/{place[2]} exists",
+                since=since,
+            )
+            for place in places
+        ]
+
+    def remember(self, sighting: Sighting) -> None:
+        """Take note of a change."""
+        self.seen.append(sighting)
+        self._news.set()
+
+
+@contextlib.asynccontextmanager
+async def watching(
+    kube: KubeClient, kinds: Sequence[Kind], namespace: str | None = None
+) -> AsyncIterator[Watcher]:
+    """Watch some kinds in one namespace, or in all, while the block runs."""
+    watcher = Watcher()
+    connected = [asyncio.Event() for _ in kinds]
+    async with open_session(kube.configuration) as session:
+        streams = [
+            asyncio.create_task(_stream(kube, session, kind, namespace, watcher=watcher, connected=event))
+            for kind, event in zip(kinds, connected, strict=True)
+        ]
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await asyncio.gather(*(event.wait() for event in connected))
+            yield watcher
+        finally:
+            for stream in streams:
+                stream.cancel()
+            await asyncio.gather(*streams, return_exceptions=True)
+
+
+async def _stream(
+    kube: KubeClient,
+    session: aiohttp.ClientSession,
+    kind: Kind,
+    namespace: str | None,
+    *,
+    watcher: Watcher,
+    connected: asyncio.Event,
+) -> None:
+    _, version = await kube.list_with_version(kind, namespace)
+    async with session.get(
+        f"{kube.configuration.host}{kind.path(namespace)}",
+        params={"watch": "true", "resourceVersion": str(version)},
+        timeout=aiohttp.ClientTimeout(total=None),
+    ) as response:
+        response.raise_for_status()
+        connected.set()
+        while line := await response.content.readline():
+            moment = time.monotonic()
+            event = json.loads(line)
+            watcher.remember(Sighting(moment, event["type"], event["object"]))

@@ -1,0 +1,1 @@
+"""What it takes to develop the operator: a local cluster, container images and the demo."""

@@ -1,0 +1,133 @@
+"""`python -m dev.demo`: from nothing to a tracking server with a training in it, and back."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from dev.demo.failures import DemoError
+from dev.demo.report import how_to_open, table_of_runs
+from dev.demo.server import apply_sample, make_namespace, wait_until_ready
+from dev.demo.tracking import tracking_api
+from dev.demo.training import ALIAS, EXPERIMENT, MODEL, git_commit, predict, train
+from dev.deploy import DeployError, deploy, undeploy
+from dev.development_cluster import DevelopmentCluster, development_cluster
+from dev.images.failures import ImageError
+from dev.local_cluster.failures import ClusterError
+from dev.local_cluster.layout import DEFAULT_NAME, check_name
+from dev.local_cluster.progress import step
+from tracking_operator.api.tracking_server import TrackingServer
+
+TEAM = "team-a"
+SERVER = "mlflow"
+INTERRUPTED = 130  # as shells say it
+
+EXAMPLES = """\
+examples:
+  python -m dev.demo                        make or keep the cluster, deploy, train, and print what was logged
+  python -m dev.demo down                   remove the cluster with everything in it
+  python -m dev.demo down --keep-cluster    remove only team-a and the operator
+  python -m dev.demo --name scratch         the same in another cluster, beside the first
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line asks; the exit code is 0, or 1 when a step failed."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        check_name(chosen.name)
+        cluster = development_cluster(chosen.name)
+        if chosen.action == "up":
+            up(cluster)
+        elif chosen.keep_cluster:
+            remove_team_and_operator(cluster)
+        else:
+            cluster.delete()
+    except (ClusterError, ImageError, DeployError, DemoError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"`{' '.join(map(str, error.cmd))}` failed: {error.stderr}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "Stopped. What was made so far is still there: the demo goes on from it, `down` removes it.",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    return 0
+
+
+def up(cluster: DevelopmentCluster) -> None:
+    """Make everything, train, and print what was logged; what is there already is kept."""
+    started = time.monotonic()
+    _headline("A cluster")
+    cluster.create()
+    _headline("The operator")
+    deploy(cluster)
+    _headline(f"A tracking server for {TEAM}: `spec: {{}}`")
+    with step("Ready"):
+        make_namespace(cluster, TEAM)
+        apply_sample(cluster)
+        server = wait_until_ready(cluster, TEAM, SERVER)
+    _headline("A training: how much alcohol is in a wine, from twelve other measurements?")
+    with step("trained"):
+        train(cluster, server, commit=git_commit())
+    _headline(f"A prediction, by the alias `{ALIAS}`")
+    with step("predicted"):
+        predict(cluster, server)
+    _headline(f"Done in {time.monotonic() - started:.0f} s")
+    print_what_there_is(cluster, server)
+
+
+def print_what_there_is(cluster: DevelopmentCluster, server: TrackingServer) -> None:
+    """Print every run that the server has, and how to open it."""
+    with tracking_api(cluster, TEAM, SERVER) as tracking:
+        runs = tracking.runs(EXPERIMENT)
+        versions, staged = tracking.model_versions(MODEL), tracking.version_with_alias(MODEL, ALIAS)
+    kubectl = "kubectl" if shutil.which("kubectl") else str(cluster.kubectl_path)
+    print()
+    print(table_of_runs(runs, versions, ALIAS, staged))
+    print()
+    print(how_to_open(server, kubectl, _as_typed(cluster.kubeconfig_path)))
+
+
+def remove_team_and_operator(cluster: DevelopmentCluster) -> None:
+    """Leave the cluster as it was before the demo. Raises DemoError: the cluster does not run."""
+    if problems := cluster.problems():
+        raise DemoError("\n".join(problems))
+    with step(f"remove {TEAM}"):
+        cluster.kubectl("delete", "--ignore-not-found", "namespace", TEAM)
+    undeploy(cluster)
+
+
+def _as_typed(path: Path) -> Path:
+    """The shorter form of a path below the working directory."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _headline(text: str) -> None:
+    print(f"\n{text}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dev.demo",
+        description="A cluster, the operator, a tracking server for team-a, and a training logged to it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "action", nargs="?", choices=["up", "down"], default="up", help="default: %(default)s"
+    )
+    parser.add_argument("--name", default=DEFAULT_NAME, help="the cluster's name (default: %(default)s)")
+    parser.add_argument(
+        "--keep-cluster", action="store_true", help="with down: remove only what is in the cluster"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What the demo prints at its end: where the server is, how to open it, and what was logged."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dev.demo.tracking import COMMIT_TAG, ModelVersion, Run
+from tracking_operator.api.tracking_server import TrackingServer
+
+LOCAL_PORT = 7006
+COMMIT_LENGTH = 7
+MOST_LINES = 20
+HEADINGS = ("started (UTC)", "run", "alpha", "test_size", "rmse", "r2", "commit", "registered as")
+
+
+def how_to_open(server: TrackingServer, kubectl: str, kubeconfig: Path) -> str:
+    """The server's address, and the commands that bring it to this machine."""
+    namespace, name = server.metadata.namespace, server.metadata.name
+    return f"""\
+In the cluster the tracking server is {server.status.url}. To open it here:
+
+    {kubectl} --kubeconfig {kubeconfig} --namespace {namespace} port-forward service/{name} {LOCAL_PORT}:80
+
+then http://localhost:{LOCAL_PORT} in the browser, and for Python
+
+    MLFLOW_TRACKING_URI=http://localhost:{LOCAL_PORT} uv run dev/demo/train.py"""
+
+
+def table_of_runs(
+    runs: Sequence[Run], versions: Sequence[ModelVersion], alias: str, with_alias: ModelVersion
+) -> str:
+    """One line per run, newest first, and which version of the model each became; long tables are cut."""
+    registered = {version.run_id: f"{version.name} v{version.version}" for version in versions}
+    registered[with_alias.run_id] = f"{with_alias.name} v{with_alias.version} @{alias}"
+    lines = [_cells(run, registered.get(run.info.run_id, "")) for run in runs[:MOST_LINES]]
+    widths = [max(len(line[column]) for line in [HEADINGS, *lines]) for column in range(len(HEADINGS))]
+    older = [f"… and {len(runs) - MOST_LINES} older runs"] if len(runs) > MOST_LINES else []
+    return "\n".join([*(_padded(line, widths) for line in [HEADINGS, *lines]), *older])
+
+
+def _cells(run: Run, registered: str) -> tuple[str, ...]:
+    started = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+    return (
+        f"{started:%Y-%m-%d %H:%M:%S}",
+        run.info.run_id[:8],
+        run.params.get("alpha", ""),
+        run.params.get("test_size", ""),
+        _number(run.metrics.get("rmse")),
+        _number(run.metrics.get("r2")),
+        run.tags.get(COMMIT_TAG, "")[:COMMIT_LENGTH],
+        registered,
+    )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -1,0 +1,1 @@
+"""A real Kubernetes node on one Linux machine, without Docker."""

@@ -1,0 +1,70 @@
+"""Where built things are kept between runs, and how they get there whole or not at all."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dev.local_cluster.progress import step
+
+
+def cache_folder() -> Path:
+    """`${XDG_CACHE_HOME:-~/.cache}/tracking-operator`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "tracking-operator"
+
+
+def digest_of(texts: Iterable[str], folder: Path | None = None) -> str:
+    """Twelve hex digits over `texts` and the names and contents of the files below `folder`."""
+    hashed = hashlib.sha256()
+    for text in texts:
+        hashed.update(text.encode() + b"\0")
+    for file in sorted(folder.rglob("*")) if folder else []:
+        if file.is_file():
+            hashed.update(str(file.relative_to(folder or file)).encode() + b"\0" + file.read_bytes())
+    return hashed.hexdigest()[:12]
+
+
+def built_once(name: str, key: str, build: Callable[[Path], None]) -> Path:
+    """The cached folder `name/key`, made by `build(folder)` if it is not there.
+
+    A build that fails or is interrupted leaves nothing behind; two processes never build the same thing at once.
+    """
+    home = cache_folder() / name
+    target = home / key
+    if target.is_dir():
+        return target
+    home.mkdir(parents=True, exist_ok=True)
+    with locked(home / f"{key}.lock"):
+        if not target.is_dir():
+            with step(f"build {name} {key}"):
+                _build_aside(target, build)
+    return target
+
+
+def is_built(name: str, key: str) -> bool:
+    """Whether `built_once` would find `name/key` in the cache."""
+    return (cache_folder() / name / key).is_dir()
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `file` between processes; the kernel lets go of it when the holder dies."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _build_aside(target: Path, build: Callable[[Path], None]) -> None:
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".building-"))
+    try:
+        build(aside)
+        aside.chmod(0o755)
+        aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,3 @@
+module tracking-operator.dev/pause
+
+go 1.25.0

@@ -1,0 +1,1 @@
+"""An operator that gives every team its own isolated MLflow tracking server."""

@@ -1,0 +1,423 @@
+"""The conditions that a resource reports, the reasons they give, and how they change over time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field
+
+from tracking_operator.api.base import ApiModel, map_by
+
+ConditionStatus = Literal["True", "False", "Unknown"]
+
+MAX_MESSAGE_LENGTH: Final = 32768
+"""What metav1.Condition allows for a message, in characters."""
+
+
+class ConditionType(StrEnum):
+    """What a condition is about, in the order in which they are listed. Each says what ``True`` means."""
+
+    meaning: str
+
+    def __new__(cls, word: str, meaning: str) -> Self:
+        """Make a member out of its word in the API and what ``True`` means."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.meaning = meaning
+        return member
+
+    READY = "Ready", "The server answers, and everything is as its specification asks (the summary)."
+    SPEC_VALID = "SpecValid", "The specification can be carried out: class, version and permissions allow it."
+    BACKEND_STORE_READY = "BackendStoreReady", "The database for runs, parameters and metrics can be used."
+    ARTIFACT_STORE_READY = "ArtifactStoreReady", "The place for artifacts and models can be used."
+    SCHEMA_READY = "SchemaReady", "The database schema fits the MLflow version."
+    WORKLOAD_READY = "WorkloadReady", "All replicas run what the specification asks for."
+    EXPOSED = "Exposed", "Clients reach the server at the addresses in the status."
+    RECONCILING = "Reconciling", "The operator is still working on the latest change (kstatus)."
+    STALLED = "Stalled", "The operator cannot go on until somebody changes something (kstatus)."
+
+
+PRESENT_WHILE_TRUE: Final = frozenset({ConditionType.RECONCILING, ConditionType.STALLED})
+"""Conditions that are left out of the status instead of being ``False``, as kstatus expects."""
+
+
+class Reason(StrEnum):
+    """Why a condition is as it is: one enum for all conditions and Events.
+
+    Each member has the word that machines compare, ``when`` it is given, and the ``remedy``: what a
+    person should do (empty: nothing).
+    """
+
+    when: str
+    remedy: str
+
+    def __new__(cls, word: str, when: str, remedy: str = "") -> Self:
+        """Make a member out of its word in the API, when it is given, and what to do about it."""
+        member = str.__new__(cls, word)
+        member._value_ = word
+        member.when = when
+        member.remedy = remedy
+        return member
+
+    # All is well
+    AS_EXPECTED = "AsExpected", "Everything is as the specification asks."
+    WORKLOAD_AVAILABLE = "WorkloadAvailable", "All replicas are updated and available."
+    REACHABLE_IN_CLUSTER = "ReachableInCluster", "The Service has ready pods behind it."
+    UPGRADE_AVAILABLE = (
+        "UpgradeAvailable",
+        "The class's default version is newer than the one that this server runs. Servers are never upgraded by themselves.",
+        "Set spec.version to the newer version when it suits you.",
+    )
+
+    # Working on it
+    PENDING = (
+        "Pending",
+        "An earlier step has not finished, so this one has not been looked at.",
+        "See the other conditions.",
+    )
+    PROGRESSING = "Progressing", "The latest change is being carried out."
+    VOLUME_PENDING = (
+        "VolumePending",
+        "A volume is not bound yet.",
+        "If it stays like this: check that the StorageClass exists and can provision the access mode and size; "
+        "`kubectl describe pvc` tells.",
+    )
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress", "New pods start, or old ones end."
+    DELETING = "Deleting", "The resource is being deleted, and what it owns is being removed."
+
+    # Somebody decided so
+    SUSPENDED = (
+        "Suspended",
+        "spec.suspend is true or spec.replicas is 0: no pods run, all data is kept.",
+        "Set spec.suspend to false and spec.replicas to 1 or more.",
+    )
+    NAMESPACE_TERMINATING = (
+        "NamespaceTerminating",
+        "The namespace is being deleted, so nothing new can be created in it.",
+    )
+
+    # The specification cannot be carried out
+    INVALID_SPEC = (
+        "InvalidSpec",
+        "The specification contradicts itself or cannot be read.",
+        "Change the field that the message names.",
+    )
+    CLASS_NOT_FOUND = (
+        "ClassNotFound",
+        "There is no TrackingServerClass of the name in spec.className.",
+        "Use one that `kubectl get trackingserverclasses` lists, or ask the platform team for it.",
+    )
+    MULTIPLE_DEFAULT_CLASSES = (
+        "MultipleDefaultClasses",
+        "More than one class is annotated as the default, so none is chosen.",
+        "Set spec.className, or have the platform team annotate only one class.",
+    )
+    NAMESPACE_NOT_ALLOWED = (
+        "NamespaceNotAllowed",
+        "The class's allowedNamespaces does not select this namespace.",
+        "Use another class, or have the platform team label the namespace.",
+    )
+    VERSION_NOT_OFFERED = (
+        "VersionNotOffered",
+        "The class (or the operator's built-in table) has no image for spec.version.",
+        "Use a version that the message lists, or have the platform team add it to the class.",
+    )
+    NOT_PERMITTED = (
+        "NotPermitted",
+        "The specification uses something that the class's permissions do not allow.",
+        "Remove the field that the message names, or have the platform team permit it in the class.",
+    )
+    LIMIT_EXCEEDED = (
+        "LimitExceeded",
+        "The specification asks for more than the class's limits allow.",
+        "Ask for less, or have the platform team raise the limit that the message names.",
+    )
+    RESOLVED_DIFFERS = (
+        "ResolvedDiffers",
+        "The class or the specification would now put the data elsewhere; the server keeps what was decided when it was created.",
+        "Nothing, to keep the data. To start with an empty store: name it in the specification and set the "
+        'annotation tracking-operator.dev/allow-empty-store to "true".',
+    )
+    DOWNGRADE_REFUSED = (
+        "DowngradeRefused",
+        "spec.version is older than the version that the database was brought up to; an older MLflow cannot read it.",
+        "Set spec.version back to at least the version in the status.",
+    )
+    CONFLICT = (
+        "Conflict",
+        "Something of the needed name exists already and does not belong to this server. It is left alone.",
+        "Rename or remove it, or rename the server.",
+    )
+    SECRET_NOT_FOUND = (
+        "SecretNotFound",
+        "A Secret that the specification names does not exist in this namespace.",
+        "Create it; the operator looks again by itself.",
+    )
+    SECRET_KEY_MISSING = (
+        "SecretKeyMissing",
+        "A Secret that the specification names lacks the key, or the key is empty.",
+        "Add the key; the operator looks again by itself.",
+    )
+    UNSUPPORTED_URI = (
+        "UnsupportedUri",
+        "The database URI names a dialect or driver that MLflow or the image does not have.",
+        "Use a URI such as postgresql+psycopg2://USER:PASSWORD@HOST:5432/DATABASE.",
+    )
+
+    # Stores
+    STORE_UNREACHABLE = (
+        "StoreUnreachable",
+        "The store does not answer.",
+        "Check host, port, firewall and NetworkPolicy; the operator goes on trying.",
+    )
+    LOGIN_REFUSED = (
+        "LoginRefused",
+        "The store refuses the credentials.",
+        "Correct the credentials in the Secret that the message names.",
+    )
+    HOST_NOT_FOUND = (
+        "HostNotFound",
+        "The host name of the store does not resolve.",
+        "Correct the host in the class, or the DNS; the operator goes on trying.",
+    )
+    TLS_FAILED = (
+        "TlsFailed",
+        "The store's TLS certificate does not verify, or one side asks for TLS and the other has none.",
+        "Correct the class's sslMode, host and caConfigMapRef, or the server's certificate.",
+    )
+    SERVER_TOO_OLD = (
+        "ServerTooOld",
+        "The database server is older than PostgreSQL 15.",
+        "Upgrade it, or name another server in the class.",
+    )
+    INSUFFICIENT_PRIVILEGES = (
+        "InsufficientPrivileges",
+        "The admin login of the class lacks a privilege that provisioning needs.",
+        "Run the statement that the message names as a superuser of the database server.",
+    )
+    SUPERUSER_REFUSED = (
+        "SuperuserRefused",
+        "The admin login of the class is a superuser.",
+        "Use a login that has only CREATEROLE and CREATEDB, or set allowSuperuser to true in the class.",
+    )
+    ADMIN_IS_NOT_OWNER = (
+        "AdminIsNotOwner",
+        "The database or its roles belong to another admin login than the class names now.",
+        "Grant the old admin login to the new one, as the message shows, or name the old one in the class.",
+    )
+    TOO_MANY_CONNECTIONS = (
+        "TooManyConnections",
+        "The database server, or the role, has no free connection slot.",
+        "Raise max_connections of the server or connectionLimit, or end connections; the operator goes on trying.",
+    )
+    DISK_FULL = (
+        "DiskFull",
+        "The database server has no disk space left.",
+        "Give it more; the operator goes on trying.",
+    )
+    BUSY = (
+        "Busy",
+        "The database server has too much to do, or something holds a lock; the operator goes on trying.",
+    )
+    ISOLATION_NOT_PROVED = (
+        "IsolationNotProved",
+        "What the database server grants is not what it was told to grant, so others might get in.",
+        "Take away what the message names, as the database's owner or a superuser.",
+    )
+    DATABASE_LOST = (
+        "DatabaseLost",
+        "The database of the server is gone, and the data with it.",
+        "Restore it under the same name, or name another store and allow it to be empty.",
+    )
+    CONNECTION_BUDGET_TOO_SMALL = (
+        "ConnectionBudgetTooSmall",
+        "The connection limit is too small for the replicas and workers.",
+        "Raise connectionLimit to the number that the message names, or lower replicas or workers.",
+    )
+    ROTATING_CREDENTIALS = (
+        "RotatingCredentials",
+        "The server goes from one database login to the other; both work until all pods use the new one.",
+    )
+    DELETION_BLOCKED = (
+        "DeletionBlocked",
+        "What the server keeps outside of Kubernetes could not be removed yet.",
+        "See the message; the operator goes on trying. To let go of it: set the annotation "
+        'tracking-operator.dev/force-orphan to "true".',
+    )
+    VOLUME_FULL = (
+        "VolumeFull",
+        "A volume has no space left.",
+        "Raise its size in the specification, where the StorageClass can expand volumes, or delete runs and artifacts.",
+    )
+
+    VOLUME_CANNOT_GROW = (
+        "VolumeCannotGrow",
+        "A larger size was asked for, but the volume's StorageClass cannot expand volumes. The server goes on with the size it has.",
+        "Have the platform team set allowVolumeExpansion, or move the data to a larger volume.",
+    )
+    VOLUME_LOST = (
+        "VolumeLost",
+        "The volume behind a claim is gone, and the data with it.",
+        "Restore the volume, or delete the claim to begin with an empty store.",
+    )
+
+    # Schema
+    SCHEMA_MISSING = (
+        "SchemaMissing",
+        "The external database has no MLflow schema yet.",
+        "Run `mlflow db upgrade URI` of the server's MLflow version on it once.",
+    )
+    SCHEMA_BEHIND = (
+        "SchemaBehind",
+        "The schema of the external database is older than the MLflow version needs.",
+        "Back the database up, then run `mlflow db upgrade URI` of the server's MLflow version on it.",
+    )
+    SCHEMA_TOO_NEW = (
+        "SchemaTooNew",
+        "A newer MLflow has changed the database schema; this version cannot use it.",
+        "Set spec.version to the newer version.",
+    )
+    MIGRATION_FAILED = (
+        "MigrationFailed",
+        "Bringing the database schema up to the MLflow version failed.",
+        "Read the message and the log of the container that it names; the data is as it was before, or in the copy beside it.",
+    )
+    IMAGE_VERSION_MISMATCH = (
+        "ImageVersionMismatch",
+        "The image holds another MLflow version than spec.version says.",
+        "Make spec.version and spec.image agree.",
+    )
+
+    # Pods
+    IMAGE_PULL_FAILED = (
+        "ImagePullFailed",
+        "The node cannot pull the image.",
+        "Check the image's name and podTemplate.imagePullSecrets.",
+    )
+    CRASH_LOOPING = (
+        "CrashLooping",
+        "The server ends again and again soon after its start.",
+        "Read its log: `kubectl logs deployment/NAME --previous`.",
+    )
+    OUT_OF_MEMORY = (
+        "OutOfMemory",
+        "The server was ended because it used more memory than its limit.",
+        "Raise spec.resources.limits.memory, or lower spec.workers (each takes about 250 MiB more).",
+    )
+    UNSCHEDULABLE = (
+        "Unschedulable",
+        "No node can take the pod.",
+        "Lower spec.resources.requests, or correct the scheduling fields of spec.podTemplate.",
+    )
+    POD_REFUSED = (
+        "PodRefused",
+        "The API server refuses to create the pod (Pod Security, an admission webhook, a missing priority class).",
+        "The message says what refused it and why.",
+    )
+    QUOTA_EXCEEDED = (
+        "QuotaExceeded",
+        "The namespace's ResourceQuota leaves no room.",
+        "Ask for less, or have the quota raised.",
+    )
+
+    # The cluster
+    API_ERROR = (
+        "ApiError",
+        "The Kubernetes API server refused or did not answer a request of the operator.",
+        "The message says which request; the operator goes on trying.",
+    )
+
+
+@dataclass(frozen=True)
+class WantedCondition:
+    """What a reconcile found out about one condition: everything but its history.
+
+    ``status`` is True, False, or None for "not known".
+    """
+
+    type: ConditionType
+    status: bool | None
+    reason: Reason
+    message: str = ""
+
+
+class Condition(ApiModel):
+    """One condition of a resource: a standard metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """What the condition is about, for example Ready."""
+    status: ConditionStatus
+    """True, False or Unknown."""
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    """The metadata.generation that the condition was found for. Older than the resource's own: out of date."""
+    last_transition_time: datetime
+    """When the status last changed from one value to another."""
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+    """Why, in one word that programs can compare."""
+    message: Annotated[str, Field(max_length=MAX_MESSAGE_LENGTH)]
+    """Why, in a sentence for people that says what to do. May be empty."""
+
+    @property
+    def is_true(self) -> bool:
+        """Whether the condition holds."""
+        return self.status == "True"
+
+
+Conditions = Annotated[tuple[Condition, ...], Field(json_schema_extra=map_by("type"))]
+"""The conditions of a resource: one of each type."""
+
+
+def find_condition(conditions: Sequence[Condition], type_: ConditionType) -> Condition | None:
+    """Return the condition of this type, or None."""
+    return next((condition for condition in conditions if condition.type == type_), None)
+
+
+def merge_conditions(
+    previous: Sequence[Condition],
+    wanted: Sequence[WantedCondition],
+    *,
+    observed_generation: int,
+    now: datetime,
+) -> tuple[Condition, ...]:
+    """Return the conditions to store: what is ``wanted``, with the history of ``previous``.
+
+    The time of the last transition (whole seconds, UTC) is kept as long as the status is the same, and
+    is ``now`` otherwise. ``wanted`` is the whole set: a type that it does not name is not in the result
+    (conditions of other writers are theirs to keep), and neither are Reconciling and Stalled unless true.
+    The order is that of :class:`ConditionType`, so equal input gives an equal status.
+
+    Raises ValueError if a type is wanted twice.
+    """
+    by_type = {condition.type: condition for condition in wanted}
+    if len(by_type) != len(wanted):
+        raise ValueError(f"each condition may be wanted once, not {[str(one.type) for one in wanted]}")
+    return tuple(
+        _with_history(by_type[type_], find_condition(previous, type_), observed_generation, now)
+        for type_ in ConditionType
+        if type_ in by_type and (by_type[type_].status or type_ not in PRESENT_WHILE_TRUE)
+    )
+
+
+def _with_history(
+    wanted: WantedCondition, previous: Condition | None, observed_generation: int, now: datetime
+) -> Condition:
+    status = _status_word(wanted.status)
+    unchanged = previous is not None and previous.status == status
+    return Condition(
+        type=wanted.type.value,
+        status=status,
+        observed_generation=observed_generation,
+        last_transition_time=previous.last_transition_time
+        if previous is not None and unchanged
+        else now.astimezone(UTC).replace(microsecond=0),
+        reason=wanted.reason.value,
+        message=wanted.message[:MAX_MESSAGE_LENGTH],
+    )
+
+
+def _status_word(status: bool | None) -> ConditionStatus:
+    if status is None:
+        return "Unknown"
+    return "True" if status else "False"

@@ -1,0 +1,177 @@
+"""The CustomResourceDefinitions, made from the models: nothing in ``crds/`` is written by hand."""
+
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel
+
+from tracking_operator.api.marks import GROUP, VERSION
+from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server_class import TrackingServerClass
+
+Schema = dict[str, Any]
+"""A part of a JSON schema or of another plain Kubernetes object."""
+
+GENERATED_HEADER: Final = "# Generated from operator/tracking_operator/api/ by `make generate`. Do not edit: changes will be lost.\n"
+
+_DROPPED: Final = frozenset({"title", "default", "propertyNames"})
+"""Keywords that say nothing to a user, or that a structural schema must not have. Defaults among them: in a
+CRD they would be frozen into stored objects, where a class's default could no longer reach."""
+
+_API_VERSION: Final = "The version of the API that the object is written in: tracking-operator.dev/v1alpha1."
+
+
+def tracking_server_crd() -> Schema:
+    """Return the CustomResourceDefinition of TrackingServer."""
+    return _crd(
+        TrackingServer,
+        scope="Namespaced",
+        short_name="trk",
+        columns=[_READY, _REASON, _column("Version", ".status.version"), _column("URL", ".status.url"), _AGE],
+        subresources={
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.replicas",
+                "statusReplicasPath": ".status.replicas",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
+    )
+
+
+def tracking_server_class_crd() -> Schema:
+    """Return the CustomResourceDefinition of TrackingServerClass."""
+    return _crd(
+        TrackingServerClass,
+        scope="Cluster",
+        short_name="trkc",
+        columns=[
+            _READY,
+            _REASON,
+            _column(
+                "Default", rf".metadata.annotations.{GROUP.replace('.', chr(92) + '.')}/is-default-class"
+            ),
+            _column("Version", ".spec.mlflow.defaultVersion"),
+            _AGE,
+        ],
+        subresources={"status": {}},
+    )
+
+
+def all_crds() -> list[Schema]:
+    """Return every CustomResourceDefinition of the operator."""
+    return [tracking_server_crd(), tracking_server_class_crd()]
+
+
+def as_yaml(*objects: Schema) -> str:
+    """Return the objects as one YAML stream, in the order of their fields."""
+    return yaml.safe_dump_all(objects, sort_keys=False, width=120, allow_unicode=True)
+
+
+def structural_schema(model: type[BaseModel]) -> Schema:
+    """Return the model's schema as a CRD wants it.
+
+    Without references, titles, defaults and alternatives with null; see
+    https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema.
+    """
+    schema = model.model_json_schema(by_alias=True, mode="validation")
+    return _structural(schema, schema.pop("$defs", {}))
+
+
+def _structural(schema: Schema, definitions: Schema) -> Schema:
+    inlined = _without_null(_without_reference(schema, definitions), definitions)
+    result: Schema = {}
+    for keyword, value in inlined.items():
+        if keyword in _DROPPED:
+            continue
+        if keyword == "properties":
+            result[keyword] = {name: _structural(member, definitions) for name, member in value.items()}
+        elif keyword in {"items", "additionalProperties"} and isinstance(value, dict):
+            result[keyword] = _structural(value, definitions)
+        elif keyword == "description":
+            result[keyword] = " ".join(value.split())
+        else:
+            result[keyword] = value
+    return {keyword: result[keyword] for keyword in sorted(result, key=_reading_order)}
+
+
+def _without_reference(schema: Schema, definitions: Schema) -> Schema:
+    """Replace ``$ref`` by what it refers to; what stands beside it (a field's own description) wins."""
+    if "$ref" not in schema:
+        return schema
+    beside = {keyword: value for keyword, value in schema.items() if keyword != "$ref"}
+    return {**definitions[schema["$ref"].removeprefix("#/$defs/")], **beside}
+
+
+def _without_null(schema: Schema, definitions: Schema) -> Schema:
+    """Replace "this or null" by "this": in Kubernetes an absent field is left out."""
+    alternatives = [one for one in schema.get("anyOf", []) if one.get("type") != "null"]
+    if len(alternatives) != 1:
+        return schema
+    beside = {keyword: value for keyword, value in schema.items() if keyword != "anyOf"}
+    return {**_without_reference(alternatives[0], definitions), **beside}
+
+
+def _reading_order(keyword: str) -> int:
+    """Put what a reader looks for first in front, and the long lists last."""
+    first = ["type", "description", "format", "enum"]
+    last = ["x-kubernetes-validations", "required", "items", "properties"]
+    if keyword in first:
+        return first.index(keyword)
+    return len(first) + 1 + last.index(keyword) if keyword in last else len(first)
+
+
+def _column(name: str, path: str, type_: str = "string", priority: int = 0) -> Schema:
+    column: Schema = {"name": name, "type": type_, "jsonPath": path}
+    return {**column, "priority": priority} if priority else column
+
+
+_READY: Final = _column("Ready", '.status.conditions[?(@.type=="Ready")].status')
+_REASON: Final = _column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1)
+_AGE: Final = _column("Age", ".metadata.creationTimestamp", "date")
+
+
+def _crd(
+    model: type[BaseModel], *, scope: str, short_name: str, columns: list[Schema], subresources: Schema
+) -> Schema:
+    kind = model.__name__
+    singular = kind.lower()
+    plural = f"{singular}es" if singular.endswith("s") else f"{singular}s"
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": scope,
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": singular,
+                "shortNames": [short_name],
+                "categories": ["mlflow"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": subresources,
+                    "additionalPrinterColumns": columns,
+                    "schema": {"openAPIV3Schema": _object_schema(model)},
+                }
+            ],
+        },
+    }
+
+
+def _object_schema(model: type[BaseModel]) -> Schema:
+    """Return the schema of the whole object, with the parts that Kubernetes itself checks left to it."""
+    schema = structural_schema(model)
+    schema["properties"] |= {
+        "apiVersion": {"type": "string", "description": _API_VERSION},
+        "kind": {"type": "string", "description": f"The kind of the object: {model.__name__}."},
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+    }
+    return schema

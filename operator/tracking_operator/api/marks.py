@@ -1,0 +1,34 @@
+"""The group, labels, annotations and finalizer by which the operator and its users recognise things."""
+
+from typing import Final
+
+GROUP: Final = "tracking-operator.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+FIELD_MANAGER: Final = "tracking-operator"
+"""The one server-side apply field manager. It never changes: a second name would share ownership for ever."""
+
+SERVER_LABEL: Final = f"{GROUP}/tracking-server"
+"""On every object that belongs to a server: the server's name."""
+
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+
+WATCH_LABEL: Final = f"{GROUP}/watch"
+"""On a Secret, with the value "true": changes of it are seen at once and not only at the next resync."""
+
+RESOLVED_ANNOTATION: Final = f"{GROUP}/resolved"
+"""On a TrackingServer: where its data lives, decided once (JSON, no secrets)."""
+
+ALLOW_EMPTY_STORE_ANNOTATION: Final = f"{GROUP}/allow-empty-store"
+"""On a TrackingServer, with the value "true": its owner accepts that a change of store starts empty."""
+
+DEFAULT_CLASS_ANNOTATION: Final = f"{GROUP}/is-default-class"
+"""On a TrackingServerClass, with the value "true": servers without a ``className`` use it."""
+
+APPLIED_ANNOTATION: Final = f"{GROUP}/applied"
+"""On an owned object: digest of what was last applied, so that a field that is no longer wanted is noticed."""
+
+FINALIZER: Final = f"{GROUP}/cleanup"
+"""Present only while there is something to remove that Kubernetes would leave behind."""

@@ -1,0 +1,405 @@
+"""The TrackingServer: what a team asks for, and what it gets."""
+
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from tracking_operator.api.base import (
+    ApiModel,
+    ImageReference,
+    MlflowVersion,
+    ObjectName,
+    Rule,
+    StorageSize,
+    rules,
+    with_rules,
+)
+from tracking_operator.api.conditions import Condition, Conditions, ConditionType, find_condition
+from tracking_operator.api.kubernetes_types import (
+    Annotations,
+    LocalObjectReference,
+    ObjectMeta,
+    ResourceRequirements,
+    SecretKeyReference,
+)
+from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, API_VERSION
+from tracking_operator.api.pod_template import PodTemplate
+
+MAX_NAME_LENGTH: Final = 40
+"""The longest name of a server, in characters: names of child objects are made from it."""
+
+DEFAULT_SQLITE_SIZE: Final = "1Gi"
+DEFAULT_ARTIFACT_VOLUME_SIZE: Final = "10Gi"
+
+
+class BackendStoreKind(StrEnum):
+    """Where runs, parameters and metrics are kept."""
+
+    SQLITE = "sqlite"
+    EXTERNAL = "external"
+
+
+class ArtifactStoreKind(StrEnum):
+    """Where artifacts and models are kept."""
+
+    VOLUME = "volume"
+    EXTERNAL = "external"
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to the data when the resource is deleted."""
+
+    RETAIN = "Retain"
+    DELETE = "Delete"
+
+
+class AccessMode(StrEnum):
+    """How many nodes can mount a volume at the same time."""
+
+    READ_WRITE_ONCE = "ReadWriteOnce"
+    READ_WRITE_ONCE_POD = "ReadWriteOncePod"
+    READ_WRITE_MANY = "ReadWriteMany"
+
+
+def _does_not_shrink(member: str, default: str) -> Rule:
+    """Return the rule, for a store that the specification names, that its volume does not become smaller."""
+    size, old_size = (
+        f"quantity(has({of}.size) ? string({of}.size) : '{default}')" for of in ("self", "oldSelf")
+    )
+    return Rule(
+        f"(has(self.size) && !isQuantity(string(self.size))) || {size}.compareTo({old_size}) >= 0",
+        f"{member}.size may not become smaller, because volumes cannot shrink (absent means {default}); "
+        "set it back to at least the size it had",
+        ".size",
+    )
+
+
+def _is_not_named_smaller(store: str, member: str, default: str) -> Rule:
+    """Return the rule, for the whole resource, for a store of default size that the specification names only now."""
+    new, old = f"self.spec.{store}", f"oldSelf.spec.{store}"
+    return Rule(
+        f"!has(oldSelf.status) || !has(oldSelf.status.{store}) || oldSelf.status.{store}.kind != '{member}' "
+        f"|| (has(oldSelf.spec) && has({old}) && has({old}.{member})) "
+        f"|| !has(self.spec) || !has({new}) || !has({new}.{member}) || !has({new}.{member}.size) "
+        f"|| !isQuantity(string({new}.{member}.size)) "
+        f"|| quantity(string({new}.{member}.size)).compareTo(quantity('{default}')) >= 0",
+        f"spec.{store}.{member}.size may not be less than {default}, because the volume exists with that size and "
+        "cannot shrink; raise it or remove it",
+        f".spec.{store}.{member}.size",
+    )
+
+
+class SqliteStore(ApiModel):
+    """An SQLite file on a volume of its own. One replica only."""
+
+    model_config = with_rules(_does_not_shrink("backendStore.sqlite", DEFAULT_SQLITE_SIZE))
+
+    size: StorageSize = DEFAULT_SQLITE_SIZE
+    """The size of the volume. It can grow (where the StorageClass allows it) but not shrink. Default: 1Gi."""
+    storage_class_name: ObjectName | None = None
+    """The StorageClass of the volume, fixed once it exists. Default: the cluster's default."""
+
+
+class ExternalBackendStore(ApiModel):
+    """A database that somebody else made. It is never created and never dropped by the operator."""
+
+    uri_secret_ref: SecretKeyReference
+    """The Secret, in the server's namespace, and its key that hold the SQLAlchemy URI, for example
+    postgresql+psycopg2://user:password@host:5432/database."""
+
+
+class BackendStore(ApiModel):
+    """Where runs, parameters, metrics and the model registry are kept."""
+
+    model_config = with_rules(
+        Rule(
+            "!(has(self.sqlite) && has(self.external))",
+            "backendStore has both sqlite and external; keep the one to use and remove the other",
+        )
+    )
+
+    external: ExternalBackendStore | None = None
+    """A database that somebody else made."""
+    sqlite: SqliteStore | None = None
+    """An SQLite file on a volume of its own. One replica only."""
+
+    @property
+    def kind(self) -> BackendStoreKind | None:
+        """The kind that the specification names, or None to keep what was decided."""
+        if self.external is not None:
+            return BackendStoreKind.EXTERNAL
+        return None if self.sqlite is None else BackendStoreKind.SQLITE
+
+
+class ArtifactVolume(ApiModel):
+    """A volume of the cluster, served by the tracking server itself."""
+
+    model_config = with_rules(_does_not_shrink("artifactStore.volume", DEFAULT_ARTIFACT_VOLUME_SIZE))
+
+    size: StorageSize = DEFAULT_ARTIFACT_VOLUME_SIZE
+    """The size of the volume. It can grow (where the StorageClass allows it) but not shrink. Default: 10Gi."""
+    storage_class_name: ObjectName | None = None
+    """The StorageClass of the volume, fixed once it exists. Default: the cluster's default."""
+    access_mode: AccessMode = AccessMode.READ_WRITE_ONCE
+    """How the volume is mounted, fixed once it exists. More than one replica needs ReadWriteMany. Default: ReadWriteOnce."""
+
+
+class ExternalArtifactStore(ApiModel):
+    """A bucket or container that somebody else made. It is never created and never deleted by the operator."""
+
+    uri: Annotated[
+        str,
+        Field(
+            max_length=1024,
+            json_schema_extra=rules(
+                Rule(
+                    r"self.matches('^(s3|gs|abfss|wasbs)://[^\\s?#/]+(/[^\\s?#]*)?$')",
+                    "must be a bucket or container, with an optional path, by one of the schemes s3://, gs://, "
+                    "abfss:// and wasbs://, for example s3://bucket/path",
+                )
+            ),
+        ),
+    ]
+    """The bucket or container and path, by one of the schemes s3://, gs://, abfss:// and wasbs://."""
+    credentials_secret_ref: LocalObjectReference | None = None
+    """A Secret in the server's namespace with the keys accessKeyId and secretAccessKey (and sessionToken), or
+    credentials (an AWS credentials file), for s3://; credentials.json for gs://; connectionString or accountKey for
+    abfss:// and wasbs://. Default: none, for a ServiceAccount that has the right itself."""
+
+
+class ArtifactStore(ApiModel):
+    """Where artifacts and models are kept."""
+
+    model_config = with_rules(
+        Rule(
+            "!(has(self.volume) && has(self.external))",
+            "artifactStore has both volume and external; keep the one to use and remove the other",
+        ),
+        Rule(
+            "has(self.external) || !has(self.proxied) || self.proxied",
+            "artifactStore.proxied: false needs artifactStore.external, because clients cannot reach the server's "
+            "volume by themselves; remove proxied or name an external store",
+            ".proxied",
+        ),
+    )
+
+    external: ExternalArtifactStore | None = None
+    """A bucket or container that somebody else made."""
+    volume: ArtifactVolume | None = None
+    """A volume of the cluster, served by the tracking server itself."""
+    proxied: bool = True
+    """Whether artifacts go through the server, so that clients need no keys of their own. Affects new experiments
+    only. Default: true."""
+
+    @property
+    def kind(self) -> ArtifactStoreKind | None:
+        """The kind that the specification names, or None to keep what was decided."""
+        if self.external is not None:
+            return ArtifactStoreKind.EXTERNAL
+        return None if self.volume is None else ArtifactStoreKind.VOLUME
+
+
+class ServiceAccountSettings(ApiModel):
+    """The server's ServiceAccount."""
+
+    annotations: Annotations = {}
+    """Annotations of the ServiceAccount, for example eks.amazonaws.com/role-arn; only those that the class permits."""
+
+
+class TrackingServerSpec(ApiModel):
+    """What a team asks for. Every field is optional: an empty specification is a working server."""
+
+    model_config = with_rules(
+        Rule(
+            "!has(self.image) || has(self.version)",
+            "image needs version, because the operator cannot see which MLflow an image holds; "
+            'add for example version: "3.17.2"',
+            ".version",
+        ),
+        Rule(
+            "!has(self.replicas) || self.replicas <= 1 || !has(self.backendStore) || !has(self.backendStore.sqlite)",
+            "replicas must be 0 or 1 with backendStore.sqlite, because only one pod can use the file; "
+            "use an external database for more",
+            ".replicas",
+        ),
+        Rule(
+            "!has(self.replicas) || self.replicas <= 1 || !has(self.artifactStore) "
+            "|| !has(self.artifactStore.volume) || (has(self.artifactStore.volume.accessMode) "
+            "&& self.artifactStore.volume.accessMode == 'ReadWriteMany')",
+            "replicas must be 0 or 1 unless artifactStore.volume.accessMode is ReadWriteMany, because pods on "
+            "several nodes must share the volume; set it to ReadWriteMany or use an external store",
+            ".replicas",
+        ),
+    )
+
+    class_name: ObjectName | None = None
+    """The TrackingServerClass that sets rules and defaults; fixed once the server exists. Default: the class that is
+    annotated tracking-operator.dev/is-default-class: "true", and without one a built-in class (SQLite and a volume)."""
+    version: MlflowVersion | None = None
+    """The MLflow release, one that the class offers, such as "3.17.2". Default: the class's defaultVersion at creation."""
+    image: ImageReference | None = None
+    """An image of your own to run instead of the class's. Needs version, and the class's permission. Default: the
+    class's image for the version."""
+    replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
+    """How many pods run. 0 is the same as suspend. Default: the class's, else 1."""
+    workers: Annotated[int, Field(ge=1, le=32, json_schema_extra={"format": "int32"})] | None = None
+    """How many MLflow worker processes run in each pod; each takes about 250 MiB. Default: the class's, else 1."""
+    suspend: bool = False
+    """Whether the server is put to sleep: no pods run, everything else is kept. Default: false."""
+    resources: ResourceRequirements | None = None
+    """CPU and memory of the server's container. Default: the class's, else a request and limit that fit the workers."""
+    backend_store: BackendStore = BackendStore()
+    """Where runs, parameters, metrics and the model registry are kept; at most one kind. Default: sqlite. The kind is
+    fixed once the server exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
+    artifact_store: ArtifactStore = ArtifactStore()
+    """Where artifacts and models are kept; at most one kind. Default: volume. The kind is fixed once the server
+    exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
+    deletion_policy: DeletionPolicy | None = None
+    """What happens to the data when this resource is deleted: Retain keeps it for a server of the same name, Delete
+    removes it. Deleting the namespace always takes its volumes. Default: the class's, else Retain."""
+    service_account: ServiceAccountSettings = ServiceAccountSettings()
+    """The server's ServiceAccount."""
+    pod_template: PodTemplate = PodTemplate()
+    """Additions to the server's pods."""
+
+
+class Address(ApiModel):
+    """An address, found in the same place as in Knative's Addressable."""
+
+    url: str | None = None
+    """The URL inside the cluster."""
+
+
+class BackendStoreStatus(ApiModel):
+    """What was decided about the backend store."""
+
+    kind: BackendStoreKind
+    """The kind of store that holds the data."""
+
+
+class ArtifactStoreStatus(ApiModel):
+    """What was decided about the artifact store."""
+
+    kind: ArtifactStoreKind
+    """The kind of store that holds the data."""
+
+
+class ClientStatus(ApiModel):
+    """What a client pod uses by envFrom."""
+
+    config_map_name: str | None = None
+    """The ConfigMap that holds MLFLOW_TRACKING_URI."""
+
+
+class TrackingServerStatus(ApiModel):
+    """What the team has got. Written by the operator only."""
+
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    """The metadata.generation that this status was found for. Older than the resource's own: out of date."""
+    conditions: Conditions = ()
+    """How the server is, by type. Ready is the summary."""
+    url: str | None = None
+    """What a person opens."""
+    address: Address | None = None
+    """The address inside the cluster."""
+    class_name: str | None = None
+    """The TrackingServerClass in use. Absent: the built-in class."""
+    version: str | None = None
+    """The MLflow release in use."""
+    schema_revision: str | None = None
+    """The Alembic revision that was found in the database."""
+    artifact_root: str | None = None
+    """Where new experiments keep their artifacts."""
+    backend_store: BackendStoreStatus | None = None
+    """What was decided about the backend store when the server was created."""
+    artifact_store: ArtifactStoreStatus | None = None
+    """What was decided about the artifact store when the server was created."""
+    client: ClientStatus | None = None
+    """What a client pod uses by envFrom."""
+    replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
+    """How many pods there are (scale subresource)."""
+    selector: str | None = None
+    """The label selector of the pods (scale subresource)."""
+
+    def condition(self, type_: ConditionType) -> Condition | None:
+        """Return the condition of this type, or None."""
+        return find_condition(self.conditions, type_)
+
+
+def _stays_alone(store: str, kind: str, message: str) -> Rule:
+    """Return the rule that replicas are not raised above 1 while the store is of a kind for one pod.
+
+    It is about what was decided; a store that the specification names has a rule of its own.
+    """
+    named = f"self.?spec.?{store}"
+    return Rule(
+        "self.?spec.?replicas.orValue(1) <= 1 || self.spec.replicas == oldSelf.?spec.?replicas.orValue(1) "
+        f"|| {named}.?external.hasValue() || {named}.?{kind}.hasValue() "
+        f"|| oldSelf.?status.?{store}.?kind.orValue('') != '{kind}'",
+        message,
+        ".spec.replicas",
+    )
+
+
+class TrackingServer(ApiModel):
+    """An MLflow tracking server for one team, with its own stores, that no other team can reach into.
+
+    An empty specification is a working server.
+    """
+
+    model_config = with_rules(
+        Rule(
+            "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            "metadata.name must begin with a lower-case letter, end with a letter or digit and have only a-z, 0-9 "
+            "and '-' in it, because the Service is called like the server; choose another name",
+            ".metadata.name",
+        ),
+        Rule(
+            f"self.metadata.name.size() <= {MAX_NAME_LENGTH}",
+            f"metadata.name may have at most {MAX_NAME_LENGTH} characters, because names of other objects are made "
+            "from it; choose a shorter name",
+            ".metadata.name",
+        ),
+        Rule(
+            "self.metadata.name != 'default'",
+            "metadata.name may not be default, because the server's ServiceAccount is called like the server; "
+            "choose another name",
+            ".metadata.name",
+        ),
+        Rule(
+            "!has(oldSelf.status) || !has(oldSelf.status.className) || oldSelf.status.className == '' "
+            "|| !has(self.spec) || !has(self.spec.className) || self.spec.className == oldSelf.status.className "
+            "|| self.spec.className == oldSelf.?spec.?className.orValue('')",
+            "spec.className is fixed once the server exists; remove it or set it back to the class in status.className, "
+            "and create another server for another class",
+            ".spec.className",
+        ),
+        _stays_alone(
+            "backendStore",
+            BackendStoreKind.SQLITE,
+            "spec.replicas must be 0 or 1, because this server keeps its runs in SQLite, whose file only one pod can "
+            "use; a server with an external database can have more",
+        ),
+        _stays_alone(
+            "artifactStore",
+            ArtifactStoreKind.VOLUME,
+            "spec.replicas must be 0 or 1, because this server keeps its artifacts on a volume; if several nodes can "
+            "mount it, say so with spec.artifactStore.volume.accessMode: ReadWriteMany",
+        ),
+        _is_not_named_smaller("backendStore", BackendStoreKind.SQLITE, DEFAULT_SQLITE_SIZE),
+        _is_not_named_smaller("artifactStore", ArtifactStoreKind.VOLUME, DEFAULT_ARTIFACT_VOLUME_SIZE),
+    )
+
+    api_version: str = API_VERSION
+    kind: Literal["TrackingServer"] = "TrackingServer"
+    metadata: ObjectMeta = ObjectMeta()
+    spec: TrackingServerSpec = TrackingServerSpec()
+    """What the team asks for."""
+    status: TrackingServerStatus = TrackingServerStatus()
+    """What the team has got. Written by the operator only."""
+
+    @property
+    def allows_empty_store(self) -> bool:
+        """Whether the owner accepts that a change of store starts empty."""
+        return self.metadata.annotations.get(ALLOW_EMPTY_STORE_ANNOTATION) == "true"

@@ -1,0 +1,180 @@
+"""The TrackingServerClass: what the platform team offers, permits and limits."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tracking_operator.api.base import SET, ApiModel, ImageReference, MlflowVersion, Rule, map_by, with_rules
+from tracking_operator.api.conditions import Condition, Conditions, ConditionType, find_condition
+from tracking_operator.api.kubernetes_types import (
+    LabelSelector,
+    ObjectMeta,
+    ResourceList,
+    ResourceRequirements,
+)
+from tracking_operator.api.marks import API_VERSION, DEFAULT_CLASS_ANNOTATION
+from tracking_operator.api.tracking_server import DeletionPolicy
+
+Template = Annotated[str, Field(min_length=1, max_length=1024)]
+"""A sandboxed Jinja template with the variables namespace, name, class, clusterName and namespaceLabels."""
+
+
+class OfferedVersion(ApiModel):
+    """An MLflow release that servers of the class may use, and the image that holds it."""
+
+    version: MlflowVersion
+    """The MLflow release, such as "3.17.2"."""
+    image: ImageReference
+    """The image that holds it, for example registry.example.com/mlflow:3.17.2."""
+
+
+class MlflowOffer(ApiModel):
+    """Which MLflow releases servers of the class may use."""
+
+    model_config = with_rules(
+        Rule(
+            "!has(self.defaultVersion) || !has(self.versions) || self.versions.size() == 0 "
+            "|| self.versions.exists(offered, offered.version == self.defaultVersion)",
+            "mlflow.defaultVersion must be one of mlflow.versions; add it there with its image or choose another",
+            ".defaultVersion",
+        )
+    )
+
+    versions: Annotated[
+        tuple[OfferedVersion, ...], Field(max_length=64, json_schema_extra=map_by("version"))
+    ] = ()
+    """The releases on offer, each with its image. Default: the operator's built-in table."""
+    default_version: MlflowVersion | None = None
+    """The release of new servers that name none. Default: the newest on offer."""
+
+
+class Naming(ApiModel):
+    """How names are made."""
+
+    host: Template | None = None
+    """The host that people use, for example "{{ name }}-{{ namespace }}.mlflow.example.com"."""
+    path: Template | None = None
+    """The URL prefix of the server. Default: "/"."""
+
+
+class PodTemplatePermissions(ApiModel):
+    """Which parts of podTemplate tenants may use."""
+
+    scheduling: bool = True
+    """Whether nodeSelector, tolerations, affinity and topologySpreadConstraints are permitted. Default: true."""
+    env: bool = True
+    """Whether env and envFrom are permitted. Default: true."""
+    priority_class_names: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=253)], ...],
+        Field(max_length=64, json_schema_extra=SET),
+    ] = ()
+    """The PriorityClasses that are permitted. Default: none."""
+
+
+class Permissions(ApiModel):
+    """What tenants may ask for."""
+
+    custom_images: bool = False
+    """Whether servers may run an image of their own. Default: false."""
+    external_stores: bool = True
+    """Whether servers may use databases and buckets that somebody else made. Default: true."""
+    deletion_policy_delete: bool = True
+    """Whether servers may have deletionPolicy Delete. Default: true."""
+    service_account_annotations: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=317)], ...],
+        Field(max_length=64, json_schema_extra=SET),
+    ] = ()
+    """The keys that serviceAccount.annotations may have, for example eks.amazonaws.com/role-arn. Default: none."""
+    pod_template: PodTemplatePermissions = PodTemplatePermissions()
+    """Which parts of podTemplate are permitted."""
+
+
+class Limits(ApiModel):
+    """How much tenants may ask for. An absent limit does not limit."""
+
+    max_servers_per_namespace: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = (
+        None
+    )
+    """How many servers of the class a namespace may have; older ones come first."""
+    max_replicas: Annotated[int, Field(ge=1, json_schema_extra={"format": "int32"})] | None = None
+    """How many replicas a server may have."""
+    max_resources: ResourceList = {}
+    """How much each pod of a server may ask for, requests and limits alike, for example {cpu: "4", memory: 8Gi}.
+    A server that sets no limit for one of these resources gets this one."""
+
+
+class Defaults(ApiModel):
+    """What servers get that do not say."""
+
+    replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
+    """How many pods run. Default: 1."""
+    workers: Annotated[int, Field(ge=1, le=32, json_schema_extra={"format": "int32"})] | None = None
+    """How many MLflow worker processes run in each pod. Default: 1."""
+    resources: ResourceRequirements | None = None
+    """CPU and memory of the server's container. Default: a request and limit that fit the workers."""
+    deletion_policy: DeletionPolicy | None = None
+    """What happens to the data when a server is deleted. Default: Retain."""
+
+
+class TrackingServerClassSpec(ApiModel):
+    """What the platform team offers. Without any field it is the built-in class: SQLite and a volume."""
+
+    model_config = with_rules(
+        Rule(
+            "!has(self.defaults) || !has(self.defaults.replicas) || !has(self.limits) "
+            "|| !has(self.limits.maxReplicas) || self.defaults.replicas <= self.limits.maxReplicas",
+            "defaults.replicas may not be more than limits.maxReplicas; lower the one or raise the other",
+            ".defaults.replicas",
+        ),
+        Rule(
+            "!has(self.defaults) || !has(self.defaults.deletionPolicy) || self.defaults.deletionPolicy != 'Delete' "
+            "|| !has(self.permissions) || !has(self.permissions.deletionPolicyDelete) "
+            "|| self.permissions.deletionPolicyDelete",
+            "defaults.deletionPolicy may not be Delete while permissions.deletionPolicyDelete is false; "
+            "change one of them",
+            ".defaults.deletionPolicy",
+        ),
+    )
+
+    allowed_namespaces: LabelSelector | None = None
+    """The namespaces, by their labels, whose servers may use the class. Default: all."""
+    mlflow: MlflowOffer = MlflowOffer()
+    """Which MLflow releases servers may use."""
+    naming: Naming = Naming()
+    """How names are made: sandboxed Jinja with the variables namespace, name, class, clusterName and namespaceLabels."""
+    permissions: Permissions = Permissions()
+    """What tenants may ask for."""
+    limits: Limits = Limits()
+    """How much tenants may ask for."""
+    defaults: Defaults = Defaults()
+    """What servers get that do not say."""
+
+
+class TrackingServerClassStatus(ApiModel):
+    """How the class is. Written by the operator only."""
+
+    observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
+    """The metadata.generation that this status was found for. Older than the resource's own: out of date."""
+    conditions: Conditions = ()
+    """How the class is, by type. Ready is the summary."""
+
+    def condition(self, type_: ConditionType) -> Condition | None:
+        """Return the condition of this type, or None."""
+        return find_condition(self.conditions, type_)
+
+
+class TrackingServerClass(ApiModel):
+    """What the platform team offers, permits and limits; tenants name it and nothing else."""
+
+    api_version: str = API_VERSION
+    kind: Literal["TrackingServerClass"] = "TrackingServerClass"
+    metadata: ObjectMeta = ObjectMeta()
+    spec: TrackingServerClassSpec = TrackingServerClassSpec()
+    """What the platform team offers."""
+    status: TrackingServerClassStatus = TrackingServerClassStatus()
+    """How the class is. Written by the operator only."""
+
+    @property
+    def is_default(self) -> bool:
+        """Whether servers without a ``className`` use it."""
+        return self.metadata.annotations.get(DEFAULT_CLASS_ANNOTATION) == "true"

@@ -1,0 +1,61 @@
+"""How many connections MLflow may hold open, so that all replicas together stay below the role's limit."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tracking_operator.api.conditions import Reason
+from tracking_operator.failures import Invalid
+
+MLFLOW_POOL_SIZE: Final = 5
+MLFLOW_MAX_OVERFLOW: Final = 10
+"""SQLAlchemy's defaults, which MLflow keeps; more is never asked for."""
+
+ENGINES_PER_WORKER: Final = 2
+"""The tracking store and the model registry each have a pool; basic-auth adds a third (MLflow 3.17.2)."""
+
+CONNECTIONS_OF_PARENT: Final = 2
+"""The process that starts the workers checks both stores, and keeps a connection to each."""
+
+CONNECTIONS_BESIDE_PODS: Final = 3
+"""A migration Job (lock and upgrade), and one check of an init container or of the operator."""
+
+SMALLEST_POOL: Final = 2
+"""One connection and one overflow: MLflow takes an overflow of 0 for "not set", which is 10."""
+
+
+@dataclass(frozen=True)
+class PoolSizes:
+    """What each engine of each worker gets: MLFLOW_SQLALCHEMYSTORE_POOL_SIZE and …_MAX_OVERFLOW."""
+
+    pool_size: int
+    max_overflow: int
+
+
+def pool_sizes(
+    connection_limit: int,
+    *,
+    replicas: int,
+    workers: int,
+    surge: int = 1,
+    engines: int = ENGINES_PER_WORKER,
+) -> PoolSizes:
+    """Divide a login's connection limit among the engines of all pods, those of a roll included.
+
+    Raises:
+        Invalid: with the reason ConnectionBudgetTooSmall, if not even the smallest pools fit.
+
+    """
+    pods = replicas + surge
+    all_engines = pods * workers * engines
+    fixed = CONNECTIONS_BESIDE_PODS + pods * CONNECTIONS_OF_PARENT
+    share = (connection_limit - fixed) // all_engines if all_engines else MLFLOW_POOL_SIZE
+    if share < SMALLEST_POOL:
+        needed = fixed + all_engines * SMALLEST_POOL
+        raise Invalid(
+            Reason.CONNECTION_BUDGET_TOO_SMALL,
+            f"{replicas} replicas (and {surge} more while they roll) with {workers} workers each need at least {needed} "
+            f"database connections, and connectionLimit is {connection_limit}: raise it to {needed} or more, or lower "
+            "replicas or workers.",
+        )
+    pool_size = min(MLFLOW_POOL_SIZE, share - 1)
+    return PoolSizes(pool_size, min(MLFLOW_MAX_OVERFLOW, share - pool_size))

@@ -1,0 +1,237 @@
+"""A small asynchronous client of the Kubernetes API on plain dicts.
+
+The ``kubernetes`` package supplies the credentials; its models are left out on purpose: they are strict,
+so an answer with an unknown field raises after the write has happened.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+
+from tracking_operator.api.marks import FIELD_MANAGER
+from tracking_operator.kube.connection import load_configuration, open_session
+from tracking_operator.kube.errors import NO_ANSWER, ApiError, Cause
+from tracking_operator.kube.json_patch import JsonPatchOperation
+from tracking_operator.kube.objects import Kind, KubeObject, KubeObjects, kind_of, name_of, namespace_of
+
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+JSON_PATCH: Final = "application/json-patch+json"
+JSON: Final = "application/json"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One finished request, for metrics: ``status`` is 0 when no answer came."""
+
+    verb: str
+    kind: str
+    status: int
+    seconds: float
+
+
+Observer = Callable[[Call], None]
+
+
+def ignore_calls(call: Call) -> None:
+    """Observe nothing."""
+
+
+class KubeClient:
+    """Reads and writes Kubernetes objects. Every method raises ApiError when the server refuses or is away.
+
+    Use it as an asynchronous context manager, or call ``close``.
+    """
+
+    def __init__(self, configuration: Configuration, *, observer: Observer = ignore_calls) -> None:
+        self.configuration = configuration
+        self._server = str(configuration.host)
+        self._session = open_session(configuration)
+        self._observe = observer
+
+    @classmethod
+    async def connect(cls, kubeconfig: Path | None = None, *, observer: Observer = ignore_calls) -> Self:
+        """Connect as the pod's service account or as the kubeconfig says. Raises NoClusterError."""
+        return cls(await load_configuration(kubeconfig), observer=observer)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> KubeObject | None:
+        """Return the object, or None when there is none of that name."""
+        try:
+            return await self._request("get", kind, kind.path(namespace, name))
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        *,
+        limit: int | None = None,
+    ) -> KubeObjects:
+        """Return the objects of one namespace, or of all, with ``apiVersion`` and ``kind`` filled in."""
+        found, _ = await self.list_with_version(kind, namespace, label_selector, limit=limit)
+        return found
+
+    async def list_with_version(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        *,
+        limit: int | None = None,
+    ) -> tuple[KubeObjects, int]:
+        """Return the objects and the resource version at which the list was true."""
+        query = {"labelSelector": label_selector} if label_selector else {}
+        if limit:
+            query["limit"] = str(limit)
+        answer = await self._request("list", kind, kind.path(namespace), query=query)
+        types = {"apiVersion": kind.api_version, "kind": kind.kind}
+        return [types | item for item in answer["items"]], int(answer["metadata"]["resourceVersion"])
+
+    async def apply(
+        self, obj: KubeObject, *, subresource: str | None = None, force: bool = True
+    ) -> KubeObject:
+        """Server-side apply the object under our field manager and return what is stored now."""
+        kind = kind_of(obj)
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        path = kind.path(namespace_of(obj), name_of(obj), subresource)
+        return await self._request("apply", kind, path, query=query, body=obj, content_type=APPLY_PATCH)
+
+    async def json_patch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        operations: Sequence[JsonPatchOperation],
+        *,
+        subresource: str | None = None,
+    ) -> KubeObject:
+        """Apply RFC 6902 operations and return what is stored now."""
+        path = kind.path(namespace, name, subresource)
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._request(
+            "patch", kind, path, query=query, body=list(operations), content_type=JSON_PATCH
+        )
+
+    async def create(self, obj: KubeObject) -> KubeObject:
+        """Create the object; status 409 when one of that name exists. Leave the name out for ``generateName``."""
+        kind = kind_of(obj)
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self._request("create", kind, kind.path(namespace_of(obj)), query=query, body=obj)
+
+    async def replace(self, obj: KubeObject, *, subresource: str | None = None) -> KubeObject:
+        """Replace the object; with a ``resourceVersion`` in it, status 409 when it changed since."""
+        kind = kind_of(obj)
+        path = kind.path(namespace_of(obj), name_of(obj), subresource)
+        return await self._request("update", kind, path, query={"fieldManager": FIELD_MANAGER}, body=obj)
+
+    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None) -> bool:
+        """Delete the object in the background; False when it was gone. With ``uid`` only that very one (409)."""
+        options: KubeObject = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._request("delete", kind, kind.path(namespace, name), body=options)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return False
+            raise
+        return True
+
+    async def can_i(self, verb: str, kind: Kind, namespace: str | None = None) -> bool:
+        """Ask whether we may do this; without a namespace: in all of them."""
+        attributes = {"verb": verb, "group": kind.group, "resource": kind.plural, "namespace": namespace}
+        review: KubeObject = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
+        }
+        answer = await self._request("create", _ACCESS_REVIEW, _ACCESS_REVIEW.path(None), body=review)
+        return bool(answer["status"]["allowed"])
+
+    async def _request(
+        self,
+        verb: str,
+        kind: Kind,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: KubeObject | Sequence[JsonPatchOperation] | None = None,
+        content_type: str = JSON,
+    ) -> KubeObject:
+        started = time.monotonic()
+        status = NO_ANSWER
+        try:
+            async with self._session.request(
+                _HTTP_METHODS[verb],
+                self._server + path,
+                params=query,
+                data=None if body is None else json.dumps(body, separators=(",", ":")).encode(),
+                headers={"Content-Type": content_type, "Accept": JSON},
+            ) as response:
+                status = response.status
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(NO_ANSWER, "NoAnswer", f"no answer from the API server: {error!r}") from error
+        finally:
+            self._observe(Call(verb, kind.kind, status, time.monotonic() - started))
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise _error_from(status, content, response.headers.get("Retry-After"))
+        answer: KubeObject = json.loads(content)
+        return answer
+
+
+_ACCESS_REVIEW: Final = Kind(
+    "authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
+)
+_HTTP_METHODS: Final = {
+    "get": "GET",
+    "list": "GET",
+    "create": "POST",
+    "update": "PUT",
+    "apply": "PATCH",
+    "patch": "PATCH",
+    "delete": "DELETE",
+}
+
+
+def _error_from(status: int, content: bytes, retry_after: str | None) -> ApiError:
+    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):  # a proxy in between answers in its own words
+        return ApiError(status, "", content.decode(errors="replace").strip()[:200], retry_after=seconds)
+    causes = tuple(
+        Cause(cause.get("field", ""), cause.get("reason", ""), cause.get("message", ""))
+        for cause in (answer.get("details") or {}).get("causes") or ()
+    )
+    return ApiError(
+        status, answer.get("reason", ""), answer.get("message", ""), causes=causes, retry_after=seconds
+    )

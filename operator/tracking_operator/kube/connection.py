@@ -1,0 +1,84 @@
+"""Where the API server is and who we are: one configuration for our client and for kopf's watches."""
+
+import os
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+USER_AGENT = "tracking-operator"
+CONNECT_TIMEOUT_SECONDS = 10.0
+REQUEST_TIMEOUT_SECONDS = 30.0
+KEEPALIVE_SECONDS = 60.0
+"""Kept for the next burst of work: a TLS handshake costs more than a request. The API server closes after 90 s."""
+
+_IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+
+
+class NoClusterError(Exception):
+    """Neither a service account nor a usable kubeconfig is there; the message says what to do."""
+
+
+async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
+    """Read the credentials of the pod's service account, or of a kubeconfig outside a cluster.
+
+    An explicit ``kubeconfig`` wins; else the service account; else ``$KUBECONFIG`` or ``~/.kube/config``.
+    Raises NoClusterError.
+    """
+    configuration = Configuration()
+    try:
+        if kubeconfig is None and _IN_CLUSTER in os.environ and "KUBECONFIG" not in os.environ:
+            load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        else:
+            await load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=str(kubeconfig) if kubeconfig else None,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+    except (ConfigException, OSError, TypeError) as error:
+        raise NoClusterError(
+            f"No Kubernetes cluster to talk to: {error}. Run inside a pod with a service account, "
+            "or point KUBECONFIG at a kubeconfig file."
+        ) from error
+    return configuration
+
+
+def open_session(
+    configuration: Configuration, *, middlewares: Sequence[aiohttp.ClientMiddlewareType] = ()
+) -> aiohttp.ClientSession:
+    """Open an HTTP session that authenticates every request with the credentials valid at that moment.
+
+    A service account's token is replaced on disk about every hour; a header that is set once per session
+    would turn into 401 some time later.
+    """
+
+    async def authenticate(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        token = await configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            request.headers[aiohttp.hdrs.AUTHORIZATION] = token
+        return await handler(request)
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=_tls_context(configuration)
+        ),
+        headers={aiohttp.hdrs.USER_AGENT: USER_AGENT},
+        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS),
+        middlewares=(*middlewares, authenticate),
+        proxy=configuration.proxy,
+    )
+
+
+def _tls_context(configuration: Configuration) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

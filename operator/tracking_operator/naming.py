@@ -1,0 +1,194 @@
+"""Every computed name: child objects, host, URL path, in-cluster addresses, and their limits.
+
+Templates come from the platform team's class and are rendered in Jinja's sandbox; what a tenant
+writes only ever enters as a value. Every result is checked before anything uses it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.exceptions import SecurityError
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+SERVICE_PORT: Final = 80
+CONTAINER_PORT: Final = 5000
+
+MAX_HOST_LENGTH: Final = 253
+MAX_PATH_LENGTH: Final = 200
+MAX_RENDERED_LENGTH: Final = 1024
+"""What no name comes near to, in characters: a template that writes more is stopped."""
+
+_HOST = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+_PATH = re.compile(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_LONGEST_QUOTE: Final = 80
+
+
+class _NameTemplates(ImmutableSandboxedEnvironment):
+    """Jinja for names: nothing random, nothing endless, nothing that makes gigabytes out of a letter."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def __init__(self) -> None:
+        super().__init__(undefined=StrictUndefined, autoescape=False)
+        self.globals.clear()
+        del self.filters["random"]
+
+    def call_binop(self, context: Context, operator: str, left: object, right: object) -> object:
+        """Refuse the operators that can blow up a value."""
+        raise SecurityError(f"the operator {operator!r} is not available in names")
+
+
+_TEMPLATES = _NameTemplates()
+_TEMPLATE_FAILURES = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What the expressions in a template may raise: they are a small program of the platform team's."""
+
+
+class BadName(ValueError):
+    """A template or a name cannot be used; the text says why and what to write instead."""
+
+
+@dataclass(frozen=True)
+class ChildNames:
+    """What the objects of one tracking server are called."""
+
+    server: str
+
+    @property
+    def workload(self) -> str:
+        """Deployment, Service and ServiceAccount share the server's own name."""
+        return self.server
+
+    @property
+    def backend_store(self) -> str:
+        """The volume claim that holds a SQLite database."""
+        return f"{self.server}-backend-store"
+
+    @property
+    def artifact_store(self) -> str:
+        """The volume claim that holds artifacts."""
+        return f"{self.server}-artifact-store"
+
+    @property
+    def client(self) -> str:
+        """The ConfigMap that a client pod takes its settings from."""
+        return f"{self.server}-client"
+
+    @property
+    def check(self) -> str:
+        """The ConfigMap with the scripts that run in the server's pod."""
+        return f"{self.server}-check"
+
+
+@dataclass(frozen=True)
+class TemplateValues:
+    """What a naming template of a class may refer to."""
+
+    namespace: str
+    name: str
+    class_name: str
+    cluster_name: str
+    namespace_labels: Mapping[str, str]
+
+    def as_context(self) -> dict[str, object]:
+        """The values under the names that templates use."""
+        return {
+            "namespace": self.namespace,
+            "name": self.name,
+            "class": self.class_name,
+            "clusterName": self.cluster_name,
+            "namespaceLabels": dict(self.namespace_labels),
+        }
+
+
+def render(template: str, values: TemplateValues) -> str:
+    """Render one naming template of a class.
+
+    Raises:
+        BadName: the template does not parse, fails, names a value that does not exist, or writes without end.
+
+    """
+    written = ""
+    try:
+        for part in _TEMPLATES.from_string(template).generate(values.as_context()):
+            written += part
+            if len(written) > MAX_RENDERED_LENGTH:
+                break
+    except _TEMPLATE_FAILURES as error:
+        raise BadName(f"The template {_quoted(template)} cannot be rendered: {error}.") from error
+    if len(written) > MAX_RENDERED_LENGTH:
+        raise BadName(
+            f"The template {_quoted(template)} writes more than {MAX_RENDERED_LENGTH} characters: shorten it."
+        )
+    return written
+
+
+def checked_host(host: str) -> str:
+    """Return ``host`` if it is a lower-case DNS name (RFC 1123) without a port.
+
+    Raises:
+        BadName: it is anything else.
+
+    """
+    if len(host) > MAX_HOST_LENGTH or not _HOST.fullmatch(host):
+        raise BadName(
+            f"{_quoted(host)} is not a host name: write lower-case letters, digits, '-' and '.', "
+            f"at most 63 characters between dots and {MAX_HOST_LENGTH} in all, without a port."
+        )
+    return host
+
+
+def checked_path(path: str) -> str:
+    """Return ``path`` if it can be the URL prefix of a server: ``/`` or ``/team-a``, without a slash at the end.
+
+    Raises:
+        BadName: it is anything else.
+
+    """
+    if len(path) > MAX_PATH_LENGTH or not _PATH.fullmatch(path):
+        raise BadName(
+            f"{_quoted(path)} is not a URL path: begin with '/', use letters, digits, '-', '_', '.' and '~', "
+            f"no empty, '.' or '..' segments, no '/' at the end, at most {MAX_PATH_LENGTH} characters."
+        )
+    return path
+
+
+def url_prefix(path: str) -> str:
+    """What comes between a host and MLflow's own routes: nothing for ``/``, else the path itself."""
+    return "" if path == "/" else path
+
+
+def service_host(name: str, namespace: str) -> str:
+    """The in-cluster host of a Service, in the form that resolves from every namespace."""
+    return f"{name}.{namespace}.svc"
+
+
+def service_url(name: str, namespace: str, path: str) -> str:
+    """The in-cluster URL of a tracking server."""
+    return f"http://{service_host(name, namespace)}{url_prefix(path)}"
+
+
+def service_host_names(name: str, namespace: str, cluster_domain: str) -> list[str]:
+    """Every host name under which a pod may address the Service."""
+    return [
+        name,
+        f"{name}.{namespace}",
+        f"{name}.{namespace}.svc",
+        f"{name}.{namespace}.svc.{cluster_domain}",
+    ]
+
+
+def _quoted(text: str) -> str:
+    """A text as a sentence quotes it: no control characters, and not without end."""
+    return repr(text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 1] + "…")

@@ -1,0 +1,1 @@
+"""The control loop: a short list of steps, each turning facts into one condition."""

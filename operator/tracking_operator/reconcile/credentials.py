@@ -1,0 +1,139 @@
+"""The Secrets that a team names: are they there, and did their content change?
+
+Only digests are kept in memory, salted with the server's UID, so that nobody can compare two servers' or
+guess a weak password from the annotation that a digest ends up in.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.failures import Failure, Waiting
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.errors import ApiError, failure_from
+from tracking_operator.kube.objects import SECRET, KubeObject
+from tracking_operator.resources.pod import CREDENTIALS_DIGEST_ANNOTATION
+from tracking_operator.resources.server import ExternalArtifacts, ExternalBackend, ServerModel
+
+MISSING_SECRET_RETRY_SECONDS: Final = 15.0
+DIGEST_LENGTH: Final = 16
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A Secret that a server's pods mount; without a ``key`` all of it."""
+
+    namespace: str
+    name: str
+    key: str | None
+    field: str
+    condition: ConditionType
+
+
+CredentialProblem = tuple[ConditionType, Failure]
+"""The condition that suffers, and why."""
+
+
+def references_of(server: ServerModel) -> Iterator[Reference]:
+    """Every Secret that the server's specification names."""
+    match server.backend_store:
+        case ExternalBackend(secret, key):
+            yield Reference(
+                server.namespace,
+                secret,
+                key,
+                "spec.backendStore.external.uriSecretRef",
+                ConditionType.BACKEND_STORE_READY,
+            )
+    match server.artifact_store:
+        case ExternalArtifacts(_, str(secret)):
+            yield Reference(
+                server.namespace,
+                secret,
+                None,
+                "spec.artifactStore.external.credentialsSecretRef",
+                ConditionType.ARTIFACT_STORE_READY,
+            )
+
+
+class Credentials:
+    """Digests of the referenced Secrets.
+
+    A Secret that carries the watch label is in the cache. Others are read once, and again at each resync.
+    """
+
+    def __init__(self, kube: KubeClient, cache: ObjectCache) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._read: dict[tuple[str, Reference], str] = {}
+
+    async def digest(self, server: ServerModel, *, fresh: bool) -> tuple[str, list[CredentialProblem]]:
+        """A digest of all that the server's pods mount (empty if they mount no Secret), and what is missing."""
+        digests, problems = [], []
+        for reference in references_of(server):
+            try:
+                digests.append(await self._digest_of(reference, server.uid, fresh=fresh))
+            except Failure as failure:
+                problems.append((reference.condition, failure))
+        return (_sha256(*digests) if digests else ""), problems
+
+    async def _digest_of(self, reference: Reference, salt: str, *, fresh: bool) -> str:
+        watched = self._cache.get(SECRET, reference.namespace, reference.name)
+        if watched is not None:
+            return _content_digest(watched, reference, salt)
+        mine = (salt, reference)
+        if fresh:
+            self._read.pop(mine, None)
+        if mine not in self._read:
+            secret = await self._get(reference)
+            if secret is None:
+                raise _missing(reference)
+            self._read[mine] = _content_digest(secret, reference, salt)
+        return self._read[mine]
+
+    async def _get(self, reference: Reference) -> KubeObject | None:
+        try:
+            return await self._kube.get(SECRET, reference.namespace, reference.name)
+        except ApiError as error:
+            raise failure_from(error, f"read Secret {reference.namespace}/{reference.name}") from error
+
+
+def deployed_digest(deployment: KubeObject | None) -> str:
+    """The digest that the running pods were made with; empty where there is none."""
+    template = ((deployment or {}).get("spec") or {}).get("template") or {}
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(CREDENTIALS_DIGEST_ANNOTATION, ""))
+
+
+def _content_digest(secret: KubeObject, reference: Reference, salt: str) -> str:
+    data: dict[str, str] = secret.get("data") or {}
+    if reference.key is None:
+        return _sha256(salt, *(part for item in sorted(data.items()) for part in item))
+    if not base64.b64decode(data.get(reference.key, "")).strip():
+        raise Waiting(
+            Reason.SECRET_KEY_MISSING,
+            f"Secret {reference.name!r}, which {reference.field} names, has nothing under the key "
+            f"{reference.key!r}: add it, or name another key.",
+            retry_after=MISSING_SECRET_RETRY_SECONDS,
+        )
+    return _sha256(salt, data[reference.key])
+
+
+def _missing(reference: Reference) -> Waiting:
+    return Waiting(
+        Reason.SECRET_NOT_FOUND,
+        f"There is no Secret {reference.name!r} in namespace {reference.namespace!r}, which {reference.field} "
+        "names: create it, or name another.",
+        retry_after=MISSING_SECRET_RETRY_SECONDS,
+    )
+
+
+def _sha256(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part.encode())
+    return digest.hexdigest()[:DIGEST_LENGTH]

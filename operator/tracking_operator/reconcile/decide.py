@@ -1,0 +1,207 @@
+"""Where a server's data lives: decided at creation, kept ever after.
+
+Pure: takes what the team wrote, what was decided before, and what the class says today; returns what
+holds, and the sentences that tell where today's class would have decided otherwise.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from tracking_operator import naming
+from tracking_operator.api.conditions import Reason
+from tracking_operator.api.decision import Decision, decision_in
+from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
+from tracking_operator.api.tracking_server import ArtifactStoreKind, BackendStoreKind, TrackingServer
+from tracking_operator.failures import Invalid
+from tracking_operator.reconcile.classes import ChosenClass, version_order
+
+StoreKind = TypeVar("StoreKind", BackendStoreKind, ArtifactStoreKind)
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth saying about a specification that is valid."""
+
+    reason: Reason
+    message: str
+
+
+def recorded_decision(server: TrackingServer) -> Decision | None:
+    """Read what was decided for this server before; None for a new one.
+
+    A record that is lost, as after ``kubectl replace``, is read from the status, which mirrors it but for the host.
+    Raises Invalid: somebody edited the record into something unreadable.
+    """
+    try:
+        recorded = decision_in(server.metadata.annotations.get(RESOLVED_ANNOTATION))
+        if recorded is not None:
+            _require_usable_names(recorded)
+    except ValueError as error:
+        raise Invalid(
+            Reason.INVALID_SPEC,
+            f"The annotation {RESOLVED_ANNOTATION} cannot be used ({str(error).rstrip('.')}): restore its previous "
+            "value, or remove it to have it written again from the status.",
+        ) from error
+    return recorded or _mirrored_decision(server)
+
+
+def _require_usable_names(recorded: Decision) -> None:
+    """Whoever may edit the server may edit its record, too. Raises BadName."""
+    naming.checked_path(recorded.path)
+    if recorded.host:
+        naming.checked_host(recorded.host)
+
+
+def has_lost_its_record(server: TrackingServer) -> bool:
+    """Whether what was decided is known from the status only."""
+    return RESOLVED_ANNOTATION not in server.metadata.annotations and _mirrored_decision(server) is not None
+
+
+def _mirrored_decision(server: TrackingServer) -> Decision | None:
+    status = server.status
+    if status.backend_store is None or status.artifact_store is None:
+        return None
+    return Decision(
+        class_name=status.class_name or "",
+        version=status.version or "",
+        backend_store=status.backend_store.kind,
+        artifact_store=status.artifact_store.kind,
+        path=urlsplit((status.address and status.address.url) or "").path or "/",
+    )
+
+
+def decide(
+    server: TrackingServer,
+    before: Decision | None,
+    chosen: ChosenClass,
+    values: naming.TemplateValues,
+    default_version: str,
+) -> Decision:
+    """Decide for a new server; keep what was decided for one that exists.
+
+    Raises Invalid: the specification would move the data, or a naming template yields no usable name.
+    """
+    return Decision(
+        class_name=chosen.name,
+        version=_standing_version(server, before, default_version),
+        backend_store=_store_kind(
+            server,
+            "spec.backendStore",
+            server.spec.backend_store.kind,
+            before.backend_store if before else None,
+            BackendStoreKind.SQLITE,
+        ),
+        artifact_store=_store_kind(
+            server,
+            "spec.artifactStore",
+            server.spec.artifact_store.kind,
+            before.artifact_store if before else None,
+            ArtifactStoreKind.VOLUME,
+        ),
+        host=before.host if before else named_host(chosen, values),
+        path=before.path if before else named_path(chosen, values),
+    )
+
+
+def wanted_version(server: TrackingServer, decision: Decision) -> str:
+    """The MLflow version to run."""
+    return server.spec.version or decision.version
+
+
+def differences_today(
+    server: TrackingServer,
+    decision: Decision,
+    chosen: ChosenClass,
+    values: naming.TemplateValues,
+    *,
+    default_version: str,
+    default_class: str | None,
+) -> list[Note]:
+    """What would be decided otherwise for a new server with this specification.
+
+    ``default_class`` is None while several classes claim to be the default: new servers hear of that.
+    """
+    notes = []
+    if server.spec.class_name is None and default_class not in (None, decision.class_name):
+        notes.append(_kept("the class", decision.class_name or "built in", default_class or "built in"))
+    try:
+        host, path = named_host(chosen, values), named_path(chosen, values)
+    except Invalid:  # the class itself reports a template that broke; what was decided does not need it
+        host, path = decision.host, decision.path
+    if host != decision.host:
+        notes.append(_kept("the host", decision.host or "none", host or "none"))
+    if path != decision.path:
+        notes.append(_kept("the path", decision.path, path))
+    running = wanted_version(server, decision)
+    if version_order(default_version) > version_order(running):
+        notes.append(
+            Note(
+                Reason.UPGRADE_AVAILABLE,
+                f"MLflow {default_version} is now the default of {chosen.title}: "
+                f"set spec.version to upgrade from {running}.",
+            )
+        )
+    return notes
+
+
+def named_host(chosen: ChosenClass, values: naming.TemplateValues) -> str:
+    """The host that the class's template names; empty without a template. Raises Invalid."""
+    template = chosen.spec.naming.host
+    try:
+        return naming.checked_host(naming.render(template, values)) if template else ""
+    except naming.BadName as error:
+        raise _bad_template(chosen, "host", error) from error
+
+
+def named_path(chosen: ChosenClass, values: naming.TemplateValues) -> str:
+    """The URL prefix that the class's template names; ``/`` without a template. Raises Invalid."""
+    template = chosen.spec.naming.path
+    try:
+        return naming.checked_path(naming.render(template, values)) if template else "/"
+    except naming.BadName as error:
+        raise _bad_template(chosen, "path", error) from error
+
+
+def _standing_version(server: TrackingServer, before: Decision | None, default_version: str) -> str:
+    """What runs while ``spec.version`` is absent: the version that the data was last brought up to."""
+    if before is None:
+        return server.spec.version or default_version
+    return server.status.version or before.version or server.spec.version or default_version
+
+
+def _store_kind(
+    server: TrackingServer,
+    field: str,
+    asked: StoreKind | None,
+    before: StoreKind | None,
+    default: StoreKind,
+) -> StoreKind:
+    """What is named counts; where nothing is, an own store stays, and an external one cannot without its reference."""
+    wanted = asked or (default if before in (None, "external") else before)
+    if before in (None, wanted) or server.allows_empty_store:
+        return wanted
+    raise _store_change(field, before, asked or "nothing")
+
+
+def _store_change(field: str, before: str, asked: str) -> Invalid:
+    return Invalid(
+        Reason.RESOLVED_DIFFERS,
+        f"{field} names {asked}, but this server's data is in its {before} store, which stays in use: "
+        f"write {field}.{before} again, or set the annotation {ALLOW_EMPTY_STORE_ANNOTATION} to "
+        '"true" to begin with an empty store.',
+    )
+
+
+def _kept(what: str, kept: str, today: str) -> Note:
+    return Note(
+        Reason.RESOLVED_DIFFERS,
+        f"A new server would get {today!r} as {what}; this one keeps {kept!r}, as decided at its creation.",
+    )
+
+
+def _bad_template(chosen: ChosenClass, field: str, error: naming.BadName) -> Invalid:
+    return Invalid(
+        Reason.INVALID_SPEC,
+        f"naming.{field} of {chosen.title} cannot be used: {error} Ask the platform team.",
+    )

@@ -1,0 +1,11 @@
+"""The two kinds of our own API, as the Kubernetes client knows kinds."""
+
+from typing import Final
+
+from tracking_operator.api.marks import API_VERSION
+from tracking_operator.kube.objects import Kind, register
+
+TRACKING_SERVER: Final = register(Kind(API_VERSION, "TrackingServer", "trackingservers"))
+TRACKING_SERVER_CLASS: Final = register(
+    Kind(API_VERSION, "TrackingServerClass", "trackingserverclasses", namespaced=False)
+)

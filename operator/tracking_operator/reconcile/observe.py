@@ -1,0 +1,213 @@
+"""How a server stands, read from the live objects: one finding per condition. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tracking_operator.api.conditions import Condition, ConditionType, Reason
+from tracking_operator.kube.objects import (
+    DEPLOYMENT,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    KubeObject,
+    kind_of,
+    name_of,
+)
+from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at
+from tracking_operator.reconcile.pods import CheckResult, PodProblem, check_result, pod_problem
+from tracking_operator.resources.server import (
+    ExternalArtifacts,
+    ExternalBackend,
+    ServerModel,
+    SqliteBackend,
+    Volume,
+)
+
+STORE_REASONS: Final = {
+    Reason.STORE_UNREACHABLE,
+    Reason.LOGIN_REFUSED,
+    Reason.UNSUPPORTED_URI,
+    Reason.VOLUME_FULL,
+}
+PASSING_REASONS: Final = {
+    Reason.STORE_UNREACHABLE,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.UNSCHEDULABLE,
+    Reason.POD_REFUSED,
+}
+"""What may pass without a change of the server: a database, registry or node comes back."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The live objects of one server, as the cache has them."""
+
+    deployment: KubeObject | None
+    claims: dict[str, KubeObject]
+    pods: Sequence[KubeObject]
+    check: CheckResult | None
+    problem: PodProblem | None
+
+
+def observe(children: Sequence[KubeObject], server: ServerModel) -> Observed:
+    """Sort a server's live objects by what they tell."""
+    pods = [child for child in children if kind_of(child) == POD]
+    deployments = (child for child in children if kind_of(child) == DEPLOYMENT)
+    return Observed(
+        deployment=next((one for one in deployments if name_of(one) == server.names.workload), None),
+        claims={name_of(child): child for child in children if kind_of(child) == PERSISTENT_VOLUME_CLAIM},
+        pods=pods,
+        check=check_result(pods, server.version),
+        problem=pod_problem(pods),
+    )
+
+
+def findings_of(
+    server: ServerModel, observed: Observed, earlier_schema: Condition | None
+) -> Iterator[Finding]:
+    """Read every condition that the live objects decide."""
+    yield backend_store_finding(server, observed)
+    yield artifact_store_finding(server, observed)
+    yield schema_finding(server, observed, earlier_schema)
+    yield workload_finding(server, observed)
+    yield exposed_finding(server, observed)
+
+
+def backend_store_finding(server: ServerModel, observed: Observed) -> Finding:
+    """Whether the database can be used."""
+    type_ = ConditionType.BACKEND_STORE_READY
+    check = observed.check
+    if check and check.reason in STORE_REASONS:
+        verdict = Verdict.FAILING if check.reason in PASSING_REASONS else Verdict.BLOCKED
+        return Finding(type_, verdict, check.reason, check.message)
+    match server.backend_store:
+        case SqliteBackend(volume):
+            return volume_finding(type_, volume, server, observed)
+        case ExternalBackend():
+            if check is None and server.replicas:
+                return not_looked_at(type_, "the first pod, which checks the database")
+            message = "The external database is in use."
+            return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, message)
+
+
+def artifact_store_finding(server: ServerModel, observed: Observed) -> Finding:
+    """Whether artifacts have a place."""
+    type_ = ConditionType.ARTIFACT_STORE_READY
+    match server.artifact_store:
+        case ExternalArtifacts():
+            message = "The external artifact store is used as given; the operator does not try it out."
+            return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, message)
+        case store:
+            return volume_finding(type_, store.volume, server, observed)
+
+
+def volume_finding(type_: ConditionType, volume: Volume, server: ServerModel, observed: Observed) -> Finding:
+    """Whether a volume claim is bound."""
+    claim = observed.claims.get(volume.claim)
+    phase = ((claim or {}).get("status") or {}).get("phase", "Pending")
+    if phase == "Bound":
+        return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, f"Volume claim {volume.claim} is bound.")
+    if phase == "Lost":
+        return Finding(
+            type_,
+            Verdict.BLOCKED,
+            Reason.VOLUME_LOST,
+            f"The volume behind claim {volume.claim} is gone: restore it, or delete the claim to begin anew.",
+        )
+    if not server.replicas:
+        message = f"Volume claim {volume.claim} will be bound when the first pod needs it."
+        return Finding(type_, Verdict.WORKING, Reason.VOLUME_PENDING, message)
+    return Finding(
+        type_,
+        Verdict.WORKING,
+        Reason.VOLUME_PENDING,
+        f"Volume claim {volume.claim} is not bound yet; if it stays so, 'kubectl describe pvc {volume.claim}' "
+        "tells why.",
+    )
+
+
+def schema_finding(server: ServerModel, observed: Observed, earlier: Condition | None) -> Finding:
+    """Whether the database schema is the one that this MLflow version expects."""
+    type_ = ConditionType.SCHEMA_READY
+    check = observed.check
+    if check is None:
+        if not server.replicas and earlier is not None and earlier.is_true:
+            return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, earlier.message)
+        return not_looked_at(type_, "a pod that checks the schema")
+    if check.reason is None:
+        return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, check.message)
+    if check.reason in STORE_REASONS:
+        return not_looked_at(type_, "the backend store")
+    return Finding(type_, Verdict.BLOCKED, check.reason, check.message)
+
+
+def workload_finding(server: ServerModel, observed: Observed) -> Finding:
+    """Whether all pods run what is asked for."""
+    type_ = ConditionType.WORKLOAD_READY
+    if observed.deployment is None:
+        return not_looked_at(type_, "the Deployment to be created")
+    if server.replicas == 0:
+        return _at_rest(observed)
+    if is_rolled_out(observed.deployment, server.replicas):
+        message = f"{server.replicas} of {server.replicas} pods serve MLflow {server.version}."
+        return Finding(type_, Verdict.OK, Reason.WORKLOAD_AVAILABLE, message)
+    return _rollout_finding(server, observed.deployment, observed)
+
+
+def _rollout_finding(server: ServerModel, deployment: KubeObject, observed: Observed) -> Finding:
+    """Why not all pods serve yet."""
+    type_ = ConditionType.WORKLOAD_READY
+    if refusal := refused_pods(deployment):
+        return Finding(type_, Verdict.FAILING, Reason.POD_REFUSED, refusal)
+    if observed.problem:
+        verdict = Verdict.FAILING if observed.problem.reason in PASSING_REASONS else Verdict.BLOCKED
+        return Finding(type_, verdict, observed.problem.reason, observed.problem.message)
+    if observed.check and observed.check.reason:
+        return not_looked_at(type_, "the check of the backend store to succeed")
+    message = (
+        f"{available_replicas(observed)} of {server.replicas} pods serve MLflow {server.version} so far."
+    )
+    return Finding(type_, Verdict.WORKING, Reason.ROLLOUT_IN_PROGRESS, message)
+
+
+def exposed_finding(server: ServerModel, observed: Observed) -> Finding:
+    """Whether clients reach the server: one pod that serves is enough, as during a rolling update."""
+    if not server.replicas or not available_replicas(observed):
+        return not_looked_at(ConditionType.EXPOSED, "pods that serve")
+    return Finding(
+        ConditionType.EXPOSED,
+        Verdict.OK,
+        Reason.REACHABLE_IN_CLUSTER,
+        f"Clients in the cluster reach the server at {server.service_url}.",
+    )
+
+
+def available_replicas(observed: Observed) -> int:
+    """How many pods serve, of whatever template."""
+    return int(((observed.deployment or {}).get("status") or {}).get("availableReplicas", 0))
+
+
+def is_rolled_out(deployment: KubeObject, replicas: int) -> bool:
+    """Whether exactly the wanted pods exist, are of the newest template and serve; as `kubectl rollout status`."""
+    status = deployment.get("status") or {}
+    is_current = bool(status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0))
+    counts = [status.get(field, 0) for field in ("replicas", "updatedReplicas", "availableReplicas")]
+    return is_current and all(count == replicas for count in counts)
+
+
+def refused_pods(deployment: KubeObject) -> str | None:
+    """Why the API server does not let the Deployment's pods be created."""
+    for condition in (deployment.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            said = " ".join(str(condition.get("message", "")).split())
+            return f"The API server refuses the server's pods: {said.rstrip('.')}."
+    return None
+
+
+def _at_rest(observed: Observed) -> Finding:
+    type_ = ConditionType.WORKLOAD_READY
+    if observed.pods:
+        message = f"{len(observed.pods)} pods are still stopping."
+        return Finding(type_, Verdict.AT_REST, Reason.SUSPENDED, message)
+    message = "No pods run because spec.suspend is true or spec.replicas is 0; all data is kept."
+    return Finding(type_, Verdict.AT_REST, Reason.SUSPENDED, message)

@@ -1,0 +1,50 @@
+"""The control loop: look at the whole of one resource, put right what differs, say how it stands."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.errors import CONFLICT_RETRY_SECONDS, ApiError
+from tracking_operator.kube.events import EventRecorder
+from tracking_operator.reconcile.class_reconciler import ClassReconciler
+from tracking_operator.reconcile.keys import Key, Outcome
+from tracking_operator.reconcile.plan import ReconcileSettings
+from tracking_operator.reconcile.server_reconciler import ServerReconciler
+
+logger = logging.getLogger(__name__)
+
+
+class Reconciler:
+    """Hands a key to the loop of its kind."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        cache: ObjectCache,
+        events: EventRecorder,
+        settings: ReconcileSettings,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._servers = ServerReconciler(kube, cache, events, settings, now)
+        self._classes = ClassReconciler(kube, cache, now)
+
+    async def reconcile(self, key: Key, *, resync: bool) -> Outcome:
+        """Bring one resource to what its owner wants; ``resync`` verifies what is not watched, too."""
+        try:
+            if key.kind == "TrackingServerClass":
+                return await self._classes.reconcile(key.name)
+            return await self._servers.reconcile(key.namespace, key.name, resync=resync)
+        except ApiError as error:
+            return _after(error, key)
+
+
+def _after(error: ApiError, key: Key) -> Outcome:
+    """When to look again after a call failed without which nothing can go on."""
+    if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+        logger.info("%s %s was deleted or replaced meanwhile: %s", key.kind, key.name, error.message)
+        return Outcome(retry_after=CONFLICT_RETRY_SECONDS)
+    logger.warning("Could not finish with %s %s, trying again: %s", key.kind, key.name, error)
+    return Outcome(failed=True)

@@ -1,0 +1,302 @@
+"""The loop of the TrackingServer: plan, record, apply, observe, report, in this order."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from tracking_operator.api.conditions import (
+    Condition,
+    ConditionType,
+    Reason,
+    find_condition,
+    merge_conditions,
+)
+from tracking_operator.api.decision import Decision
+from tracking_operator.api.marks import FINALIZER, RESOLVED_ANNOTATION
+from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer, TrackingServerStatus
+from tracking_operator.api.tracking_server_class import TrackingServerClass, TrackingServerClassSpec
+from tracking_operator.failures import Failure, Invalid
+from tracking_operator.kube.apply import apply_all, prune
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.errors import failure_from
+from tracking_operator.kube.events import EventRecorder
+from tracking_operator.kube.objects import (
+    DEPLOYMENT,
+    NAMESPACE,
+    PERSISTENT_VOLUME_CLAIM,
+    KubeObject,
+    describe,
+)
+from tracking_operator.reconcile.credentials import Credentials, deployed_digest
+from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at, summarise
+from tracking_operator.reconcile.keys import Outcome
+from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.reconcile.observe import Observed, findings_of, observe
+from tracking_operator.reconcile.ownership import owner_check, prunable
+from tracking_operator.reconcile.plan import (
+    Plan,
+    ReconcileSettings,
+    Surroundings,
+    make_plan,
+    model_of_what_runs,
+    spec_finding,
+)
+from tracking_operator.reconcile.report import Report
+from tracking_operator.reconcile.status import announce, status_of, write_status
+from tracking_operator.reconcile.teardown import delete_data, deletion_policy, needs_cleanup
+from tracking_operator.reconcile.volumes import keep_existing_claims
+from tracking_operator.resources import build_objects
+from tracking_operator.resources.server import ServerModel
+
+logger = logging.getLogger(__name__)
+
+Resource = TypeVar("Resource", TrackingServer, TrackingServerClass)
+
+TEARDOWN_RETRY_SECONDS = 30.0
+
+
+class ServerReconciler:
+    """Brings one tracking server at a time to what its owner wants."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        cache: ObjectCache,
+        events: EventRecorder,
+        settings: ReconcileSettings,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._events = events
+        self._settings = settings
+        self._now = now
+        self._credentials = Credentials(kube, cache)
+
+    async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
+        """Reconcile one server. Raises ApiError where nothing can go on without an answer."""
+        live = self._cache.get(TRACKING_SERVER, namespace, name)
+        if live is None:
+            return Outcome()
+        try:
+            resource = TrackingServer.model_validate(live)
+        except ValidationError as error:
+            # The CRD lets nothing through that does not parse: an older operator reads a newer resource.
+            logger.error("%s cannot be read by this version of the operator: %s", describe(live), error)
+            return Outcome()
+        if resource.metadata.is_being_deleted:
+            return await self._tear_down(live, resource)
+        return await self._bring_about(live, resource, resync=resync)
+
+    async def _bring_about(self, live: KubeObject, resource: TrackingServer, *, resync: bool) -> Outcome:
+        report = Report()
+        try:
+            plan = make_plan(resource, self._surroundings(resource), self._settings)
+        except Failure as failure:
+            report.add_failure(failure, ConditionType.SPEC_VALID)
+            return await self._report_on_what_runs(live, resource, report)
+        live = await self._record(live, resource, plan)
+        report.add(spec_finding(plan))
+        server = await self._with_credentials(plan.model, report, fresh=resync)
+        if server is not None:
+            await self._apply(server, report)
+        return await self._report(live, resource, plan.decision, server or plan.model, report)
+
+    def _surroundings(self, resource: TrackingServer) -> Surroundings:
+        metadata = resource.metadata
+        namespace = (self._cache.get(NAMESPACE, None, metadata.namespace) or {}).get("metadata", {})
+        servers = _readable(TrackingServer, self._cache.list(TRACKING_SERVER, metadata.namespace))
+        return Surroundings(
+            classes=_readable(TrackingServerClass, self._cache.list(TRACKING_SERVER_CLASS)),
+            namespace_labels=namespace.get("labels") or {},
+            namespace_is_terminating=bool(namespace.get("deletionTimestamp")),
+            siblings=[one for one in servers if one.metadata.uid != metadata.uid],
+        )
+
+    async def _record(self, live: KubeObject, resource: TrackingServer, plan: Plan) -> KubeObject:
+        """Write down what was decided, and that there is something to clean up, before anything is created."""
+        decision = plan.decision.to_annotation()
+        cleanup = needs_cleanup(resource, plan.decision, plan.chosen.spec)
+        is_recorded = resource.metadata.annotations.get(RESOLVED_ANNOTATION) == decision
+        if is_recorded and cleanup == (FINALIZER in resource.metadata.finalizers):
+            return live
+        return await self._apply_metadata(resource, decision, finalizers=[FINALIZER] if cleanup else [])
+
+    async def _apply_metadata(
+        self, resource: TrackingServer, decision: str | None, *, finalizers: list[str]
+    ) -> KubeObject:
+        metadata: KubeObject = {
+            "name": resource.metadata.name,
+            "namespace": resource.metadata.namespace,
+            "uid": resource.metadata.uid,  # so that a successor of the same name is not touched
+            "finalizers": finalizers,
+        }
+        if decision is not None:
+            metadata["annotations"] = {RESOLVED_ANNOTATION: decision}
+        answer = await self._kube.apply(
+            {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata}
+        )
+        self._cache.upsert(answer)
+        return answer
+
+    async def _with_credentials(
+        self, server: ServerModel, report: Report, *, fresh: bool
+    ) -> ServerModel | None:
+        """The model with the digest of the Secrets that its pods mount.
+
+        While a Secret is missing, a running server keeps the digest that it has, so that everything else can
+        still be changed (to suspend it, say); a new one has to wait: None.
+        """
+        digest, failures = await self._credentials.digest(server, fresh=fresh)
+        for type_, failure in failures:
+            report.add_failure(failure, type_)
+        deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
+        if failures and deployment is None:
+            return None
+        return replace(server, credentials_digest=deployed_digest(deployment) if failures else digest)
+
+    async def _apply(self, server: ServerModel, report: Report) -> None:
+        """Make the live objects what they should be; whatever cannot be is a finding."""
+        desired = keep_existing_claims(build_objects(server), lambda name: self._claim(server, name))
+        applied = await apply_all(self._kube, self._cache, desired, owner=owner_check(server))
+        for written in applied.written:
+            logger.info("Wrote %s %s because %s.", written.kind, written.name, written.why)
+        report.add_applied(applied, server)
+        children = self._cache.children(server.namespace, server.name)
+        pruned = await prune(self._kube, self._cache, prunable(children, server), desired)
+        for deleted in pruned.deleted:
+            logger.info("Deleted %s %s because %s.", deleted.kind, deleted.name, deleted.why)
+        for obj, error in pruned.failures:
+            report.add_failure(failure_from(error, f"delete {describe(obj)}"), ConditionType.WORKLOAD_READY)
+
+    def _claim(self, server: ServerModel, name: str) -> KubeObject | None:
+        return self._cache.get(PERSISTENT_VOLUME_CLAIM, server.namespace, name)
+
+    async def _report(
+        self,
+        live: KubeObject,
+        resource: TrackingServer,
+        decision: Decision,
+        server: ServerModel,
+        report: Report,
+    ) -> Outcome:
+        observed = self._observe(server)
+        report.add_missing(findings_of(server, observed, _earlier_schema(resource, server)))
+        status = status_of(
+            resource,
+            self._conditions(resource, report.findings, server),
+            decision,
+            server,
+            observed,
+        )
+        return await self._finish(live, resource, status, report)
+
+    async def _report_on_what_runs(
+        self, live: KubeObject, resource: TrackingServer, report: Report
+    ) -> Outcome:
+        """Say why the specification is refused; what runs goes on running, and is still reported on."""
+        server = _model_of_what_runs(resource, self._settings, self._cache)
+        if server is None:
+            types = (
+                ConditionType.BACKEND_STORE_READY,
+                ConditionType.ARTIFACT_STORE_READY,
+                ConditionType.SCHEMA_READY,
+                ConditionType.WORKLOAD_READY,
+                ConditionType.EXPOSED,
+            )
+            report.add_missing(not_looked_at(type_, "a valid specification") for type_ in types)
+        else:
+            earlier = _earlier_schema(resource, server)
+            report.add_missing(findings_of(server, self._observe(server), earlier))
+        status = resource.status.updated(
+            observed_generation=resource.metadata.generation,
+            conditions=self._conditions(resource, report.findings, server),
+        )
+        return await self._finish(live, resource, status, report)
+
+    async def _finish(
+        self, live: KubeObject, resource: TrackingServer, status: TrackingServerStatus, report: Report
+    ) -> Outcome:
+        ready = find_condition(status.conditions, ConditionType.READY)
+        announce(self._events, live, resource.status.conditions, report.findings, ready)
+        await write_status(self._kube, self._cache, live, status.as_kubernetes())
+        return report.outcome()
+
+    def _observe(self, server: ServerModel) -> Observed:
+        return observe(self._cache.children(server.namespace, server.name), server)
+
+    def _conditions(
+        self, resource: TrackingServer, findings: Sequence[Finding], server: ServerModel | None
+    ) -> tuple[Condition, ...]:
+        url = server.service_url if server else ""
+        return merge_conditions(
+            resource.status.conditions,
+            summarise(findings, f"MLflow answers at {url}."),
+            observed_generation=resource.metadata.generation,
+            now=self._now(),
+        )
+
+    async def _tear_down(self, live: KubeObject, resource: TrackingServer) -> Outcome:
+        """Delete the data if that is wanted, then let the resource go."""
+        if FINALIZER not in resource.metadata.finalizers:
+            return Outcome()
+        children = self._cache.children(resource.metadata.namespace, resource.metadata.name)
+        policy = deletion_policy(resource, self._class_spec(resource))
+        if policy is DeletionPolicy.DELETE and not await delete_data(self._kube, resource, children):
+            return await self._report_deletion(live, resource)
+        decision = resource.metadata.annotations.get(RESOLVED_ANNOTATION)
+        await self._apply_metadata(resource, decision, finalizers=[])
+        logger.info("Let %s go.", describe(live))
+        return Outcome()
+
+    def _class_spec(self, resource: TrackingServer) -> TrackingServerClassSpec:
+        """The class as it is now; one that is gone or unreadable asks for nothing, so that data is kept."""
+        name = resource.spec.class_name or resource.status.class_name or ""
+        live = self._cache.get(TRACKING_SERVER_CLASS, None, name)
+        found = _readable(TrackingServerClass, [live] if live else [])
+        return found[0].spec if found else TrackingServerClassSpec()
+
+    async def _report_deletion(self, live: KubeObject, resource: TrackingServer) -> Outcome:
+        """Say that the data is being deleted; every volume that goes brings the server up again."""
+        message = "The server's pods and volumes are being deleted, as spec.deletionPolicy asks."
+        finding = Finding(ConditionType.WORKLOAD_READY, Verdict.WORKING, Reason.DELETING, message)
+        report = Report(findings=[finding], retry_after=[TEARDOWN_RETRY_SECONDS])
+        conditions = self._conditions(resource, report.findings, None)
+        status = resource.status.updated(
+            observed_generation=resource.metadata.generation, conditions=conditions
+        )
+        return await self._finish(live, resource, status, report)
+
+
+def _model_of_what_runs(
+    resource: TrackingServer, settings: ReconcileSettings, cache: ObjectCache
+) -> ServerModel | None:
+    deployment = cache.get(DEPLOYMENT, resource.metadata.namespace, resource.metadata.name)
+    replicas = (deployment or {}).get("spec", {}).get("replicas", 0)
+    try:
+        return model_of_what_runs(resource, settings, replicas)
+    except Invalid:
+        return None
+
+
+def _readable(model: type[Resource], objects: Iterable[KubeObject]) -> list[Resource]:
+    """Read what surrounds a server; what cannot be read is reported when its own turn comes."""
+    readable = []
+    for obj in objects:
+        try:
+            readable.append(model.model_validate(obj))
+        except ValidationError as error:
+            logger.debug("%s cannot be read by this version of the operator: %s", describe(obj), error)
+    return readable
+
+
+def _earlier_schema(resource: TrackingServer, server: ServerModel) -> Condition | None:
+    """What was found out about the schema before, if that was for the version which is wanted now."""
+    if resource.status.version != server.version:
+        return None
+    return find_condition(resource.status.conditions, ConditionType.SCHEMA_READY)

@@ -1,0 +1,88 @@
+"""The status of both kinds: assembled here, written here, nowhere else."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tracking_operator.api.conditions import Condition
+from tracking_operator.api.decision import Decision
+from tracking_operator.api.tracking_server import (
+    Address,
+    ArtifactStoreStatus,
+    BackendStoreStatus,
+    ClientStatus,
+    TrackingServer,
+    TrackingServerStatus,
+)
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.events import EventRecorder
+from tracking_operator.kube.objects import KubeObject, name_of, namespace_of, uid_of
+from tracking_operator.reconcile.findings import Finding
+from tracking_operator.reconcile.observe import Observed
+from tracking_operator.resources.labels import pod_selector, selector_text
+from tracking_operator.resources.server import ServerModel
+
+SUMMARY: Final = "Ready"
+
+
+def status_of(
+    resource: TrackingServer,
+    conditions: tuple[Condition, ...],
+    decision: Decision,
+    server: ServerModel,
+    observed: Observed,
+) -> TrackingServerStatus:
+    """Assemble the status of a server whose specification could be carried out.
+
+    The version is one that a pod has brought the data up to, or found it at; it never runs ahead of that.
+    """
+    before = resource.status
+    passed = observed.check if observed.check and observed.check.reason is None else None
+    deployed = ((observed.deployment or {}).get("status") or {}).get("replicas", 0)
+    return TrackingServerStatus(
+        observed_generation=resource.metadata.generation,
+        conditions=conditions,
+        url=server.service_url,
+        address=Address(url=server.service_url),
+        class_name=decision.class_name or None,
+        version=server.version if passed else before.version,
+        schema_revision=(passed.revision if passed else "") or before.schema_revision,
+        artifact_root=server.artifact_root,
+        backend_store=BackendStoreStatus(kind=decision.backend_store),
+        artifact_store=ArtifactStoreStatus(kind=decision.artifact_store),
+        client=ClientStatus(config_map_name=server.names.client),
+        replicas=deployed,
+        selector=selector_text(pod_selector(server.name)),
+    )
+
+
+async def write_status(kube: KubeClient, cache: ObjectCache, live: KubeObject, status: KubeObject) -> None:
+    """Apply the status unless it is what the resource already says; nothing is written to a successor."""
+    if (live.get("status") or {}) == status:
+        return
+    wanted: KubeObject = {
+        "apiVersion": live["apiVersion"],
+        "kind": live["kind"],
+        "metadata": {"name": name_of(live), "uid": uid_of(live)},
+        "status": status,
+    }
+    if namespace := namespace_of(live):
+        wanted["metadata"]["namespace"] = namespace
+    cache.upsert(await kube.apply(wanted, subresource="status"))
+
+
+def announce(
+    events: EventRecorder,
+    live: KubeObject,
+    before: Sequence[Condition],
+    findings: Sequence[Finding],
+    ready: Condition | None,
+) -> None:
+    """Post an Event for each problem that is new, and one when the server becomes ready."""
+    known = {(condition.type, condition.reason) for condition in before if not condition.is_true}
+    for finding in findings:
+        if finding.is_problem and (finding.type.value, finding.reason.value) not in known:
+            events.record(live, "Warning", finding.reason.value, finding.message)
+    was_ready = any(condition.type == SUMMARY and condition.is_true for condition in before)
+    if ready is not None and ready.is_true and not was_ready:
+        events.record(live, "Normal", SUMMARY, ready.message)

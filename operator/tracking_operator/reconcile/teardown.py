@@ -1,0 +1,69 @@
+"""What happens when a server is deleted, beyond what Kubernetes collects by itself.
+
+A finalizer is there only under ``Delete`` and only for a server whose data is on volumes of its own.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tracking_operator.api.decision import Decision
+from tracking_operator.api.marks import FIELD_MANAGER, MANAGED_BY_LABEL
+from tracking_operator.api.tracking_server import (
+    ArtifactStoreKind,
+    BackendStoreKind,
+    DeletionPolicy,
+    TrackingServer,
+)
+from tracking_operator.api.tracking_server_class import TrackingServerClassSpec
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.objects import (
+    DEPLOYMENT,
+    PERSISTENT_VOLUME_CLAIM,
+    KubeObject,
+    kind_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+from tracking_operator.reconcile.ownership import controlled_by
+
+FIRST_TO_GO: Final = DEPLOYMENT
+"""A claim stays until no pod uses it, so the pods go first."""
+
+
+def needs_cleanup(resource: TrackingServer, decision: Decision, class_spec: TrackingServerClassSpec) -> bool:
+    """Whether there is work for a finalizer: data to delete that nothing else deletes."""
+    has_volumes = (
+        decision.backend_store is BackendStoreKind.SQLITE
+        or decision.artifact_store is ArtifactStoreKind.VOLUME
+    )
+    return deletion_policy(resource, class_spec) is DeletionPolicy.DELETE and has_volumes
+
+
+def deletion_policy(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> DeletionPolicy:
+    """What is to happen to the data: what the team says, else what the class says, else it is kept."""
+    return resource.spec.deletion_policy or class_spec.defaults.deletion_policy or DeletionPolicy.RETAIN
+
+
+async def delete_data(kube: KubeClient, resource: TrackingServer, children: Sequence[KubeObject]) -> bool:
+    """Delete the server's pods and volumes; return whether all of it is gone.
+
+    Every call may be repeated; whoever calls it again after each change gets through to the end.
+    Raises ApiError.
+    """
+    claims = [child for child in children if is_own_claim(child)]
+    workloads = [
+        child
+        for child in children
+        if kind_of(child) == FIRST_TO_GO and controlled_by(child, resource.metadata.uid)
+    ]
+    for child in (*workloads, *claims):
+        if not child["metadata"].get("deletionTimestamp"):
+            await kube.delete(kind_of(child), namespace_of(child), name_of(child), uid=uid_of(child))
+    return not claims
+
+
+def is_own_claim(child: KubeObject) -> bool:
+    """Whether an object is a volume claim that the operator made."""
+    labels = child["metadata"].get("labels") or {}
+    return kind_of(child) == PERSISTENT_VOLUME_CLAIM and labels.get(MANAGED_BY_LABEL) == FIELD_MANAGER

@@ -1,0 +1,20 @@
+"""Pure builders of the Kubernetes objects that make up one tracking server, one file per kind."""
+
+from tracking_operator.resources.config_maps import build_check_config_map, build_client_config_map
+from tracking_operator.resources.deployment import build_deployment
+from tracking_operator.resources.persistent_volume_claims import build_persistent_volume_claims
+from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.service import build_service
+from tracking_operator.resources.service_account import build_service_account
+
+
+def build_objects(server: ServerModel) -> list[KubeObject]:
+    """Build the full desired set: whatever is not in it, and belongs to the server, is pruned."""
+    return [
+        build_service_account(server),
+        *build_persistent_volume_claims(server),
+        build_check_config_map(server),
+        build_deployment(server),
+        build_service(server),
+        build_client_config_map(server),
+    ]

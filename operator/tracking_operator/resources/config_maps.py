@@ -1,0 +1,40 @@
+"""The ConfigMaps of a server: the scripts that its pods run, and the settings that its clients read."""
+
+from functools import cache
+from importlib.resources import files
+
+from tracking_operator.resources.labels import CLIENT_COMPONENT, SERVER_COMPONENT
+from tracking_operator.resources.metadata import owned_metadata
+from tracking_operator.resources.server import KubeObject, ServerModel
+
+CHECK_SCRIPT = "check_backend_store.py"
+START_SCRIPT = "start_server.py"
+
+
+def build_check_config_map(server: ServerModel) -> KubeObject:
+    """Build the ConfigMap that brings our scripts into any MLflow image.
+
+    Pods read it when they start; its content is not part of the pod template's digest, so that a new
+    release of the operator rolls nobody.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": owned_metadata(server, server.names.check, SERVER_COMPONENT),
+        "data": {name: _script(name) for name in (CHECK_SCRIPT, START_SCRIPT)},
+    }
+
+
+def build_client_config_map(server: ServerModel) -> KubeObject:
+    """Build what a client pod in the same namespace takes by ``envFrom``."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": owned_metadata(server, server.names.client, CLIENT_COMPONENT),
+        "data": {"MLFLOW_TRACKING_URI": server.service_url},
+    }
+
+
+@cache
+def _script(name: str) -> str:
+    return (files("tracking_operator.resources") / "scripts" / name).read_text()

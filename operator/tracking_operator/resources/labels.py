@@ -1,0 +1,32 @@
+"""The labels of owned objects, and the selector that never changes."""
+
+from tracking_operator.api.marks import COMPONENT_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL, SERVER_LABEL
+
+SERVER_COMPONENT = "server"
+BACKEND_STORE_COMPONENT = "backend-store"
+ARTIFACT_STORE_COMPONENT = "artifact-store"
+CLIENT_COMPONENT = "client"
+
+
+def owned_labels(server: str, component: str, version: str | None = None) -> dict[str, str]:
+    """Label an object as one of ``server``'s; ``version`` is MLflow's, where the object depends on it."""
+    labels = {
+        "app.kubernetes.io/name": "mlflow",
+        "app.kubernetes.io/instance": server,
+        COMPONENT_LABEL: component,
+        MANAGED_BY_LABEL: FIELD_MANAGER,
+        SERVER_LABEL: server,
+    }
+    if version:
+        labels["app.kubernetes.io/version"] = version
+    return labels
+
+
+def pod_selector(server: str) -> dict[str, str]:
+    """Select the server's pods. A Deployment's selector is immutable, so this must never change."""
+    return {COMPONENT_LABEL: SERVER_COMPONENT, SERVER_LABEL: server}
+
+
+def selector_text(labels: dict[str, str]) -> str:
+    """Write equality labels the way the scale subresource and ``kubectl -l`` read them."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))

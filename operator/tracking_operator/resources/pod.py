@@ -1,0 +1,246 @@
+"""The pod of a server: what checks the store first, what serves, and with what it may touch."""
+
+from tracking_operator.api.marks import GROUP
+from tracking_operator.naming import CONTAINER_PORT, service_host_names
+from tracking_operator.resources.config_maps import CHECK_SCRIPT, START_SCRIPT
+from tracking_operator.resources.labels import SERVER_COMPONENT, owned_labels, pod_selector
+from tracking_operator.resources.server import (
+    ExternalArtifacts,
+    ExternalBackend,
+    KubeObject,
+    ServerModel,
+    SqliteBackend,
+    VolumeArtifacts,
+)
+
+SERVER_CONTAINER = "mlflow"
+CHECK_CONTAINER = "check-backend-store"
+
+SCRIPTS = "/opt/tracking-operator"
+BACKEND_STORE = "/mlflow/backend-store"
+ARTIFACT_STORE = "/mlflow/artifact-store"
+BACKEND_STORE_CREDENTIALS = "/etc/mlflow/backend-store"
+ARTIFACT_STORE_CREDENTIALS = "/etc/mlflow/artifact-store"
+NOT_CHECKED = (ARTIFACT_STORE, ARTIFACT_STORE_CREDENTIALS)
+SCRATCH = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
+
+DATABASE_FILE = f"{BACKEND_STORE}/mlflow.db"
+CREDENTIALS_DIGEST_ANNOTATION = f"{GROUP}/credentials-digest"
+
+USER_ID = 10001
+TERMINATION_GRACE_SECONDS = 30
+ENDPOINT_REMOVAL_SECONDS = 5
+"""How long a stopping pod of a rolling update goes on serving, until every node has seen that it leaves."""
+
+UVICORN_OPTIONS = "--timeout-graceful-shutdown 20 --timeout-keep-alive 75 --no-access-log"
+"""Without the first, a pod waits for ever for open requests; without the second, load balancers that keep
+connections for 60 s meet closed ones; without the third, probes fill the log."""
+
+SERVER_ENVIRONMENT = {
+    # A server with the job runner on can be made to run code (CVE-2026-0545), and needs 170 MiB more.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "HOME": SCRATCH,
+    "TMPDIR": SCRATCH,
+}
+
+
+def build_pod_template(server: ServerModel) -> KubeObject:
+    """Build a pod that the ``restricted`` Pod Security Standard admits."""
+    tenant = server.pod_template
+    annotations = dict(tenant.annotations)
+    if server.credentials_digest:
+        annotations[CREDENTIALS_DIGEST_ANNOTATION] = server.credentials_digest
+    labels = dict(tenant.labels) | owned_labels(server.name, SERVER_COMPONENT, server.version)
+    return {
+        "metadata": {"labels": labels, "annotations": annotations},
+        "spec": {
+            "serviceAccountName": server.names.workload,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+            "hostNetwork": False,
+            "hostPID": False,
+            "hostIPC": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": USER_ID,
+                "runAsGroup": USER_ID,
+                "fsGroup": USER_ID,
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "initContainers": [_check_container(server)],
+            "containers": [_server_container(server)],
+            "volumes": _volumes(server),
+            **_scheduling(server),
+        },
+    }
+
+
+def server_arguments(server: ServerModel) -> list[str]:
+    """The arguments of ``mlflow server``."""
+    arguments = ["server", "--host=0.0.0.0", f"--port={CONTAINER_PORT}", f"--workers={server.workers}"]
+    if isinstance(server.backend_store, SqliteBackend):
+        arguments.append(f"--backend-store-uri=sqlite:///{DATABASE_FILE}")
+    arguments += _artifact_arguments(server)
+    if server.url_prefix:
+        arguments.append(f"--static-prefix={server.url_prefix}")
+    arguments.append(f"--allowed-hosts={','.join(allowed_hosts(server))}")
+    arguments.append(f"--cors-allowed-origins={','.join(allowed_origins(server))}")
+    arguments.append(f"--uvicorn-opts={UVICORN_OPTIONS}")
+    return arguments
+
+
+def public_names(server: ServerModel) -> list[str]:
+    """Every name under which the server is reached, inside the cluster and outside."""
+    names = service_host_names(server.names.workload, server.namespace, server.cluster_domain)
+    return [*names, server.host] if server.host else names
+
+
+def allowed_hosts(server: ServerModel) -> list[str]:
+    """Every Host header that MLflow must answer; with any other, API and UI say 403 while /health stays 200.
+
+    MLflow compares the whole header, port included, and drops its own defaults once a list is given
+    (mlflow/server/security_utils.py, 3.17.2). A port-forward may listen on any port of the user's machine.
+    """
+    names = [*public_names(server), "localhost", "127.0.0.1"]
+    # An entry with a star is matched by fnmatch, to which an opening bracket is special.
+    return [entry for name in names for entry in (name, f"{name}:*")] + ["[::1]", "[[]::1]:*"]
+
+
+def allowed_origins(server: ServerModel) -> list[str]:
+    """Every Origin header that a browser may send; it does so even when page and API share one address."""
+    return [
+        f"{scheme}://{name}{port}"
+        for name in public_names(server)
+        for scheme in ("http", "https")
+        for port in ("", ":*")
+    ]
+
+
+def _artifact_arguments(server: ServerModel) -> list[str]:
+    store = server.artifact_store
+    place = store.uri if isinstance(store, ExternalArtifacts) else ARTIFACT_STORE
+    if server.proxied:
+        return ["--serve-artifacts", f"--artifacts-destination={place}"]
+    return ["--no-serve-artifacts", f"--default-artifact-root={place}"]
+
+
+def _check_container(server: ServerModel) -> KubeObject:
+    if isinstance(server.backend_store, SqliteBackend):
+        place = ["sqlite", DATABASE_FILE]
+    else:
+        place = ["external", f"{BACKEND_STORE_CREDENTIALS}/uri"]
+    return {
+        "name": CHECK_CONTAINER,
+        "image": server.image,
+        "command": ["python", f"{SCRIPTS}/{CHECK_SCRIPT}", *place, f"--version={server.version}"],
+        "env": _environment(server),
+        "resources": server.resources.as_kubernetes(),
+        "securityContext": _container_security(),
+        "volumeMounts": [mount for mount in _volume_mounts(server) if mount["mountPath"] not in NOT_CHECKED],
+    }
+
+
+def _server_container(server: ServerModel) -> KubeObject:
+    container: KubeObject = {
+        "name": SERVER_CONTAINER,
+        "image": server.image,
+        "command": ["python", f"{SCRIPTS}/{START_SCRIPT}"],
+        "args": server_arguments(server),
+        "ports": [{"name": "http", "containerPort": CONTAINER_PORT, "protocol": "TCP"}],
+        "env": _environment(server),
+        "envFrom": [source.as_kubernetes() for source in server.pod_template.env_from],
+        "resources": server.resources.as_kubernetes(),
+        "startupProbe": _probe(server, period=1, failures=180, timeout=2),
+        "readinessProbe": _probe(server, period=5, failures=3, timeout=5),
+        "livenessProbe": _probe(server, period=10, failures=6, timeout=10),
+        "securityContext": _container_security(),
+        "volumeMounts": _volume_mounts(server),
+    }
+    if not server.is_bound_to_one_pod:
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": ENDPOINT_REMOVAL_SECONDS}}}
+    return container
+
+
+def _probe(server: ServerModel, *, period: int, failures: int, timeout: int) -> KubeObject:
+    # /health does not ask the database: a blip there must not take every pod out of the Service at once.
+    return {
+        "httpGet": {"path": f"{server.url_prefix}/health", "port": "http", "scheme": "HTTP"},
+        "periodSeconds": period,
+        "failureThreshold": failures,
+        "timeoutSeconds": timeout,
+        "successThreshold": 1,
+    }
+
+
+def _environment(server: ServerModel) -> list[KubeObject]:
+    ours: list[KubeObject] = [{"name": name, "value": value} for name, value in SERVER_ENVIRONMENT.items()]
+    return ours + [variable.as_kubernetes() for variable in server.pod_template.env]
+
+
+def _container_security() -> KubeObject:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _volumes(server: ServerModel) -> list[KubeObject]:
+    volumes: list[KubeObject] = [
+        {"name": "scripts", "configMap": {"name": server.names.check}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    match server.backend_store:
+        case SqliteBackend(volume):
+            volumes.append({"name": "backend-store", "persistentVolumeClaim": {"claimName": volume.claim}})
+        case ExternalBackend(secret, key):
+            items = [{"key": key, "path": "uri"}]
+            volumes.append(
+                {"name": "backend-store-credentials", "secret": {"secretName": secret, "items": items}}
+            )
+    match server.artifact_store:
+        case VolumeArtifacts(volume):
+            volumes.append({"name": "artifact-store", "persistentVolumeClaim": {"claimName": volume.claim}})
+        case ExternalArtifacts(_, str(secret)):
+            volumes.append({"name": "artifact-store-credentials", "secret": {"secretName": secret}})
+    return volumes
+
+
+def _volume_mounts(server: ServerModel) -> list[KubeObject]:
+    mount_paths = {
+        "scripts": (SCRIPTS, True),
+        "scratch": (SCRATCH, False),
+        "backend-store": (BACKEND_STORE, False),
+        "backend-store-credentials": (BACKEND_STORE_CREDENTIALS, True),
+        "artifact-store": (ARTIFACT_STORE, False),
+        "artifact-store-credentials": (ARTIFACT_STORE_CREDENTIALS, True),
+    }
+    mounts = []
+    for volume in _volumes(server):
+        path, read_only = mount_paths[volume["name"]]
+        mounts.append({"name": volume["name"], "mountPath": path, "readOnly": read_only})
+    return mounts
+
+
+def _scheduling(server: ServerModel) -> KubeObject:
+    tenant = server.pod_template
+    wanted: KubeObject = {
+        "tolerations": [toleration.as_kubernetes() for toleration in tenant.tolerations],
+        "topologySpreadConstraints": [
+            {"labelSelector": {"matchLabels": pod_selector(server.name)}} | rule.as_kubernetes()
+            for rule in tenant.topology_spread_constraints
+        ],
+        "priorityClassName": tenant.priority_class_name,
+        "imagePullSecrets": [secret.as_kubernetes() for secret in tenant.image_pull_secrets],
+    }
+    # Stated even if empty, so that an addition by hand that leaves the pods without a node is taken away again.
+    stated: KubeObject = {
+        "nodeSelector": dict(tenant.node_selector),
+        "affinity": tenant.affinity.as_kubernetes() if tenant.affinity else {},
+    }
+    return stated | {field: value for field, value in wanted.items() if value}

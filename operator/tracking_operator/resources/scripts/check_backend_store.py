@@ -1,0 +1,382 @@
+"""Runs in the init container: is this backend store one that this image's MLflow may open?
+
+    check_backend_store.py sqlite FILE --version 3.17.2
+    check_backend_store.py external URI_FILE --version 3.17.2
+
+A SQLite database is brought up to the image's schema, after the old file was put aside. A database of
+somebody else's is only looked at. What was found is written as JSON (``reason``, ``message``,
+``revision``) to the termination log, from where the operator takes it into the server's conditions.
+
+The script stands alone: it runs inside the MLflow image, where the operator's package is not
+installed, and it does not import mlflow, which would cost seconds at every start of a pod.
+"""
+
+import argparse
+import contextlib
+import errno
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+TERMINATION_LOG = Path(os.environ.get("TRACKING_OPERATOR_TERMINATION_LOG", "/dev/termination-log"))
+EMPTY_DATABASE = Path(
+    os.environ.get("TRACKING_OPERATOR_EMPTY_DATABASE", "/usr/local/share/tracking-operator/empty.db")
+)
+"""A database without a run in it, at the image's own schema; our image has one, others may not."""
+
+PATIENCE_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+CONNECT_TIMEOUT_SECONDS = 5
+LONGEST_MESSAGE = 600
+"""In characters. Kubelet keeps 4096 bytes of a termination log, and half a JSON object cannot be read."""
+
+EXIT_CODES = {
+    "StoreUnreachable": 20,
+    "LoginRefused": 21,
+    "SchemaMissing": 22,
+    "SchemaBehind": 23,
+    "SchemaTooNew": 24,
+    "ImageVersionMismatch": 25,
+    "VolumeFull": 26,
+    "UnsupportedUri": 27,
+    "MigrationFailed": 28,
+}
+REFUSED_LOGIN = (
+    "password authentication failed",
+    "access denied",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "permission denied",
+)
+UNKNOWN_OPTION = ("invalid dsn", "invalid connection option")
+FULL_DISK = ("disk is full", "No space left on device", "disk I/O error")
+
+
+class CheckFailed(Exception):
+    """The server must not start on this store; ``reason`` is a key of ``EXIT_CODES``."""
+
+    def __init__(self, reason: str, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.passing = passing
+
+
+@dataclass(frozen=True)
+class Migrations:
+    """The chain of schema revisions that an installed MLflow knows."""
+
+    revisions: frozenset[str]
+    head: str
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check the store that the command line names and report; return the exit code."""
+    options = parse_arguments(arguments)
+    try:
+        require_version(options.version)
+        migrations = installed_migrations()
+        if options.kind == "sqlite":
+            revision = prepare_sqlite(Path(options.place), migrations, options.version)
+        else:
+            uri = read_uri(Path(options.place))
+            revision = patiently(lambda: check_external(uri, migrations, options.version))
+    except CheckFailed as failure:
+        return report(failure.reason, failure.message)
+    return report("", f"The backend store is at revision {revision}.", revision)
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=["sqlite", "external"])
+    parser.add_argument("place", help="the SQLite file, or the file that holds the database URI")
+    parser.add_argument("--version", required=True, help="the MLflow version that the image must hold")
+    return parser.parse_args(arguments)
+
+
+def report(reason: str, message: str, revision: str = "") -> int:
+    """Tell the log and the operator what was found; return the exit code that says the same."""
+    print(message, file=sys.stderr if reason else sys.stdout, flush=True)
+    # Outside a pod there may be no termination log; what was found is already printed.
+    with contextlib.suppress(OSError):
+        said = {"reason": reason, "message": message[:LONGEST_MESSAGE], "revision": revision}
+        TERMINATION_LOG.write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
+    return EXIT_CODES[reason] if reason else 0
+
+
+def require_version(wanted: str) -> None:
+    """Refuse an image whose MLflow is not the version that the TrackingServer names."""
+    try:
+        found = importlib.metadata.version("mlflow")
+    except importlib.metadata.PackageNotFoundError:
+        found = "none"
+    if found != wanted:
+        raise CheckFailed(
+            "ImageVersionMismatch",
+            f"The image holds MLflow {found}, but version {wanted} is asked for: "
+            "set spec.version to what the image holds, or choose another image.",
+        )
+
+
+def installed_migrations() -> Migrations:
+    """Read the schema revisions from the migration scripts of the installed MLflow, without importing it."""
+    package = importlib.util.find_spec("mlflow")
+    if package is None or not package.submodule_search_locations:
+        raise CheckFailed("ImageVersionMismatch", "The image holds no MLflow package.")
+    folder = Path(package.submodule_search_locations[0]) / "store" / "db_migrations" / "versions"
+    return migrations_in(path.read_text() for path in folder.glob("*.py"))
+
+
+def migrations_in(scripts: Iterable[str]) -> Migrations:
+    """Work out the chain of revisions that Alembic scripts describe."""
+    revisions: set[str] = set()
+    replaced: set[str] = set()
+    for script in scripts:
+        for name, value in re.findall(r"^(revision|down_revision)\b[^=\n]*=(.*)", script, re.MULTILINE):
+            found = revisions if name == "revision" else replaced
+            found.update(re.findall(r"""["'](\w+)["']""", value))
+    heads = revisions - replaced
+    if len(heads) != 1:
+        raise CheckFailed("MigrationFailed", f"The image's migrations have {len(heads)} heads, not one.")
+    return Migrations(frozenset(revisions), heads.pop())
+
+
+# SQLite: the only kind of store whose schema the pod itself changes. The Deployment's Recreate strategy
+# guarantees that no other pod has the file open.
+
+
+def prepare_sqlite(database: Path, migrations: Migrations, version: str) -> str:
+    """Create or upgrade the database file; return its revision."""
+    try:
+        return bring_to_head(database, migrations, version)
+    except (OSError, sqlite3.Error) as error:
+        if is_full(error):
+            raise full_volume(database) from error
+        raise CheckFailed("StoreUnreachable", f"{database} cannot be used: {error}.") from error
+
+
+def bring_to_head(database: Path, migrations: Migrations, version: str) -> str:
+    """Make ``database`` a file at the image's newest revision, whatever it is now."""
+    discard_unfinished(database)
+    try:
+        if not database.exists() or database.stat().st_size == 0:
+            create(database, migrations)
+        found = sqlite_revision(database)
+        if found == migrations.head:
+            return found
+        if found is not None and found not in migrations.revisions:
+            raise too_new(found, version)
+        migrate(database, found, version)
+    finally:
+        discard_unfinished(database)
+    return migrations.head
+
+
+def create(database: Path, migrations: Migrations) -> None:
+    """Put a new database in place, in one step that a crash cannot leave half done."""
+    unfinished = working_copy(database)
+    if EMPTY_DATABASE.exists() and sqlite_revision(EMPTY_DATABASE, "ro") == migrations.head:
+        shutil.copyfile(EMPTY_DATABASE, unfinished)
+    else:
+        upgrade(unfinished)
+    unfinished.replace(database)
+
+
+def migrate(database: Path, found: str | None, version: str) -> None:
+    """Upgrade a copy, keep the old file beside it, then put the copy in its place."""
+    unfinished = working_copy(database)
+    with contextlib.closing(sqlite3.connect(database)) as source:
+        # Also writes back what a killed server may have left in its write-ahead log.
+        source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with contextlib.closing(sqlite3.connect(unfinished)) as copy:
+            source.backup(copy)
+    upgrade(unfinished)
+    aside = database.with_name(f"{database.name}.{found or 'unversioned'}.before-{version}")
+    aside.unlink(missing_ok=True)
+    os.link(database, aside)
+    unfinished.replace(database)
+    print(f"The database was upgraded from {found}; the old one is kept as {aside.name}.", flush=True)
+
+
+def upgrade(database: Path) -> None:
+    """Run MLflow's own migrations on a file that nobody else has open."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 0:
+        return
+    print(done.stderr, file=sys.stderr, flush=True)
+    if any(sign in done.stderr for sign in FULL_DISK):
+        raise full_volume(database)
+    last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
+    raise CheckFailed("MigrationFailed", f"mlflow db upgrade failed on {database.name}: {last_line}")
+
+
+def working_copy(database: Path) -> Path:
+    """Where a database is made ready before it takes its place."""
+    return database.with_name(f"{database.name}.unfinished")
+
+
+def discard_unfinished(database: Path) -> None:
+    """Remove a working copy that an interrupted or failed run left behind: it takes the room of the real one."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        unfinished = working_copy(database)
+        unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
+
+
+def sqlite_revision(database: Path, mode: str = "rw") -> str | None:
+    """Read the schema revision of a SQLite file; None if it has none.
+
+    ``rw``, because a transaction that a killed server left half done is rolled back by whoever opens the file next.
+    """
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode={mode}", uri=True)) as connection:
+        try:
+            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return None
+            raise
+    return str(row[0]) if row else None
+
+
+def is_full(error: Exception) -> bool:
+    """Whether an error means that the volume has no room left."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or any(
+        sign in str(error) for sign in FULL_DISK
+    )
+
+
+def full_volume(database: Path) -> CheckFailed:
+    """Say that there is no room, and what to do."""
+    free = shutil.disk_usage(database.parent).free // 1024
+    return CheckFailed(
+        "VolumeFull",
+        f"The volume of the backend store is full ({free} KiB free): raise spec.backendStore.sqlite.size "
+        "where the storage class can expand volumes, or remove files from it.",
+    )
+
+
+# External: somebody else's database. Nothing is created, changed or dropped in it.
+
+
+def read_uri(place: Path) -> str:
+    """Read the database URI that the mounted Secret holds."""
+    uri = place.read_text().strip()
+    if not uri:
+        raise CheckFailed("UnsupportedUri", "The Secret's database URI is empty: write a SQLAlchemy URI.")
+    return uri
+
+
+def patiently(check: Callable[[], str]) -> str:
+    """Repeat a check for a minute while its failure may pass by itself."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return check()
+        except CheckFailed as failure:
+            if not failure.passing or time.monotonic() >= deadline:
+                raise
+            print(f"{failure.message} Trying again.", file=sys.stderr, flush=True)
+        time.sleep(RETRY_SECONDS)
+
+
+def check_external(uri: str, migrations: Migrations, version: str) -> str:
+    """Log in, read the schema revision and compare it with the image's; return it."""
+    found = external_revision(uri)
+    if found is None:
+        raise CheckFailed(
+            "SchemaMissing",
+            f"The database holds no MLflow schema: run 'mlflow db upgrade' of MLflow {version} on it once.",
+        )
+    if found == migrations.head:
+        return found
+    if found not in migrations.revisions:
+        raise too_new(found, version)
+    raise CheckFailed(
+        "SchemaBehind",
+        f"The database is at revision {found}, MLflow {version} needs {migrations.head}: back it up, "
+        f"then run 'mlflow db upgrade' of MLflow {version} on it.",
+    )
+
+
+def external_revision(uri: str) -> str | None:
+    """Read the schema revision through the login that the URI holds; None if the table is not there."""
+    import sqlalchemy  # only needed here, and not cheap
+
+    try:
+        url = sqlalchemy.make_url(uri)
+        engine = sqlalchemy.create_engine(
+            url, poolclass=sqlalchemy.NullPool, connect_args=connect_args(url.drivername)
+        )
+    except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError, ValueError) as error:
+        # The text of these errors may repeat the URI, password and all.
+        raise CheckFailed(
+            "UnsupportedUri",
+            f"The Secret's database URI cannot be used ({type(error).__name__}): write dialect+driver://user:password@"
+            "host:port/database with a driver that the image holds, for example postgresql+psycopg2.",
+        ) from error
+    if url.get_backend_name() == "sqlite":
+        raise CheckFailed(
+            "UnsupportedUri",
+            "The Secret's database URI names a SQLite file, which is no external database: use spec.backendStore.sqlite.",
+        )
+    try:
+        with engine.connect() as connection:
+            if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+                return None
+            row = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).first()
+    except sqlalchemy.exc.DBAPIError as error:
+        raise connection_failure(str(error.orig), url.password) from error
+    return str(row[0]) if row else None
+
+
+def connect_args(driver: str) -> dict[str, int]:
+    """Bound the time that one attempt to connect may take, in the driver's own words."""
+    return (
+        {"connect_timeout": CONNECT_TIMEOUT_SECONDS}
+        if driver.startswith(("postgresql", "mysql", "mariadb"))
+        else {}
+    )
+
+
+def connection_failure(text: str, password: object) -> CheckFailed:
+    """Say in one line why the database did not let us in, without the password."""
+    line = " ".join(text.split())
+    if password:
+        line = line.replace(str(password), "***")
+    if any(sign in line for sign in UNKNOWN_OPTION):
+        return CheckFailed("UnsupportedUri", f"The driver does not take the Secret's database URI: {line}.")
+    if any(sign in line.lower() for sign in REFUSED_LOGIN):
+        return CheckFailed(
+            "LoginRefused", f"The database refused the login: {line}. Correct the URI in the Secret."
+        )
+    return CheckFailed("StoreUnreachable", f"The database does not answer: {line}.", passing=True)
+
+
+def too_new(found: str, version: str) -> CheckFailed:
+    """Say that the schema comes from a newer MLflow."""
+    return CheckFailed(
+        "SchemaTooNew",
+        f"The database is at revision {found}, which MLflow {version} does not know: it was written by a newer "
+        "version. Set spec.version to that version again.",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""One frozen model of a tracking server, from which every object is built.
+
+Each derived value is computed once, here; the builders only arrange them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from tracking_operator import naming
+from tracking_operator.api.decision import Decision
+from tracking_operator.api.kubernetes_types import ResourceRequirements
+from tracking_operator.api.marks import API_VERSION
+from tracking_operator.api.pod_template import PodTemplate
+from tracking_operator.api.tracking_server import (
+    AccessMode,
+    ArtifactStoreKind,
+    ArtifactVolume,
+    BackendStoreKind,
+    SqliteStore,
+    TrackingServer,
+)
+from tracking_operator.api.tracking_server_class import TrackingServerClassSpec
+
+KubeObject = dict[str, Any]
+
+# MLflow 3.17 takes about 420 MiB with one worker process and 180 to 240 MiB for each further one.
+FIRST_WORKER_REQUEST_MIB, FURTHER_WORKER_REQUEST_MIB = 640, 256
+FIRST_WORKER_LIMIT_MIB, FURTHER_WORKER_LIMIT_MIB = 1024, 384
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume claim of the server's own."""
+
+    claim: str
+    size: str
+    storage_class: str | None
+    access_mode: AccessMode = AccessMode.READ_WRITE_ONCE
+
+
+@dataclass(frozen=True)
+class SqliteBackend:
+    """A SQLite file on a volume."""
+
+    volume: Volume
+
+
+@dataclass(frozen=True)
+class ExternalBackend:
+    """A database of somebody else's, behind a URI in a Secret."""
+
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True)
+class VolumeArtifacts:
+    """Artifacts on a volume, served by the tracking server itself."""
+
+    volume: Volume
+
+
+@dataclass(frozen=True)
+class ExternalArtifacts:
+    """Artifacts in an object store of somebody else's."""
+
+    uri: str
+    secret: str | None
+
+
+@dataclass(frozen=True)
+class ServerModel:
+    """Everything that the builders need to know about one tracking server."""
+
+    namespace: str
+    name: str
+    uid: str
+    version: str
+    image: str
+    replicas: int
+    """Pods wanted; 0 while the server is suspended."""
+    workers: int
+    resources: ResourceRequirements
+    backend_store: SqliteBackend | ExternalBackend
+    artifact_store: VolumeArtifacts | ExternalArtifacts
+    proxied: bool
+    """Whether clients reach artifacts through the server instead of the store."""
+    host: str
+    path: str
+    cluster_domain: str
+    service_account_annotations: dict[str, str]
+    pod_template: PodTemplate
+    credentials_digest: str
+    """Changes whenever the content of a mounted Secret does; empty without one."""
+
+    @cached_property
+    def names(self) -> naming.ChildNames:
+        """What the server's objects are called."""
+        return naming.ChildNames(self.name)
+
+    @property
+    def url_prefix(self) -> str:
+        """The prefix of every route: empty, or like ``/team-a``."""
+        return naming.url_prefix(self.path)
+
+    @property
+    def service_url(self) -> str:
+        """The URL inside the cluster."""
+        return naming.service_url(self.name, self.namespace, self.path)
+
+    @property
+    def volumes(self) -> list[Volume]:
+        """The server's own volume claims."""
+        stores = (self.backend_store, self.artifact_store)
+        return [store.volume for store in stores if isinstance(store, SqliteBackend | VolumeArtifacts)]
+
+    @property
+    def is_bound_to_one_pod(self) -> bool:
+        """Whether a volume lets only one pod at a time run, so that a roll must stop the old one first."""
+        return any(volume.access_mode != AccessMode.READ_WRITE_MANY for volume in self.volumes)
+
+    @property
+    def artifact_root(self) -> str:
+        """The place of artifacts as people should read it."""
+        if isinstance(self.artifact_store, ExternalArtifacts):
+            return self.artifact_store.uri
+        return "mlflow-artifacts:/"
+
+    @property
+    def owner_reference(self) -> KubeObject:
+        """What makes an object one of this server's, to be collected when the server goes."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": "TrackingServer",
+            "name": self.name,
+            "uid": self.uid,
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+
+
+def model_server(
+    resource: TrackingServer,
+    decision: Decision,
+    class_spec: TrackingServerClassSpec,
+    *,
+    version: str,
+    image: str,
+    cluster_domain: str,
+    credentials_digest: str,
+) -> ServerModel:
+    """Combine what the team wrote, what was decided once, and what the class offers."""
+    spec, defaults = resource.spec, class_spec.defaults
+    workers = wanted_workers(resource, class_spec)
+    return ServerModel(
+        namespace=resource.metadata.namespace,
+        name=resource.metadata.name,
+        uid=resource.metadata.uid,
+        version=version,
+        image=image,
+        replicas=0 if spec.suspend else wanted_replicas(resource, class_spec),
+        workers=workers,
+        resources=bounded_resources(
+            spec.resources or defaults.resources or default_resources(workers),
+            class_spec.limits.max_resources,
+            default_resources(workers),
+        ),
+        backend_store=_backend_store(resource, decision),
+        artifact_store=_artifact_store(resource, decision),
+        proxied=spec.artifact_store.proxied,
+        host=decision.host,
+        path=decision.path,
+        cluster_domain=cluster_domain,
+        service_account_annotations=dict(spec.service_account.annotations),
+        pod_template=spec.pod_template,
+        credentials_digest=credentials_digest,
+    )
+
+
+def wanted_replicas(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
+    """How many pods the team asks for, suspended or not."""
+    return _first(resource.spec.replicas, class_spec.defaults.replicas, 1)
+
+
+def wanted_workers(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
+    """How many MLflow worker processes each pod runs."""
+    return _first(resource.spec.workers, class_spec.defaults.workers, 1)
+
+
+def default_resources(workers: int) -> ResourceRequirements:
+    """CPU and memory for a pod with so many worker processes."""
+    request = FIRST_WORKER_REQUEST_MIB + FURTHER_WORKER_REQUEST_MIB * (workers - 1)
+    limit = FIRST_WORKER_LIMIT_MIB + FURTHER_WORKER_LIMIT_MIB * (workers - 1)
+    return ResourceRequirements.model_validate(
+        {"requests": {"cpu": "250m", "memory": f"{request}Mi"}, "limits": {"memory": f"{limit}Mi"}}
+    )
+
+
+def bounded_resources(
+    asked: ResourceRequirements, maxima: Mapping[str, str], usual: ResourceRequirements
+) -> ResourceRequirements:
+    """State every limit and request: what has no limit gets the class's maximum as one.
+
+    Where a team names a limit only, the request equals it, as the API server would default it; stated, it is
+    ours to compare. Where it names neither, the request is the ``usual`` one.
+    """
+    limits = {**maxima, **(asked.limits or {})}
+    requests = {**maxima, **(usual.requests or {}), **(asked.limits or {}), **(asked.requests or {})}
+    return ResourceRequirements(
+        requests={
+            name: amount for name, amount in requests.items() if name in limits | (asked.requests or {})
+        },
+        limits=limits,
+    )
+
+
+def _backend_store(resource: TrackingServer, decision: Decision) -> SqliteBackend | ExternalBackend:
+    store = resource.spec.backend_store
+    if decision.backend_store is BackendStoreKind.EXTERNAL:
+        if (
+            store.external is None
+        ):  # taken out of the specification, which is refused: only looked at, never built
+            return ExternalBackend("", "")
+        reference = store.external.uri_secret_ref
+        return ExternalBackend(reference.name, reference.key)
+    sqlite = store.sqlite or SqliteStore()
+    claim = naming.ChildNames(resource.metadata.name).backend_store
+    return SqliteBackend(Volume(claim, sqlite.size, sqlite.storage_class_name))
+
+
+def _artifact_store(resource: TrackingServer, decision: Decision) -> VolumeArtifacts | ExternalArtifacts:
+    store = resource.spec.artifact_store
+    if decision.artifact_store is ArtifactStoreKind.EXTERNAL:
+        if store.external is None:
+            return ExternalArtifacts("", None)
+        credentials = store.external.credentials_secret_ref
+        return ExternalArtifacts(store.external.uri, credentials.name if credentials else None)
+    volume = store.volume or ArtifactVolume()
+    claim = naming.ChildNames(resource.metadata.name).artifact_store
+    return VolumeArtifacts(Volume(claim, volume.size, volume.storage_class_name, volume.access_mode))
+
+
+def _first(*candidates: int | None) -> int:
+    return next(candidate for candidate in candidates if candidate is not None)

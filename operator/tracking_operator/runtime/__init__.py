@@ -1,0 +1,1 @@
+"""What keeps the operator running: informers, work queue, workers, leader lease, health and metrics."""

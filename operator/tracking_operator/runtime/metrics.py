@@ -1,0 +1,110 @@
+"""What Prometheus can ask the operator: ``GET /metrics`` on its own port and in its own thread."""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
+
+from tracking_operator.kube.client import Call
+
+logger = logging.getLogger(__name__)
+
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """The operator's own metrics, all with the prefix ``tracking_operator_``."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry or CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._reconcile = Histogram(
+            "tracking_operator_reconcile_seconds",
+            "How long one look at a resource takes.",
+            ["kind", "outcome"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._wait = Histogram(
+            "tracking_operator_queue_wait_seconds",
+            "How long a key waits for a worker.",
+            ["priority"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._calls = Counter(
+            "tracking_operator_api_calls",
+            "Requests to the Kubernetes API server; code 0 when no answer came.",
+            ["verb", "kind", "code"],
+            registry=self.registry,
+        )
+        self._failures = Counter(
+            "tracking_operator_failures",
+            "Looks at a resource that ended otherwise than well, by reason.",
+            ["kind", "reason"],
+            registry=self.registry,
+        )
+        self._queue_depth = Gauge(
+            "tracking_operator_queue_depth", "Keys that wait for a worker.", registry=self.registry
+        )
+        self._in_work = Gauge(
+            "tracking_operator_keys_in_work", "Keys that a worker is at.", registry=self.registry
+        )
+        self._leader = Gauge(
+            "tracking_operator_leader",
+            "1 while this operator is the active one.",
+            registry=self.registry,
+        )
+        self._objects = Gauge(
+            "tracking_operator_cached_objects", "Objects in the cache.", registry=self.registry
+        )
+
+    def observe_call(self, call: Call) -> None:
+        """Count a request to the API server."""
+        self._calls.labels(call.verb, call.kind, str(call.status)).inc()
+
+    def observe_wait(self, priority: str, seconds: float) -> None:
+        """Record how long a key waited."""
+        self._wait.labels(priority).observe(seconds)
+
+    def observe_reconcile(self, kind: str, outcome: str, seconds: float) -> None:
+        """Record one look at a resource; ``outcome`` is ``settled``, ``waiting`` or ``failed``."""
+        self._reconcile.labels(kind, outcome).observe(seconds)
+
+    def count_failure(self, kind: str, reason: str) -> None:
+        """Count a failure by its reason."""
+        self._failures.labels(kind, reason).inc()
+
+    def set_leader(self, *, is_leader: bool) -> None:
+        """Say whether this operator is the active one."""
+        self._leader.set(int(is_leader))
+
+    def watch_queue(self, depth: Callable[[], int], in_work: Callable[[], int]) -> None:
+        """Report the queue's length, asked for at each scrape."""
+        self._queue_depth.set_function(depth)
+        self._in_work.set_function(in_work)
+
+    def watch_cache(self, size: Callable[[], int]) -> None:
+        """Report the cache's size, asked for at each scrape."""
+        self._objects.set_function(size)
+
+    def serve(self, port: int) -> Callable[[], None]:
+        """Answer scrapes in a thread of its own; return what stops it."""
+        server, thread = start_http_server(port, registry=self.registry)
+
+        def stop() -> None:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+        return stop

@@ -1,0 +1,219 @@
+"""The operator as a whole: what starts when, and how it stops."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final, NoReturn
+from uuid import uuid4
+
+from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.connection import NoClusterError
+from tracking_operator.kube.errors import ApiError
+from tracking_operator.kube.events import EventRecorder
+from tracking_operator.kube.lease import LeaderElection
+from tracking_operator.kube.objects import NAMESPACE, uid_of
+from tracking_operator.reconcile.keys import Key
+from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.reconcile.plan import ReconcileSettings
+from tracking_operator.reconcile.reconciler import Reconciler
+from tracking_operator.reconcile.routing import keys_for
+from tracking_operator.runtime import preflight
+from tracking_operator.runtime.health import HealthServer, Heartbeat
+from tracking_operator.runtime.informers import Informers, InformersFailedError
+from tracking_operator.runtime.logs import configure_logging
+from tracking_operator.runtime.metrics import Metrics
+from tracking_operator.runtime.settings import OperatorSettings
+from tracking_operator.runtime.watched import WATCHED
+from tracking_operator.runtime.work_queue import WorkQueue
+from tracking_operator.runtime.worker import WorkerPool
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS: Final = 10.0
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+
+
+async def run(settings: OperatorSettings) -> int:
+    """Run the operator until SIGTERM or SIGINT; return the process's exit code.
+
+    Where it cannot start, it says why in one log line and returns 1.
+    """
+    configure_logging(settings.log_level)
+    metrics = Metrics()
+    try:
+        async with await KubeClient.connect(observer=metrics.observe_call) as client:
+            await preflight.check(
+                client, WATCHED, namespaces=settings.watch_namespaces, own_namespace=settings.namespace
+            )
+            cluster_name = settings.cluster_name or await _uid_of_cluster(client)
+            return await _Operator(settings, client, metrics, cluster_name).run()
+    except (NoClusterError, PortError, preflight.PreflightError, InformersFailedError) as error:
+        logger.error("%s", error)
+    except ApiError as error:
+        logger.error("The API server cannot be used: %s", error)
+    return EXIT_FAILED
+
+
+class _Operator:
+    """One running operator: the parts, wired."""
+
+    def __init__(
+        self, settings: OperatorSettings, client: KubeClient, metrics: Metrics, cluster_name: str
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._cache = ObjectCache(owner_label=SERVER_LABEL)
+        self._queue: WorkQueue[Key] = WorkQueue()
+        self._events = EventRecorder(client)
+        self._heartbeat = Heartbeat()
+        self._informers = Informers(
+            client, self._cache, self._queue, keys_for, namespaces=settings.watch_namespaces
+        )
+        reconcile_settings = ReconcileSettings(
+            cluster_name=cluster_name, image_repository=settings.image_repository
+        )
+        self._workers = WorkerPool(
+            self._queue,
+            Reconciler(client, self._cache, self._events, reconcile_settings, _now),
+            metrics,
+            size=settings.workers,
+            resync_seconds=settings.resync,
+            exists=self._exists,
+        )
+        self._election = LeaderElection(
+            client,
+            settings.namespace,
+            settings.lease_name,
+            f"{socket.gethostname()}_{uuid4()}",
+            on_started=self._become_active,
+            on_lost=self._exit_at_once,
+        )
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        with contextlib.ExitStack() as servers:
+            self._serve(servers)
+            async with contextlib.AsyncExitStack() as background:
+                for part in (self._heartbeat.run(), self._events.run()):
+                    background.push_async_callback(_cancel, asyncio.create_task(part))
+                await self._informers.start()
+                self._listen_for_signals()
+                informers = asyncio.create_task(self._informers.run(), name="informers")
+                background.push_async_callback(_cancel, informers)
+                return await self._work(informers)
+
+    async def _work(self, informers: "asyncio.Task[None]") -> int:
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        synced = asyncio.create_task(self._informers.wait_until_synced(), name="synced")
+        await _first_of(synced, stopped, informers)
+        election = asyncio.create_task(self._election.run(), name="leader election")
+        try:
+            await _first_of(stopped, informers, election)
+        finally:
+            await self._shut_down(election)
+            await _cancel(stopped)
+            await _cancel(synced)
+        return EXIT_OK
+
+    def _serve(self, servers: contextlib.ExitStack) -> None:
+        self._metrics.watch_queue(lambda: len(self._queue), lambda: self._queue.in_work)
+        self._metrics.watch_cache(lambda: len(self._cache))
+        if port := self._settings.metrics_port:
+            with _saying_which(port, "metrics"):
+                servers.callback(self._metrics.serve(port))
+        if port := self._settings.health_port:
+            with _saying_which(port, "health"):
+                health = HealthServer(
+                    port,
+                    alive={
+                        "event loop": self._heartbeat.problem,
+                        "watches": self._informers.traffic.problem,
+                        "workers": self._workers.problem,
+                    },
+                    ready={"informers": self._not_ready},
+                )
+            health.start()
+            servers.callback(health.stop)
+
+    def _become_active(self) -> None:
+        self._metrics.set_leader(is_leader=True)
+        self._workers.start()
+
+    def _exit_at_once(self) -> NoReturn:
+        """Another operator may be at work: not even a clean-up may run."""
+        logging.shutdown()
+        os._exit(EXIT_FAILED)
+
+    async def _shut_down(self, election: "asyncio.Task[None]") -> None:
+        started = time.monotonic()
+        await self._workers.stop(DRAIN_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self._events.drain()
+        await _cancel(election)
+        await self._election.release()
+        self._metrics.set_leader(is_leader=False)
+        logger.info("Stopped after %.1f s.", time.monotonic() - started)
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    def _not_ready(self) -> str | None:
+        return None if self._informers.is_synced else "The first lists are not complete."
+
+    def _exists(self, key: Key) -> bool:
+        kind = TRACKING_SERVER if key.kind == TRACKING_SERVER.kind else TRACKING_SERVER_CLASS
+        return self._cache.get(kind, key.namespace or None, key.name) is not None
+
+
+class PortError(Exception):
+    """A port cannot be listened on; the message names it."""
+
+
+@contextlib.contextmanager
+def _saying_which(port: int, what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PortError(
+            f"Port {port} for {what} cannot be used ({error.strerror}): "
+            f"set TRACKING_OPERATOR_{what.upper()}_PORT to a free one."
+        ) from error
+
+
+async def _uid_of_cluster(client: KubeClient) -> str:
+    """Return what tells this cluster from all others: kube-system is never deleted and re-created."""
+    namespace = await client.get(NAMESPACE, None, "kube-system")
+    if namespace is None:
+        raise preflight.PreflightError(
+            "Namespace kube-system is not there to name the cluster by: set TRACKING_OPERATOR_CLUSTER_NAME."
+        )
+    return uid_of(namespace) or ""
+
+
+async def _first_of(*tasks: "asyncio.Task[object]") -> None:
+    """Wait until one of the tasks has ended, and raise what it raised."""
+    ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in ended:
+        task.result()
+
+
+async def _cancel(task: "asyncio.Task[object]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,86 @@
+"""What can be set from outside: environment variables that begin with ``TRACKING_OPERATOR_``."""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+_OWN_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_DEFAULT_NAMESPACE: Final = "tracking-operator-system"
+
+
+def own_namespace() -> str:
+    """Return the namespace of the pod that this runs in, or the usual one outside a cluster."""
+    try:
+        return _OWN_NAMESPACE_FILE.read_text(encoding="utf-8").strip()
+    except OSError:
+        return _DEFAULT_NAMESPACE
+
+
+class OperatorSettings(BaseSettings):
+    """The operator's settings; each has a default that is right for ``manifests/base``."""
+
+    model_config = SettingsConfigDict(env_prefix="TRACKING_OPERATOR_", frozen=True, extra="ignore")
+
+    namespace: str = Field(
+        default_factory=own_namespace,
+        description="The operator's own namespace: its Lease, and the Secrets that classes name, are there.",
+    )
+    cluster_name: str = Field(
+        default="",
+        description="Tells clusters apart that share a Postgres or a bucket; default: the UID of kube-system.",
+    )
+    workers: int = Field(default=8, ge=1, description="How many servers are worked on at the same time.")
+    resync: float = Field(
+        default=600.0,
+        gt=0,
+        description="Seconds after which a settled server's stores are looked at again, ±10 %.",
+    )
+    image_repository: str = Field(
+        default="tracking-operator/mlflow",
+        description="Where the images of MLflow versions are that no class offers; the version is the tag.",
+    )
+    lease_name: str = Field(
+        default="tracking-operator", description="The Lease that the active operator holds."
+    )
+    metrics_port: int = Field(default=8080, ge=0, description="Prometheus metrics; 0: none.")
+    health_port: int = Field(default=8081, ge=0, description="/healthz and /readyz; 0: none.")
+    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    watch_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="The namespaces to serve, separated by commas; none: all."
+    )
+
+    @field_validator("watch_namespaces", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(name for part in value.split(",") if (name := part.strip()))
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, value: str) -> str:
+        level = value.upper()
+        if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ValueError(f"log level {value!r} is not one of DEBUG, INFO, WARNING, ERROR")
+        return level
+
+
+class SettingsError(Exception):
+    """A variable holds something that cannot be used; the message names it and says why."""
+
+
+def read_settings() -> OperatorSettings:
+    """Read the settings from the environment. Raises SettingsError."""
+    try:
+        return OperatorSettings()
+    except ValidationError as error:
+        problems = (
+            f"{'_'.join(map(str, problem['loc'])).upper()} {problem['input']!r}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise SettingsError(
+            f"Settings cannot be used: {'; '.join(f'TRACKING_OPERATOR_{one}' for one in problems)}. "
+            "'tracking-operator run --help' lists them."
+        ) from error

@@ -1,0 +1,258 @@
+"""Each rule of the CRDs, on a real API server: what it lets in, what it refuses, and its sentence."""
+
+import pytest
+
+from tests.cluster.api_manifests import ApiServer, Cluster, Manifest, tracking_server, tracking_server_class
+
+LET_IN = None
+
+NAMES = [
+    ("a plain name", "mlflow", LET_IN),
+    ("one letter", "m", LET_IN),
+    ("digits and dashes inside", "team-1-mlflow", LET_IN),
+    ("40 characters", "m" * 40, LET_IN),
+    ("41 characters", "m" * 41, "metadata.name may have at most 40 characters"),
+    ("200 characters", "m" * 200, "metadata.name may have at most 40 characters"),
+    ("the name of a ServiceAccount that is there already", "default", "metadata.name may not be default"),
+    ("a digit in front", "1mlflow", "metadata.name must begin with a lower-case letter"),
+    ("a dot", "ml.flow", "metadata.name must begin with a lower-case letter"),
+    ("capitals", "MLflow", "metadata.name"),
+]
+
+SECRET_URI = {"uriSecretRef": {"name": "my-db", "key": "uri"}}
+BUCKET = {"uri": "s3://bucket/path", "credentialsSecretRef": {"name": "my-keys"}}
+
+SERVERS: list[tuple[str, Manifest, str | None]] = [
+    ("nothing", {}, LET_IN),
+    ("every field", {
+        "className": "standard", "version": "3.17.2", "image": "registry/mlflow@sha256:0", "replicas": 1,
+        "workers": 2, "suspend": False, "deletionPolicy": "Delete",
+        "resources": {"requests": {"cpu": "250m", "memory": "640Mi"}, "limits": {"memory": "1Gi"}},
+        "backendStore": {"sqlite": {"size": "1Gi", "storageClassName": "standard"}},
+        "artifactStore": {"volume": {"size": "10Gi", "storageClassName": "standard", "accessMode": "ReadWriteMany"},
+                          "proxied": True},
+        "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/mlflow"}},
+        "podTemplate": {
+            "labels": {"cost-centre": "42"}, "annotations": {"example.com/scrape": "true"},
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "dedicated", "operator": "Equal", "value": "ml", "effect": "NoSchedule"}],
+            "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 100, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname",
+                                                    "labelSelector": {"matchLabels": {"app": "mlflow"}}}}]}},
+            "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone",
+                                           "whenUnsatisfiable": "ScheduleAnyway"}],
+            "priorityClassName": "high",
+            "env": [{"name": "AWS_REGION", "value": "eu-central-1"},
+                    {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "token", "key": "token"}}},
+                    {"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+                    {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory",
+                                                                          "divisor": "1Mi"}}}],
+            "envFrom": [{"prefix": "X_", "configMapRef": {"name": "settings"}}, {"secretRef": {"name": "keys"}}],
+            "imagePullSecrets": [{"name": "registry"}],
+        },
+    }, LET_IN),
+
+    # Typing errors
+    ("an unknown field", {"backendStor": {}}, 'unknown field "spec.backendStor"'),
+    ("an unknown field far inside", {"podTemplate": {"affinity": {"nodeAfinity": {}}}},
+     'unknown field "spec.podTemplate.affinity.nodeAfinity"'),
+    ("a number as version", {"version": 3.17}, "spec.version in body must be of type string"),
+
+    # Version and image
+    ("a version", {"version": "3.17.2"}, LET_IN),
+    ("a version of two numbers", {"version": "3.17"}, "must be an exact MLflow release of three numbers"),
+    ("a version with a v", {"version": "v3.17.2"}, "must be an exact MLflow release of three numbers"),
+    ("a pre-release", {"version": "3.17.2rc1"}, "must be an exact MLflow release of three numbers"),
+    ("an image with its version", {"image": "registry/mlflow", "version": "3.17.2"}, LET_IN),
+    ("an image without its version", {"image": "registry/mlflow"}, "spec.version: Invalid value: image needs version"),
+
+    ("an image with a space", {"image": "registry/ mlflow", "version": "3.17.2"},
+     'spec.image: Invalid value: "registry/ mlflow": must be an image without spaces'),
+
+    # Numbers
+    ("no replicas", {"replicas": 0}, LET_IN),
+    ("several replicas of a store that the class decides", {"replicas": 3}, LET_IN),
+    ("a negative number of replicas", {"replicas": -1}, "spec.replicas in body should be greater than or equal to 0"),
+    ("32 workers", {"workers": 32}, LET_IN),
+    ("no workers", {"workers": 0}, "spec.workers in body should be greater than or equal to 1"),
+    ("33 workers", {"workers": 33}, "spec.workers in body should be less than or equal to 32"),
+
+    # Quantities
+    ("whole numbers as quantities", {"resources": {"requests": {"cpu": 1, "memory": 1073741824}}}, LET_IN),
+    ("a malformed amount of memory", {"resources": {"limits": {"memory": "1Gigabyte"}}},
+     'spec.resources.limits[memory]: Invalid value: "1Gigabyte": must be a Kubernetes quantity'),
+    ("a negative amount", {"resources": {"limits": {"cpu": "-1"}}},
+     'spec.resources.limits[cpu]: Invalid value: "-1": must be a Kubernetes quantity that is not negative'),
+    ("a request equal to its limit, written differently",
+     {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "1024Mi"}}}, LET_IN),
+    ("a request above its limit", {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}},
+     "resources.requests may not be more than resources.limits"),
+    ("a malformed size", {"backendStore": {"sqlite": {"size": "10Gb"}}},
+     'spec.backendStore.sqlite.size: Invalid value: "10Gb": must be a Kubernetes quantity of bytes above zero'),
+    ("a size of nothing", {"artifactStore": {"volume": {"size": 0}}},
+     "spec.artifactStore.volume.size: Invalid value: 0: must be a Kubernetes quantity of bytes above zero"),
+    ("a fraction of a core without quotes", {"resources": {"limits": {"cpu": 0.5}}},
+     "spec.resources.limits.cpu in body must be of type integer,string"),
+
+    # Backend store
+    ("SQLite", {"backendStore": {"sqlite": {}}}, LET_IN),
+    ("an external database", {"backendStore": {"external": SECRET_URI}}, LET_IN),
+    ("no store named", {"backendStore": {}}, LET_IN),
+    ("two backend stores", {"backendStore": {"sqlite": {}, "external": SECRET_URI}},
+     "spec.backendStore: Invalid value: backendStore has both sqlite and external"),
+    ("an external database without its Secret", {"backendStore": {"external": {}}},
+     "spec.backendStore.external.uriSecretRef: Required value"),
+    ("a Secret name that is a path", {"backendStore": {"external": {"uriSecretRef": {"name": "../x", "key": "uri"}}}},
+     "must be the name of a Kubernetes object"),
+    ("a Secret's key that is a path", {"backendStore": {"external": {"uriSecretRef": {"name": "x", "key": "../uri"}}}},
+     "must be a key of letters, digits"),
+    ("one replica on SQLite", {"replicas": 1, "backendStore": {"sqlite": {}}}, LET_IN),
+    ("two replicas on SQLite", {"replicas": 2, "backendStore": {"sqlite": {}}},
+     "spec.replicas: Invalid value: replicas must be 0 or 1 with backendStore.sqlite"),
+    ("two replicas on an external database", {"replicas": 2, "backendStore": {"external": SECRET_URI}}, LET_IN),
+
+    # Artifact store
+    ("a volume", {"artifactStore": {"volume": {}}}, LET_IN),
+    ("a bucket", {"artifactStore": {"external": BUCKET}}, LET_IN),
+    ("a bucket that clients reach themselves", {"artifactStore": {"external": BUCKET, "proxied": False}}, LET_IN),
+    ("Google", {"artifactStore": {"external": {"uri": "gs://bucket"}}}, LET_IN),
+    ("Azure", {"artifactStore": {"external": {"uri": "abfss://box@account.dfs.core.windows.net/path"}}}, LET_IN),
+    ("Azure's older scheme", {"artifactStore": {"external": {"uri": "wasbs://box@account.blob.core.windows.net"}}},
+     LET_IN),
+    ("a folder as bucket", {"artifactStore": {"external": {"uri": "file:///tmp"}}},
+     'spec.artifactStore.external.uri: Invalid value: "file:///tmp": must be a bucket or container'),
+    ("a bucket without a name", {"artifactStore": {"external": {"uri": "s3:///path"}}}, "must be a bucket or container"),
+    ("two artifact stores", {"artifactStore": {"volume": {}, "external": BUCKET}},
+     "spec.artifactStore: Invalid value: artifactStore has both volume and external"),
+    ("an unknown access mode", {"artifactStore": {"volume": {"accessMode": "ReadWriteAll"}}},
+     'supported values: "ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"'),
+    ("a volume that clients should reach themselves", {"artifactStore": {"volume": {}, "proxied": False}},
+     "spec.artifactStore.proxied: Invalid value: artifactStore.proxied: false needs artifactStore.external"),
+    ("a volume by default that clients should reach themselves", {"artifactStore": {"proxied": False}},
+     "artifactStore.proxied: false needs artifactStore.external"),
+    ("two replicas on a volume of the default access mode", {"replicas": 2, "artifactStore": {"volume": {}}},
+     "spec.replicas: Invalid value: replicas must be 0 or 1 unless artifactStore.volume.accessMode is ReadWriteMany"),
+    ("two replicas on a volume for one node",
+     {"replicas": 2, "artifactStore": {"volume": {"accessMode": "ReadWriteOnce"}}},
+     "replicas must be 0 or 1 unless artifactStore.volume.accessMode is ReadWriteMany"),
+    ("two replicas on a shared volume",
+     {"replicas": 2, "artifactStore": {"volume": {"accessMode": "ReadWriteMany"}}}, LET_IN),
+
+    # Words
+    ("an unknown deletion policy", {"deletionPolicy": "Keep"}, 'supported values: "Retain", "Delete"'),
+    ("a class name with capitals", {"className": "Standard"}, "must be the name of a Kubernetes object"),
+
+    # Pods
+    ("a variable that the operator sets", {"podTemplate": {"env": [{"name": "MLFLOW_BACKEND_STORE_URI"}]}},
+     "podTemplate.env may not set MLFLOW_BACKEND_STORE_URI"),
+    ("a variable that MLflow sets", {"podTemplate": {"env": [{"name": "_MLFLOW_SERVER_FILE_STORE"}]}},
+     "podTemplate.env may not set _MLFLOW_SERVER_FILE_STORE"),
+    ("a variable of MLflow's client for S3",
+     {"podTemplate": {"env": [{"name": "MLFLOW_S3_ENDPOINT_URL", "value": "http://s3.s3.svc"}]}}, LET_IN),
+    ("a variable twice", {"podTemplate": {"env": [{"name": "A"}, {"name": "A"}]}}, "spec.podTemplate.env[1]: Duplicate"),
+    ("a variable with two values",
+     {"podTemplate": {"env": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]}},
+     "podTemplate.env entries have either value or valueFrom"),
+    ("a variable from nowhere", {"podTemplate": {"env": [{"name": "A", "valueFrom": {}}]}},
+     "valueFrom must have exactly one of"),
+    ("variables from nowhere", {"podTemplate": {"envFrom": [{"prefix": "A_"}]}},
+     "envFrom entries must have exactly one of configMapRef and secretRef"),
+    ("a label of the operator", {"podTemplate": {"labels": {"tracking-operator.dev/tracking-server": "other"}}},
+     "spec.podTemplate.labels: Invalid value: podTemplate.labels may not begin with"),
+    ("a label that Services select by", {"podTemplate": {"labels": {"app.kubernetes.io/name": "other"}}},
+     "podTemplate.labels may not begin with"),
+    ("an annotation of the operator", {"podTemplate": {"annotations": {"tracking-operator.dev/applied": "x"}}},
+     "spec.podTemplate.annotations: Invalid value: podTemplate.annotations may not begin with"),
+    ("a label with a space", {"podTemplate": {"labels": {"team": "data science"}}},
+     'spec.podTemplate.labels[team]: Invalid value: "data science": must be empty or letters, digits'),
+    ("a label whose key has a space", {"podTemplate": {"labels": {"data team": "a"}}},
+     "spec.podTemplate.labels: Invalid value: keys must be letters, digits"),
+    ("an annotation whose key has a space", {"serviceAccount": {"annotations": {"role arn": "a"}}},
+     "spec.serviceAccount.annotations: Invalid value: keys must be letters, digits"),
+    ("a variable with a space", {"podTemplate": {"env": [{"name": "A B"}]}}, "must be the name of a variable"),
+    ("a selector without values", {"podTemplate": {"topologySpreadConstraints": [
+        {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+         "labelSelector": {"matchExpressions": [{"key": "team", "operator": "In"}]}}]}},
+     "values must be given with operator In and NotIn"),
+    ("an unknown effect", {"podTemplate": {"tolerations": [{"effect": "Never"}]}}, 'supported values: "NoSchedule"'),
+]  # fmt: skip
+
+CLASSES: list[tuple[str, Manifest, str | None]] = [
+    ("nothing", {}, LET_IN),
+    ("every field", {
+        "allowedNamespaces": {"matchLabels": {"mlflow": "true"},
+                              "matchExpressions": [{"key": "team", "operator": "In", "values": ["a", "b"]}]},
+        "mlflow": {"versions": [{"version": "3.16.1", "image": "registry/mlflow:3.16.1"},
+                                {"version": "3.17.2", "image": "registry/mlflow:3.17.2"}],
+                   "defaultVersion": "3.17.2"},
+        "naming": {"host": "{{ name }}-{{ namespace }}.mlflow.example.com", "path": "/"},
+        "permissions": {"customImages": True, "externalStores": False, "deletionPolicyDelete": False,
+                        "serviceAccountAnnotations": ["eks.amazonaws.com/role-arn"],
+                        "podTemplate": {"scheduling": False, "env": False, "priorityClassNames": ["high"]}},
+        "limits": {"maxServersPerNamespace": 3, "maxReplicas": 6, "maxResources": {"cpu": "4", "memory": "8Gi"}},
+        "defaults": {"replicas": 1, "workers": 1, "resources": {"limits": {"memory": "1Gi"}},
+                     "deletionPolicy": "Retain"},
+    }, LET_IN),
+    ("an unknown field", {"permission": {}}, 'unknown field "spec.permission"'),
+    ("a default version that is not on offer",
+     {"mlflow": {"versions": [{"version": "3.16.1", "image": "registry/mlflow"}], "defaultVersion": "3.17.2"}},
+     "spec.mlflow.defaultVersion: Invalid value: mlflow.defaultVersion must be one of mlflow.versions"),
+    ("a default version of the built-in table", {"mlflow": {"defaultVersion": "3.17.2"}}, LET_IN),
+    ("a version twice", {"mlflow": {"versions": [{"version": "3.16.1", "image": "a"},
+                                                 {"version": "3.16.1", "image": "b"}]}},
+     "spec.mlflow.versions[1]: Duplicate value"),
+    ("a version without its image", {"mlflow": {"versions": [{"version": "3.16.1"}]}},
+     "spec.mlflow.versions[0].image: Required value"),
+    ("a malformed version", {"mlflow": {"versions": [{"version": "latest", "image": "a"}]}},
+     "must be an exact MLflow release of three numbers"),
+    ("a malformed limit", {"limits": {"maxResources": {"memory": "8 GB"}}},
+     'spec.limits.maxResources[memory]: Invalid value: "8 GB": must be a Kubernetes quantity'),
+    ("more replicas by default than permitted", {"limits": {"maxReplicas": 2}, "defaults": {"replicas": 3}},
+     "spec.defaults.replicas: Invalid value: defaults.replicas may not be more than limits.maxReplicas"),
+    ("a default that is not permitted",
+     {"permissions": {"deletionPolicyDelete": False}, "defaults": {"deletionPolicy": "Delete"}},
+     "spec.defaults.deletionPolicy: Invalid value: defaults.deletionPolicy may not be Delete"),
+    ("a template that is too long", {"naming": {"host": "x" * 1025}}, "spec.naming.host"),
+    ("an annotation key twice", {"permissions": {"serviceAccountAnnotations": ["a", "a"]}}, "Duplicate value"),
+    ("an unknown selector operator",
+     {"allowedNamespaces": {"matchExpressions": [{"key": "team", "operator": "Is", "values": ["a"]}]}},
+     'supported values: "In", "NotIn", "Exists", "DoesNotExist"'),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def api_server(cluster: Cluster) -> ApiServer:
+    """The API server with the CRDs. Nothing is stored by this module, so it needs no namespace of its own."""
+    api = ApiServer(cluster, "default")
+    api.install()
+    return api
+
+
+def expect(said: str | None, sentence: str | None) -> None:
+    """Assert that what was said holds the sentence, or that nothing was said where none is expected."""
+    if sentence is None:
+        assert said is None, f"refused, but should be let in: {said}"
+    else:
+        assert said is not None, f"let in, but should be refused with: {sentence}"
+        assert sentence in said
+
+
+@pytest.mark.parametrize(("name", "sentence"), [pytest.param(*row[1:], id=row[0]) for row in NAMES])
+def test_name_of_a_server(api_server: ApiServer, name: str, sentence: str | None) -> None:
+    expect(api_server.refusal(tracking_server({}, name=name)), sentence)
+
+
+@pytest.mark.parametrize(("spec", "sentence"), [pytest.param(*row[1:], id=row[0]) for row in SERVERS])
+def test_specification_of_a_server(api_server: ApiServer, spec: Manifest, sentence: str | None) -> None:
+    expect(api_server.refusal(tracking_server(spec)), sentence)
+
+
+@pytest.mark.parametrize(("spec", "sentence"), [pytest.param(*row[1:], id=row[0]) for row in CLASSES])
+def test_specification_of_a_class(api_server: ApiServer, spec: Manifest, sentence: str | None) -> None:
+    expect(api_server.refusal(tracking_server_class(spec)), sentence)
+
+
+def test_a_server_without_a_spec_is_let_in(api_server: ApiServer) -> None:
+    manifest = tracking_server({})
+    del manifest["spec"]
+    expect(api_server.refusal(manifest), LET_IN)

@@ -1,0 +1,71 @@
+"""What every group of tests can ask for: a running cluster and a namespace in it.
+
+The test cluster stays up between runs, so that the next run starts at once; with CI=true it is removed at the end,
+unless TRACKING_OPERATOR_KEEP_TEST_CLUSTER=true says that somebody else does so. It is never the demo's cluster.
+"""
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from hypothesis import settings
+
+from dev.development_cluster import DevelopmentCluster, development_cluster
+from tests.operator_fixtures import (  # noqa: F401 — fixtures
+    api,
+    calls,
+    installation,
+    operator,
+    operators,
+    team,
+)
+from tests.waiting import wait_until
+
+# A deadline per example measures the machine, which other builds and clusters may keep busy, not the code.
+settings.register_profile("tracking-operator", deadline=None)
+settings.load_profile("tracking-operator")
+
+TEST_CLUSTER = os.environ.get("TRACKING_OPERATOR_TEST_CLUSTER", "tracking-operator-test")
+SECONDS_FOR_A_NAMESPACE = 20
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[DevelopmentCluster]:
+    """A real cluster that runs pods."""
+    cluster = development_cluster(TEST_CLUSTER)
+    cluster.create()
+    yield cluster
+    if is_set("CI") and not is_set("TRACKING_OPERATOR_KEEP_TEST_CLUSTER"):
+        cluster.delete()
+
+
+@pytest.fixture
+def namespace(cluster: DevelopmentCluster) -> Iterator[str]:
+    """A new namespace, in which pods can be created; it is deleted afterwards, without waiting for its end."""
+    name = f"test-{uuid4().hex[:8]}"
+    cluster.kubectl("create", "namespace", name)
+    _wait_for_default_service_account(cluster, name)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def restricted_namespace(cluster: DevelopmentCluster, namespace: str) -> str:
+    """A new namespace that admits only pods of the `restricted` Pod Security Standard."""
+    cluster.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    return namespace
+
+
+def is_set(variable: str) -> bool:
+    """Whether an environment variable is `true`."""
+    return os.environ.get(variable, "").lower() == "true"
+
+
+def _wait_for_default_service_account(cluster: DevelopmentCluster, namespace: str) -> None:
+    """Pods are refused in a new namespace until the controller manager has made its `default` ServiceAccount."""
+    wait_until(
+        lambda: cluster.kubectl("get", "serviceaccount", "--namespace", namespace, "--output=name"),
+        SECONDS_FOR_A_NAMESPACE,
+        f"namespace {namespace} has a default ServiceAccount",
+    )

@@ -1,0 +1,181 @@
+"""MLflow as its users meet it: the REST API on a port of this machine, and the Python client in a pod."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+
+from dev.development_cluster import DevelopmentCluster
+from tests.operator_fixtures import Team
+from tests.waiting import wait_until
+from tracking_operator.kube.objects import DEPLOYMENT, POD, KubeObject
+
+IMAGE = "tracking-operator/mlflow:3.17.2"
+API = "/api/2.0/mlflow"
+ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
+SECONDS_TO_READY = 180.0
+SECONDS_TO_STOP = 60.0
+USER = 10001
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A tracking server behind a port of this machine."""
+
+    port: int
+    pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(timeout=30.0))
+
+    def answer(self, method: str, path: str, body: object = None, host: str = "") -> urllib3.BaseHTTPResponse:
+        """Send a request, as from a browser that has reached the server under the name `host`."""
+        return self.pool.request(
+            method,
+            f"http://127.0.0.1:{self.port}{path}",
+            body=body if isinstance(body, bytes) or body is None else json.dumps(body),
+            headers={"Content-Type": "application/json", **({"Host": host} if host else {})},
+        )
+
+    def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+        """Call the REST API, which has to answer 200."""
+        answer = self.answer(method, API + path, body)
+        assert answer.status == 200, f"{method} {path}: {answer.status} {answer.data!r}"
+        return dict(json.loads(answer.data))
+
+    def log_run(self, note: str) -> str:
+        """Log a run with a parameter, a metric and an artifact; return its id."""
+        created = self.call("POST", "/runs/create", {"experiment_id": "0", "run_name": note, "start_time": 1})
+        run = str(created["run"]["info"]["run_id"])
+        self.call("POST", "/runs/log-parameter", {"run_id": run, "key": "note", "value": note})
+        self.call("POST", "/runs/log-metric", {"run_id": run, "key": "rmse", "value": 0.25, "timestamp": 1})
+        stored = self.answer("PUT", f"{ARTIFACTS}/0/{run}/artifacts/note.txt", note.encode())
+        assert stored.status == 200, stored.data
+        return run
+
+    def run_ids(self) -> list[str]:
+        """The ids of all runs."""
+        found = self.call("POST", "/runs/search", {"experiment_ids": ["0"]})
+        return [run["info"]["run_id"] for run in found.get("runs", [])]
+
+    def assert_has(self, run: str, note: str) -> None:
+        """The run is there with all that `log_run` has logged."""
+        data = self.call("GET", f"/runs/get?run_id={run}")["run"]["data"]
+        assert {entry["key"]: entry["value"] for entry in data["params"]} == {"note": note}
+        assert {entry["key"]: entry["value"] for entry in data["metrics"]} == {"rmse": 0.25}
+        artifact = self.answer("GET", f"{ARTIFACTS}/0/{run}/artifacts/note.txt")
+        assert (artifact.status, artifact.data) == (200, note.encode())
+
+
+@contextmanager
+def forwarded(cluster: DevelopmentCluster, team: Team, name: str = "mlflow") -> Iterator[Tracking]:
+    """A team's server by `kubectl port-forward` to its Service."""
+    with cluster.port_forward(f"service/{name}", 80, "--namespace", team.namespace) as port:
+        yield Tracking(port)
+
+
+def wait_until_ready(team: Team, name: str = "mlflow", seconds: float = SECONDS_TO_READY) -> KubeObject:
+    """Return the server once it is Ready as it is specified now."""
+
+    def is_ready() -> KubeObject | None:
+        server = team.server(name)
+        ready = team.condition("Ready", name) or {}
+        is_current = ready.get("observedGeneration") == server["metadata"]["generation"]
+        return server if is_current and ready.get("status") == "True" else None
+
+    return wait_until(
+        is_ready, seconds, lambda: f"{name} is Ready: {team.server(name).get('status')}", interval=0.2
+    )
+
+
+def wait_until_no_pods(team: Team) -> None:
+    """Wait for the end of all pods of the servers of a namespace."""
+    selector = "app.kubernetes.io/component=server"
+    wait_until(
+        lambda: not team.api.list(POD, team.namespace, selector),
+        SECONDS_TO_STOP,
+        "no pod of a server is left",
+    )
+
+
+def pods_of(team: Team, name: str = "mlflow") -> list[KubeObject]:
+    """The pods of a server."""
+    return team.api.list(POD, team.namespace, f"tracking-operator.dev/tracking-server={name}")
+
+
+def start_pod(team: Team, name: str, command: list[str], **more: object) -> None:
+    """Start a pod of the MLflow image that the `restricted` standard admits, with the server's client settings."""
+    container = {
+        "name": "client",
+        "image": IMAGE,
+        "command": command,
+        "envFrom": [{"configMapRef": {"name": "mlflow-client", "optional": True}}],
+        "env": [{"name": "HOME", "value": "/tmp"}, {"name": "GIT_PYTHON_REFRESH", "value": "quiet"}],  # noqa: S108
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        **more,
+    }
+    security = {
+        "runAsNonRoot": True,
+        "runAsUser": USER,
+        "fsGroup": USER,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    volumes = [
+        {"name": mount["name"], "persistentVolumeClaim": {"claimName": mount["name"]}}
+        for mount in more.get("volumeMounts", [])  # type: ignore[attr-defined]
+    ]
+    team.api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": name, "namespace": team.namespace},
+            "spec": {
+                "restartPolicy": "Never",
+                "automountServiceAccountToken": False,
+                "terminationGracePeriodSeconds": 1,
+                "securityContext": security,
+                "containers": [container],
+                "volumes": volumes,
+            },
+        }
+    )
+
+
+def output_of(team: Team, name: str, seconds: float = SECONDS_TO_READY) -> str:
+    """What a pod has printed when it ended well; it is removed."""
+    pod = team.wait_until_so(
+        POD,
+        name,
+        lambda live: live["status"]["phase"] in ("Succeeded", "Failed"),
+        f"pod {name} ends",
+        seconds,
+    )
+    printed = team.api.pod_log(team.namespace, name)
+    assert pod["status"]["phase"] == "Succeeded", printed
+    team.api.delete(POD, team.namespace, name)
+    return printed
+
+
+def run_pod(team: Team, name: str, script: str) -> str:
+    """Run Python in a pod and return what it printed."""
+    start_pod(team, name, ["python", "-c", script])
+    return output_of(team, name)
+
+
+def wait_until_rolled_out(team: Team, name: str = "mlflow") -> None:
+    """Wait until every pod is of the newest generation."""
+
+    def is_rolled_out(live: KubeObject) -> bool:
+        status = live.get("status", {})
+        wanted = live["spec"]["replicas"]
+        return status.get("observedGeneration") == live["metadata"]["generation"] and all(
+            status.get(field, 0) == wanted for field in ("replicas", "updatedReplicas", "availableReplicas")
+        )
+
+    team.wait_until_so(DEPLOYMENT, name, is_rolled_out, "all pods are new", SECONDS_TO_READY)
+
+
+def seconds_since(started: float) -> float:
+    """How long ago that was, on the clock of `time.monotonic`."""
+    return time.monotonic() - started

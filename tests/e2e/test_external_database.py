@@ -1,0 +1,241 @@
+"""A database of somebody else's: what is wrong with it is said, and with several pods nothing is ever interrupted."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from dev.development_cluster import DevelopmentCluster
+from tests.e2e.conftest import RESTRICTED
+from tests.e2e.mlflow import (
+    SECONDS_TO_READY,
+    forwarded,
+    output_of,
+    pods_of,
+    start_pod,
+    wait_until_ready,
+    wait_until_rolled_out,
+)
+from tests.kube_api import KubeApi
+from tests.operator_fixtures import OPERATOR_NAMESPACE, Team, a_class, a_team
+from tests.postgres import Postgres, running_postgres
+from tests.waiting import wait_until
+from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, EVENT, POD, REPLICA_SET, SECRET, KubeObject
+from tracking_operator.reconcile.kinds import TRACKING_SERVER
+
+PASSWORD = "correct-horse-battery-staple"
+WRONG = "not-the-password-of-anybody"
+
+ASK_AGAIN_AND_AGAIN = """
+import json, os, pathlib, time, urllib.request
+url = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/get?experiment_id=0"
+answers, failures = 0, []
+print("begin", flush=True)
+while not pathlib.Path("/tmp/stop").exists() and len(failures) < 10:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            answer.read()
+        answers += 1
+    except Exception as error:
+        failures.append(repr(error))
+    time.sleep(0.05)
+print(json.dumps({"answers": answers, "failures": failures}))
+"""
+
+
+@pytest.fixture(scope="module")
+def postgres(cluster: DevelopmentCluster) -> Iterator[Postgres]:
+    """A Postgres that pods can reach."""
+    with running_postgres(cluster.host_address) as postgres:
+        yield postgres
+
+
+@pytest.fixture(scope="module")
+def uri(postgres: Postgres) -> str:
+    """The URI of an empty database."""
+    return postgres.make_database("mlflow", PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def class_name(api: KubeApi, deployed: None) -> Iterator[str]:
+    """A class that lets servers bring an image of their own."""
+    with a_class(api, {"permissions": {"customImages": True}}) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def team(api: KubeApi, class_name: str, uri: str) -> Iterator[Team]:
+    """A team with two Ready pods on a migrated database, whose Secret is watched."""
+    with a_team(api, **RESTRICTED) as team:
+        make_secret(team, uri)
+        migrate(team, uri)
+        team.apply(specification(class_name) | {"replicas": 2})
+        wait_until_ready(team)
+        yield team
+
+
+def test_a_refused_login_and_an_empty_database_are_reported_until_they_are_put_right(
+    api: KubeApi, class_name: str, postgres: Postgres
+) -> None:
+    uri = postgres.make_database("troubled", PASSWORD)
+    with a_team(api, **RESTRICTED) as team:
+        make_secret(team, uri.replace(PASSWORD, WRONG))
+        team.apply(specification(class_name))
+        refused = team.wait_for_condition(
+            "BackendStoreReady", status="False", reason="LoginRefused", seconds=SECONDS_TO_READY
+        )
+        assert "password authentication failed" in refused["message"]
+
+        team.patch(SECRET, {"stringData": {"uri": uri}}, "db")
+        empty = team.wait_for_condition(
+            "SchemaReady", status="False", reason="SchemaMissing", seconds=SECONDS_TO_READY
+        )
+        assert "mlflow db upgrade" in empty["message"]
+        assert len(team.warnings()) == 2, "one Event for each of the two"
+
+        migrate(team, uri)
+        wait_until_ready(team)
+        assert_says_nothing_of(WRONG, team)
+        assert_says_nothing_of(PASSWORD, team)
+
+
+def test_runs_are_kept_in_the_external_database(team: Team, cluster: DevelopmentCluster) -> None:
+    with forwarded(cluster, team) as tracking:
+        created = tracking.call("POST", "/runs/create", {"experiment_id": "0", "run_name": "a"})
+        assert created["run"]["info"]["run_id"] in tracking.run_ids()
+    status = team.server()["status"]
+    assert status["backendStore"] == {"kind": "external"}
+    assert status["replicas"] == 2
+
+
+def test_a_rolling_update_interrupts_nobody(team: Team, cluster: DevelopmentCluster) -> None:
+    wait_until_ready(team)
+    before = {pod["metadata"]["uid"] for pod in pods_of(team)}
+
+    with clients(team, cluster) as seen:
+        team.patch_server(
+            {"spec": {"podTemplate": {"env": [{"name": "AWS_REGION", "value": "eu-central-1"}]}}}
+        )
+        team.wait_until_so(
+            DEPLOYMENT, "mlflow", lambda live: "AWS_REGION" in str(live["spec"]), "the new template"
+        )
+        wait_until_rolled_out(team)
+        wait_until(
+            lambda: not before & {pod["metadata"]["uid"] for pod in pods_of(team)},
+            60,
+            "the old pods are gone",
+        )
+
+    assert seen["failures"] == []
+    assert seen["answers"] > 50, seen
+    wait_until_ready(team)
+
+
+def test_an_image_that_cannot_be_pulled_leaves_the_running_pods_alone(
+    team: Team, cluster: DevelopmentCluster
+) -> None:
+    wait_until_ready(team)
+    before = {pod["metadata"]["uid"] for pod in pods_of(team)}
+
+    with clients(team, cluster) as seen:
+        team.patch_server({"spec": {"image": "registry.invalid/mlflow:none", "version": "3.17.2"}})
+        condition = team.wait_for_condition(
+            "WorkloadReady", status="False", reason="ImagePullFailed", seconds=60
+        )
+        assert "registry.invalid/mlflow:none" in condition["message"]
+        assert before <= {pod["metadata"]["uid"] for pod in pods_of(team)}
+        team.wait_for_condition("Exposed", status="True")
+        team.patch_server({"spec": {"image": None, "version": None}})
+        wait_until_ready(team)
+
+    assert seen["failures"] == []
+    assert before <= {pod["metadata"]["uid"] for pod in pods_of(team)}
+
+
+def test_a_secret_that_goes_wrong_leaves_the_running_pods_alone(
+    team: Team, uri: str, cluster: DevelopmentCluster
+) -> None:
+    wait_until_ready(team)
+    before = {pod["metadata"]["uid"] for pod in pods_of(team)}
+
+    team.patch(SECRET, {"stringData": {"uri": uri.replace(PASSWORD, WRONG)}}, "db")
+    team.wait_for_condition(
+        "BackendStoreReady", status="False", reason="LoginRefused", seconds=SECONDS_TO_READY
+    )
+    with forwarded(cluster, team) as tracking:
+        assert tracking.answer("GET", "/health").status == 200
+    assert before <= {pod["metadata"]["uid"] for pod in pods_of(team)}
+
+    team.patch(SECRET, {"stringData": {"uri": uri}}, "db")
+    wait_until_ready(team)
+    assert_says_nothing_of(WRONG, team)
+
+
+def test_the_password_is_nowhere_but_in_its_secret(team: Team) -> None:
+    wait_until_ready(team)
+
+    assert_says_nothing_of(PASSWORD, team)
+
+
+def specification(class_name: str) -> KubeObject:
+    """A server without volumes of its own. Nothing is ever stored in the bucket."""
+    return {
+        "className": class_name,
+        "backendStore": {"external": {"uriSecretRef": {"name": "db", "key": "uri"}}},
+        "artifactStore": {"external": {"uri": "s3://bucket/path"}},
+    }
+
+
+def make_secret(team: Team, uri: str) -> None:
+    """Make the Secret with the database's URI, such that changes are seen at once."""
+    labels = {"tracking-operator.dev/watch": "true"}
+    metadata = {"name": "db", "namespace": team.namespace, "labels": labels}
+    team.api.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"uri": uri}})
+
+
+def migrate(team: Team, uri: str) -> None:
+    """Do what the condition asks for: run `mlflow db upgrade`, as the owner of the database would."""
+    start_pod(
+        team,
+        "migrate",
+        ["sh", "-c", 'mlflow db upgrade "$URI"'],
+        env=[
+            {"name": "HOME", "value": "/tmp"},  # noqa: S108
+            {"name": "URI", "valueFrom": {"secretKeyRef": {"name": "db", "key": "uri"}}},
+        ],
+    )
+    output_of(team, "migrate")
+
+
+@contextmanager
+def clients(team: Team, cluster: DevelopmentCluster) -> Iterator[KubeObject]:
+    """A pod that asks the server all the time through its Service; what it met is known after the block."""
+    seen: KubeObject = {}
+    start_pod(team, "clients", ["python", "-c", ASK_AGAIN_AND_AGAIN])
+    team.wait_until_so(
+        POD, "clients", lambda live: live["status"]["phase"] == "Running", "the client pod runs", 60
+    )
+    wait_until(lambda: team.api.pod_log(team.namespace, "clients"), 60, "the client pod begins")
+    yield seen
+    cluster.kubectl("exec", "clients", "--namespace", team.namespace, "--", "touch", "/tmp/stop")  # noqa: S108
+    seen.update(json.loads(output_of(team, "clients", 60).splitlines()[-1]))
+
+
+def assert_says_nothing_of(password: str, team: Team) -> None:
+    """Neither objects nor logs of the server or of the operator hold the password."""
+    kinds = (TRACKING_SERVER, DEPLOYMENT, REPLICA_SET, POD, CONFIG_MAP, EVENT)
+    for obj in (obj for kind in kinds for obj in team.api.list(kind, team.namespace)):
+        assert password not in json.dumps(obj), f"{obj['kind']} {obj['metadata']['name']} holds the password"
+    for pod in pods_of(team):
+        for container in ("check-backend-store", "mlflow"):
+            if has_started(pod, container):
+                assert password not in team.api.pod_log(team.namespace, pod["metadata"]["name"], container)
+    for pod in team.api.list(POD, OPERATOR_NAMESPACE):
+        assert password not in team.api.pod_log(OPERATOR_NAMESPACE, pod["metadata"]["name"])
+
+
+def has_started(pod: KubeObject, container: str) -> bool:
+    """Whether a container has a log."""
+    statuses = [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
+    return any(status["name"] == container and "waiting" not in status["state"] for status in statuses)

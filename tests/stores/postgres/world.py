@@ -1,0 +1,256 @@
+"""A real PostgreSQL server as a test sees it: an admin with just two privileges, and a superuser who checks."""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from typing import Any
+
+import psycopg2
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from psycopg2.sql import SQL, Composable, Identifier
+
+from dev.postgres import PostgresServer as RunningServer
+from tracking_operator.backend_store import scram
+from tracking_operator.backend_store.connection import Sessions, Watcher
+from tracking_operator.backend_store.mark import Mark
+from tracking_operator.backend_store.provision import provision
+from tracking_operator.backend_store.server import (
+    DEFAULT_TIMEOUTS,
+    Login,
+    PostgresServer,
+    SslMode,
+    Timeouts,
+)
+from tracking_operator.backend_store.tenant import Desired, RoleDefaults, Tenant
+
+HOST = "127.0.0.1"
+SUPERUSER = "postgres"
+ADMIN = "admin"
+ADMIN_PASSWORD = "admin's password"
+SALT = b"sixteen bytes it"
+CLUSTER = "a-cluster"
+DEFAULTS = RoleDefaults()
+
+Row = tuple[Any, ...]
+
+
+@dataclass
+class World:
+    """One server and the connections that a test needs."""
+
+    running: RunningServer
+    ca: str = field(repr=False)
+    super: "psycopg2.extensions.connection"
+
+    @property
+    def version(self) -> str:
+        return self.running.version
+
+    @property
+    def server(self) -> PostgresServer:
+        return PostgresServer(HOST, self.running.port, ssl_mode=SslMode.DISABLE)
+
+    @property
+    def admin(self) -> Login:
+        return Login(ADMIN, ADMIN_PASSWORD)
+
+    def sessions(
+        self,
+        *,
+        server: PostgresServer | None = None,
+        login: Login | None = None,
+        watch: Watcher | None = None,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+    ) -> Sessions:
+        return Sessions(server or self.server, login or self.admin, timeouts, watch)
+
+    def provision(self, desired: Desired) -> None:
+        with self.sessions() as sessions:
+            provision(sessions, desired)
+
+    def sql(self, statement: str | Composable, *parameters: object) -> list[Row]:
+        """Run something as the superuser."""
+        with self.super.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    @contextmanager
+    def connected(
+        self, login: str, password: str, database: str
+    ) -> Iterator["psycopg2.extensions.connection"]:
+        """A plain connection, as MLflow's."""
+        connection = psycopg2.connect(
+            host=HOST,
+            port=self.running.port,
+            user=login,
+            password=password,
+            dbname=database,
+            sslmode="disable",
+        )
+        connection.autocommit = True
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def names(self) -> tuple[set[str], set[str]]:
+        """All roles and all databases of the server."""
+        roles = self.sql("SELECT rolname FROM pg_roles")
+        databases = self.sql("SELECT datname FROM pg_database")
+        return {name for (name,) in roles}, {name for (name,) in databases}
+
+    def remove_new(self, before: tuple[set[str], set[str]]) -> None:
+        """Drop every role and database that was not there before."""
+        roles, databases = (now - then for now, then in zip(self.names(), before, strict=True))
+        for name in databases:
+            self.sql(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(name)))
+            self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", name)
+            self.sql(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+        for name in roles:
+            self.sql(SQL("DROP OWNED BY {} CASCADE").format(Identifier(name)))
+            self.sql(SQL("DROP ROLE {}").format(Identifier(name)))
+
+    def state(self, tenant: Tenant) -> dict[str, object]:
+        """Everything in the catalog that says who may do what with a tenant's database, to be compared."""
+        names = list(tenant.roles)
+        return {
+            "roles": self.sql(_ROLES, names),
+            "members": self.sql(_MEMBERS, names, names),
+            "database": self.sql(_DATABASE, tenant.database),
+            "settings": self.sql(_SETTINGS, names),
+            "schema": self._schema(tenant),
+        }
+
+    def _schema(self, tenant: Tenant) -> list[Row]:
+        if self.sql("SELECT 1 FROM pg_database WHERE datname = %s AND datallowconn", tenant.database) == []:
+            return []
+        connection = psycopg2.connect(
+            host=HOST,
+            port=self.running.port,
+            user=SUPERUSER,
+            password=self.running.superuser_password,
+            dbname=tenant.database,
+        )
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname = 'public'")
+                return cursor.fetchall()
+        finally:
+            connection.close()
+
+
+def tenant(name: str = "mlflow_team_a", *, namespace: str = "team-a", uid: str = "uid-1") -> Tenant:
+    return Tenant.named(name, Mark(CLUSTER, namespace, "mlflow", uid))
+
+
+def desired(
+    of: Tenant,
+    secret: str = "a password",  # noqa: S107
+    *,
+    login: str | None = None,
+    connection_limit: int = 20,
+    defaults: RoleDefaults = DEFAULTS,
+    set_password: bool = False,
+) -> Desired:
+    verifier = scram.verifier(secret, SALT)
+    return Desired(of, login or of.logins[0], verifier, connection_limit, defaults, set_password)
+
+
+class Crashed(Exception):
+    """The operator is gone."""
+
+
+def crash_before(number: int) -> Watcher:
+    """Ends everything before the statement of this number, counted from 0, is sent."""
+    sent = 0
+
+    def watch(statement: Composable) -> None:
+        nonlocal sent
+        if sent == number:
+            raise Crashed
+        sent += 1
+
+    return watch
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind((HOST, 0))
+        return int(listening.getsockname()[1])
+
+
+def random_password() -> str:
+    return secrets.token_urlsafe(16)
+
+
+def make_certificates(*host_names: str) -> tuple[str, str, str]:
+    """A CA's certificate, and the certificate and key of a server that has these names; all PEM."""
+    ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    ca_name, server_name = (
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("test CA", "test server")
+    )
+    ca = _certificate(ca_name, ca_key, ca_name, ca_key).add_extension(
+        x509.BasicConstraints(ca=True, path_length=0), critical=True
+    )
+    names = [
+        x509.IPAddress(ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in host_names
+    ]
+    server = _certificate(server_name, server_key, ca_name, ca_key).add_extension(
+        x509.SubjectAlternativeName(names), critical=False
+    )
+    key = server_key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    pem = [
+        builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        for builder in (ca, server)
+    ]
+    return pem[0].decode(), pem[1].decode(), key.decode()
+
+
+def _certificate(
+    subject: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+) -> x509.CertificateBuilder:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=1))
+    )
+
+
+_ROLES = """
+SELECT r.rolname, r.rolcanlogin, r.rolsuper, r.rolcreaterole, r.rolcreatedb, r.rolinherit, r.rolreplication,
+       r.rolbypassrls, r.rolconnlimit, r.rolpassword, r.rolvaliduntil, shobj_description(r.oid, 'pg_authid')
+FROM pg_authid AS r WHERE r.rolname = ANY(%s) ORDER BY 1
+"""
+_MEMBERS = """
+SELECT g.rolname, e.rolname, pg_get_userbyid(m.grantor), to_jsonb(m) - 'oid' - 'roleid' - 'member' - 'grantor'
+FROM pg_auth_members AS m JOIN pg_roles AS g ON g.oid = m.roleid JOIN pg_roles AS e ON e.oid = m.member
+WHERE g.rolname = ANY(%s) OR e.rolname = ANY(%s) ORDER BY 1, 2, 3
+"""
+_DATABASE = """
+SELECT d.datname, pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), d.datistemplate, d.datallowconn,
+       d.datconnlimit, d.datacl::text, shobj_description(d.oid, 'pg_database')
+FROM pg_database AS d WHERE d.datname = %s
+"""
+_SETTINGS = """
+SELECT r.rolname, d.datname, (SELECT array_agg(one ORDER BY one) FROM unnest(s.setconfig) AS one)
+FROM pg_db_role_setting AS s JOIN pg_roles AS r ON r.oid = s.setrole
+LEFT JOIN pg_database AS d ON d.oid = s.setdatabase
+WHERE r.rolname = ANY(%s) ORDER BY 1, 2
+"""

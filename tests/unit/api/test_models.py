@@ -1,0 +1,215 @@
+"""The models read what Kubernetes stores, and say what a user wrote and no more."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tracking_operator.api.conditions import ConditionType
+from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, DEFAULT_CLASS_ANNOTATION
+from tracking_operator.api.pod_template import RESERVED_ENV, EnvVar, PodTemplate, is_reserved_env
+from tracking_operator.api.tracking_server import (
+    AccessMode,
+    ArtifactStore,
+    ArtifactStoreKind,
+    BackendStore,
+    BackendStoreKind,
+    TrackingServer,
+    TrackingServerSpec,
+    TrackingServerStatus,
+)
+from tracking_operator.api.tracking_server_class import TrackingServerClass, TrackingServerClassSpec
+
+SECRET_URI = {"uriSecretRef": {"name": "my-db", "key": "uri"}}
+
+
+def test_an_empty_object_is_a_server_with_defaults() -> None:
+    server = TrackingServer.model_validate({"metadata": {"name": "mlflow", "namespace": "team-a"}})
+    assert server.spec == TrackingServerSpec()
+    assert server.spec.suspend is False
+    assert server.spec.artifact_store.proxied is True
+    assert (server.spec.replicas, server.spec.workers, server.spec.deletion_policy) == (None, None, None)
+    assert server.status == TrackingServerStatus()
+
+
+def test_a_class_without_arguments_permits_what_the_built_in_class_does() -> None:
+    spec = TrackingServerClassSpec()
+    assert spec == TrackingServerClass.model_validate({}).spec
+    assert spec.allowed_namespaces is None
+    assert (spec.permissions.custom_images, spec.permissions.external_stores) == (False, True)
+    assert spec.permissions.deletion_policy_delete is True
+    assert (spec.permissions.pod_template.scheduling, spec.permissions.pod_template.env) == (True, True)
+    assert spec.limits.max_replicas is None
+
+
+def test_fields_of_a_newer_version_are_ignored_wherever_they_are() -> None:
+    server = TrackingServer.model_validate(
+        {
+            "metadata": {"name": "mlflow", "managedFields": []},
+            "spec": {"autoscaling": {}, "backendStore": {"sqlite": {"journal": "wal"}}},
+            "status": {"database": {}},
+        }
+    )
+    assert server.spec.backend_store.kind is BackendStoreKind.SQLITE
+
+
+def test_models_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        TrackingServerSpec().replicas = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [
+        ({}, None),
+        ({"sqlite": {}}, BackendStoreKind.SQLITE),
+        ({"external": SECRET_URI}, BackendStoreKind.EXTERNAL),
+    ],
+)
+def test_kind_of_a_backend_store_is_the_member_that_is_there(
+    store: dict[str, Any], kind: BackendStoreKind | None
+) -> None:
+    assert BackendStore.model_validate(store).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [
+        ({"proxied": True}, None),
+        ({"volume": {}}, ArtifactStoreKind.VOLUME),
+        ({"external": {"uri": "s3://bucket"}}, ArtifactStoreKind.EXTERNAL),
+    ],
+)
+def test_kind_of_an_artifact_store_is_the_member_that_is_there(
+    store: dict[str, Any], kind: ArtifactStoreKind | None
+) -> None:
+    assert ArtifactStore.model_validate(store).kind is kind
+
+
+def test_absent_members_of_a_volume_have_their_documented_defaults() -> None:
+    volume = ArtifactStore.model_validate({"volume": {}}).volume
+    sqlite = BackendStore.model_validate({"sqlite": {}}).sqlite
+    assert volume is not None
+    assert sqlite is not None
+    assert (volume.size, volume.access_mode, sqlite.size) == ("10Gi", AccessMode.READ_WRITE_ONCE, "1Gi")
+
+
+def test_quantities_are_strings_however_they_were_written() -> None:
+    spec = TrackingServerSpec.model_validate(
+        {
+            "resources": {"limits": {"cpu": 2, "memory": "1Gi"}},
+            "backendStore": {"sqlite": {"size": 1073741824}},
+        }
+    )
+    assert spec.resources is not None
+    assert spec.resources.limits == {"cpu": "2", "memory": "1Gi"}
+    assert spec.backend_store.sqlite is not None
+    assert spec.backend_store.sqlite.size == "1073741824"
+
+
+def test_snake_case_and_camel_case_are_both_read() -> None:
+    assert TrackingServerSpec(class_name="standard") == TrackingServerSpec.model_validate(
+        {"className": "standard"}
+    )
+
+
+@pytest.mark.parametrize(("value", "allows"), [("true", True), ("True", False), ("", False), (None, False)])
+def test_only_the_word_true_accepts_an_empty_store(value: str | None, allows: bool) -> None:
+    annotations = {} if value is None else {ALLOW_EMPTY_STORE_ANNOTATION: value}
+    server = TrackingServer.model_validate({"metadata": {"annotations": annotations}})
+    assert server.allows_empty_store is allows
+
+
+@pytest.mark.parametrize(("value", "is_default"), [("true", True), ("false", False), (None, False)])
+def test_only_the_word_true_makes_a_class_the_default(value: str | None, is_default: bool) -> None:
+    annotations = {} if value is None else {DEFAULT_CLASS_ANNOTATION: value}
+    assert (
+        TrackingServerClass.model_validate({"metadata": {"annotations": annotations}}).is_default
+        is is_default
+    )
+
+
+def test_conditions_of_other_writers_do_not_break_the_status() -> None:
+    status = TrackingServerStatus.model_validate(
+        {
+            "conditions": [
+                {
+                    "type": "example.com/Audited",
+                    "status": "True",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                    "reason": "SomethingElse",
+                    "message": "",
+                }
+            ]
+        }
+    )
+    assert status.condition(ConditionType.READY) is None
+
+
+def test_a_deleted_object_says_so() -> None:
+    server = TrackingServer.model_validate({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
+    assert server.metadata.is_being_deleted
+    assert not TrackingServer().metadata.is_being_deleted
+
+
+words = st.sampled_from(["a", "b", "zone", "x-y"])
+labels = st.dictionaries(words, words, max_size=2)
+env_vars = st.fixed_dictionaries(
+    {"name": words},
+    optional={
+        "value": words,
+        "valueFrom": st.fixed_dictionaries(
+            {
+                "secretKeyRef": st.fixed_dictionaries(
+                    {"name": words, "key": words}, optional={"optional": st.booleans()}
+                )
+            }
+        ),
+    },
+)
+affinities = st.fixed_dictionaries(
+    {
+        "podAntiAffinity": st.fixed_dictionaries(
+            {
+                "requiredDuringSchedulingIgnoredDuringExecution": st.lists(
+                    st.fixed_dictionaries(
+                        {"topologyKey": words},
+                        optional={"labelSelector": st.fixed_dictionaries({"matchLabels": labels})},
+                    ),
+                    max_size=2,
+                )
+            }
+        )
+    }
+)
+pod_templates = st.fixed_dictionaries(
+    {},
+    optional={
+        "labels": labels,
+        "nodeSelector": labels,
+        "env": st.lists(env_vars, max_size=2),
+        "affinity": affinities,
+        "tolerations": st.lists(
+            st.fixed_dictionaries({}, optional={"key": words, "tolerationSeconds": st.just(60)})
+        ),
+        "imagePullSecrets": st.lists(st.fixed_dictionaries({"name": words}), max_size=2),
+    },
+)
+
+
+@given(pod_templates)
+def test_a_pod_template_comes_out_as_it_was_written(written: dict[str, Any]) -> None:
+    assert PodTemplate.model_validate(written).as_kubernetes() == written
+
+
+def test_reserved_variables_are_known() -> None:
+    for name in (*RESERVED_ENV, "_MLFLOW_SERVER_FILE_STORE"):
+        assert is_reserved_env(name)
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "MLFLOW_S3_ENDPOINT_URL", "HOMEPAGE", "MLFLOW_LOGGING_LEVEL"])
+def test_other_variables_are_free(name: str) -> None:
+    assert not is_reserved_env(name)
+    assert EnvVar(name=name).value is None

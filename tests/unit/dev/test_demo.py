@@ -1,0 +1,208 @@
+"""The demo's pure parts: what it asks Kubernetes for, and what it makes of the answers."""
+
+import ast
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from dev.demo import training
+from dev.demo.jobs import QUIET, Program, build_config_map, build_job
+from dev.demo.report import how_to_open, table_of_runs
+from dev.demo.server import SAMPLE, news
+from dev.demo.tracking import Entry, Metric, ModelVersion, Run, RunData, RunInfo
+from dev.demo.watching import objects_in
+from tracking_operator.api.tracking_server import TrackingServer
+
+TRAIN = Path(training.__file__).parent / "train.py"
+PREDICT = TRAIN.with_name("predict.py")
+
+SERVER = TrackingServer.model_validate(
+    {
+        "metadata": {"name": "mlflow", "namespace": "team-a"},
+        "status": {"url": "http://mlflow.team-a.svc"},
+    }
+)
+
+
+def server_with(**conditions: tuple[str, str]) -> TrackingServer:
+    """A server with conditions, each given by its status and its message."""
+    found = [
+        {
+            "type": type_,
+            "status": status,
+            "reason": "Some",
+            "message": message,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+        for type_, (status, message) in conditions.items()
+    ]
+    return TrackingServer.model_validate({"status": {"conditions": found}})
+
+
+def program(**changes: object) -> Program:
+    given: dict[str, object] = {
+        "name": "train",
+        "file": TRAIN,
+        "client": "mlflow-client",
+        "image": "some/image:1",
+    }
+    return Program(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def run(run_id: str, alpha: str, rmse: float | None = None, commit: str = "") -> Run:
+    return Run(
+        info=RunInfo(
+            run_id=run_id, run_name="", experiment_id="1", status="FINISHED", start_time=1_800_000_000_000
+        ),
+        data=RunData(
+            params=(Entry(key="alpha", value=alpha), Entry(key="test_size", value="0.25")),
+            metrics=() if rmse is None else (Metric(key="rmse", value=rmse),),
+            tags=(Entry(key="mlflow.source.git.commit", value=commit),) if commit else (),
+        ),
+    )
+
+
+def version(number: str, run_id: str) -> ModelVersion:
+    return ModelVersion(name="wine-alcohol", version=number, run_id=run_id, status="READY")
+
+
+def constants(file: Path) -> dict[str, object]:
+    """The strings that a program gives names to."""
+    return {
+        statement.targets[0].id: statement.value.value
+        for statement in ast.parse(file.read_text()).body
+        if isinstance(statement, ast.Assign)
+        and isinstance(statement.targets[0], ast.Name)
+        and isinstance(statement.value, ast.Constant)
+    }
+
+
+# What kubectl prints
+
+
+def test_objects_are_told_apart_as_they_arrive() -> None:
+    objects: list[dict[str, object]] = [{"a": {"b": [{}]}}, {"text": "}\n{"}]
+    printed = "".join(f"{json.dumps(one, indent=4)}\n" for one in objects)
+    assert list(objects_in(io.StringIO(printed))) == objects
+
+
+def test_an_object_that_was_cut_off_is_left_out() -> None:
+    assert list(objects_in(["{\n", '    "a": 1\n'])) == []
+
+
+# What the demo asks for
+
+
+def test_the_pod_is_one_that_the_restricted_standard_admits() -> None:
+    pod = build_job(program())["spec"]["template"]["spec"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    (container,) = pod["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_program_learns_the_address_from_the_servers_own_config_map() -> None:
+    (container,) = build_job(program())["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"configMapRef": {"name": "mlflow-client"}}]
+    assert not [variable for variable in container["env"] if "URI" in variable["name"]]
+
+
+def test_the_program_gets_its_arguments_and_environment() -> None:
+    wanted = program(arguments=["--alphas", "1"], environment={"GIT_COMMIT": "abc"})
+    (container,) = build_job(wanted)["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "/opt/demo/train.py", "--alphas", "1"]
+    assert {"name": "GIT_COMMIT", "value": "abc"} in container["env"]
+    assert {entry["name"] for entry in container["env"]} == {*QUIET, "HOME", "GIT_COMMIT"}
+
+
+def test_the_config_map_is_the_program_as_it_is_in_the_repository() -> None:
+    assert build_config_map(program())["data"] == {"train.py": TRAIN.read_text()}
+
+
+def test_what_a_job_runs_is_the_config_map_of_its_program() -> None:
+    job, config_map = build_job(program()), build_config_map(program())
+    volumes = job["spec"]["template"]["spec"]["volumes"]
+    assert volumes[0]["configMap"]["name"] == config_map["metadata"]["name"]
+
+
+@pytest.mark.parametrize("file", [TRAIN, PREDICT], ids=lambda file: file.name)
+def test_the_demo_reads_what_the_programs_write(file: Path) -> None:
+    written = constants(file)
+    known = {name: getattr(training, name) for name in ("EXPERIMENT", "MODEL", "ALIAS") if name in written}
+    assert known == {name: written[name] for name in known}
+    assert {"MODEL", "ALIAS"} <= known.keys()
+
+
+@pytest.mark.parametrize("file", [TRAIN, PREDICT], ids=lambda file: file.name)
+def test_the_programs_know_nothing_of_kubernetes_or_of_this_repository(file: Path) -> None:
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(ast.parse(file.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [str(node.module)]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert imported <= {"argparse", "os", "matplotlib", "mlflow", "pandas", "sklearn"}
+
+
+def test_the_commit_is_that_of_the_working_tree() -> None:
+    commit = training.git_commit()
+    assert commit == "" or (len(commit) == 40 and int(commit, 16))
+
+
+# What it makes of the answers
+
+
+def test_news_are_what_became_true_and_what_is_waited_for() -> None:
+    before = server_with(Ready=("False", "Waits for a volume."), SchemaReady=("False", "Waits."))
+    after = server_with(
+        Ready=("False", "The pod starts."),
+        SchemaReady=("True", "At abc."),
+        Reconciling=("True", "The pod starts."),
+    )
+    assert news(TrackingServer(), before) == ["Ready=False (Some) Waits for a volume."]
+    assert news(before, after) == ["Ready=False (Some) The pod starts.", "SchemaReady=True (Some) At abc."]
+    assert news(after, after) == []
+
+
+def test_the_table_has_a_line_per_run_and_marks_the_version_with_the_alias() -> None:
+    runs = [run("b" * 32, "0.1", 0.51234, "c" * 40), run("a" * 32, "1.0")]
+    table = table_of_runs(
+        runs, [version("1", "a" * 32), version("2", "b" * 32)], "staging", version("2", "b" * 32)
+    )
+    heading, first, second = table.splitlines()
+    assert heading.split()[-4:] == ["r2", "commit", "registered", "as"]
+    assert "bbbbbbbb  0.1    0.25       0.512" in first
+    assert first.endswith("ccccccc  wine-alcohol v2 @staging")
+    assert second.endswith("wine-alcohol v1")
+
+
+def test_a_long_table_ends_with_how_much_was_left_out() -> None:
+    runs = [run(f"{number:032d}", "1.0") for number in range(23)]
+    lines = table_of_runs(runs, [], "staging", version("1", runs[0].info.run_id)).splitlines()
+    assert (len(lines), lines[-1]) == (1 + 20 + 1, "… and 3 older runs")
+
+
+def test_how_to_open_names_the_address_and_a_whole_command() -> None:
+    text = how_to_open(SERVER, "kubectl", Path(".cluster/kubeconfig"))
+    assert "http://mlflow.team-a.svc" in text
+    assert (
+        "kubectl --kubeconfig .cluster/kubeconfig --namespace team-a port-forward service/mlflow 7006:80\n"
+        in text
+    )
+    assert "MLFLOW_TRACKING_URI=http://localhost:7006" in text
+
+
+def test_the_sample_is_the_smallest_server_there_is() -> None:
+    assert SAMPLE.read_text().endswith("spec: {}\n")

@@ -1,0 +1,13 @@
+"""Waiting inside an event loop, with a deadline."""
+
+import asyncio
+from collections.abc import Callable
+
+PATIENCE_SECONDS = 10.0
+
+
+async def until(condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+    """Let the event loop run until the condition is true; TimeoutError after ``seconds``."""
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 — the condition has no event to wait for
+            await asyncio.sleep(0.002)

@@ -1,0 +1,92 @@
+"""Whole servers as YAML: what goes in, and every object that comes out.
+
+`UPDATE_GOLDEN=1` writes the files anew; the diff is then what a reviewer reads.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.examples import GOLDEN, GOLDEN_SERVERS, Manifest, golden_plan
+from tracking_operator.resources import build_objects
+from tracking_operator.resources.server import ServerModel
+
+UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
+POD_TEMPLATE_DIGESTS = GOLDEN / "pod-template-digests.yaml"
+SCRIPT = "(the file of this name in resources/scripts)\n"
+
+DIGESTS_HEADER = """\
+# What the pods of each golden server run, as a digest. A change of one of these restarts every server of that
+# shape as soon as the new operator starts: it needs a decision record, and a line in the release notes.
+"""
+
+
+def golden_model(case: str) -> ServerModel:
+    """The model of one golden server; its Secrets have a content if it names any."""
+    model = golden_plan(case).model
+    names_secrets = any(
+        getattr(store, "secret", None) for store in (model.backend_store, model.artifact_store)
+    )
+    return replace(model, credentials_digest="0123456789abcdef") if names_secrets else model
+
+
+def golden_objects(case: str) -> list[Manifest]:
+    """Every object of one golden server as plain YAML; the scripts' text has tests of its own."""
+    objects: list[Manifest] = json.loads(json.dumps(build_objects(golden_model(case))))
+    for obj in objects:
+        if obj["kind"] == "ConfigMap":
+            obj["data"] = {
+                key: SCRIPT if key.endswith(".py") else value for key, value in obj["data"].items()
+            }
+    return objects
+
+
+def pod_template_digest(case: str) -> str:
+    """A fingerprint of what the Deployment controller compares to decide whether to replace pods."""
+    (deployment,) = (obj for obj in golden_objects(case) if obj["kind"] == "Deployment")
+    canonical = json.dumps(deployment["spec"]["template"], sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def check_golden(path: Path, text: str) -> None:
+    """Compare with the file, or write it."""
+    if UPDATE:
+        path.write_text(text)
+    assert path.exists(), (
+        f"{path.name} is missing: run the tests with UPDATE_GOLDEN=1 and review what they write"
+    )
+    assert text == path.read_text(), f"{path.name} differs: if that is wanted, run with UPDATE_GOLDEN=1"
+
+
+def as_yaml(*objects: Manifest) -> str:
+    return yaml.safe_dump_all(objects, sort_keys=False, width=120)
+
+
+@pytest.mark.parametrize("case", GOLDEN_SERVERS)
+def test_a_server_becomes_exactly_these_objects(case: str) -> None:
+    check_golden(GOLDEN / "objects" / f"{case}.yaml", as_yaml(*golden_objects(case)))
+
+
+def test_an_upgrade_of_the_operator_rolls_nobody() -> None:
+    digests = {case: pod_template_digest(case) for case in GOLDEN_SERVERS}
+    check_golden(POD_TEMPLATE_DIGESTS, DIGESTS_HEADER + as_yaml(digests))
+
+
+def test_every_golden_file_has_its_server() -> None:
+    assert sorted(path.stem for path in (GOLDEN / "objects").glob("*.yaml")) == GOLDEN_SERVERS
+
+
+@pytest.mark.parametrize("case", GOLDEN_SERVERS)
+def test_building_twice_gives_equal_objects(case: str) -> None:
+    assert build_objects(golden_model(case)) == build_objects(golden_model(case))
+
+
+@pytest.mark.parametrize("case", GOLDEN_SERVERS)
+def test_every_name_fits_a_label(case: str) -> None:
+    longest = replace(golden_model(case), name="m" * 40)
+    assert all(len(obj["metadata"]["name"]) <= 63 for obj in build_objects(longest))

@@ -1,0 +1,168 @@
+"""The objects around the pods: who owns them, how they roll, what they are called."""
+
+import pytest
+
+from tests.unit.examples import (
+    EXTERNAL_BUCKET,
+    EXTERNAL_DATABASE,
+    GOLDEN_SERVERS,
+    SHARED_VOLUME,
+    UID,
+    Manifest,
+    golden_plan,
+    model,
+)
+from tracking_operator.resources import build_objects
+from tracking_operator.resources.deployment import build_deployment
+from tracking_operator.resources.labels import pod_selector, selector_text
+from tracking_operator.resources.service import build_service
+
+CLAIM = "PersistentVolumeClaim"
+
+
+def objects(spec: Manifest | None = None) -> list[Manifest]:
+    return build_objects(model(spec))
+
+
+def names(spec: Manifest | None = None) -> list[str]:
+    return [f"{obj['kind']}/{obj['metadata']['name']}" for obj in objects(spec)]
+
+
+def test_an_empty_specification_becomes_a_whole_server() -> None:
+    assert names() == [
+        "ServiceAccount/mlflow",
+        "PersistentVolumeClaim/mlflow-backend-store",
+        "PersistentVolumeClaim/mlflow-artifact-store",
+        "ConfigMap/mlflow-check",
+        "Deployment/mlflow",
+        "Service/mlflow",
+        "ConfigMap/mlflow-client",
+    ]
+
+
+def test_external_stores_need_no_volume() -> None:
+    spec = {"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET}
+    assert not [name for name in names(spec) if name.startswith(CLAIM)]
+
+
+@pytest.mark.parametrize("case", GOLDEN_SERVERS)
+def test_volume_claims_have_no_owner_so_that_nothing_collects_the_data(case: str) -> None:
+    for obj in build_objects(golden_plan(case).model):
+        assert (obj["kind"] == CLAIM) == ("ownerReferences" not in obj["metadata"])
+
+
+def test_everything_else_goes_with_its_server() -> None:
+    for obj in objects():
+        if obj["kind"] != CLAIM:
+            (reference,) = obj["metadata"]["ownerReferences"]
+            assert reference["uid"] == UID
+            assert reference["controller"] is True
+
+
+@pytest.mark.parametrize("case", GOLDEN_SERVERS)
+def test_every_object_can_be_found_by_its_server(case: str) -> None:
+    for obj in build_objects(golden_plan(case).model):
+        assert (
+            obj["metadata"]["labels"].items()
+            >= {
+                "app.kubernetes.io/name": "mlflow",
+                "app.kubernetes.io/instance": "mlflow",
+                "app.kubernetes.io/managed-by": "tracking-operator",
+                "tracking-operator.dev/tracking-server": "mlflow",
+            }.items()
+        )
+
+
+STRATEGIES = [
+    ("SQLite and a volume", {}, "Recreate"),
+    ("SQLite and a bucket", {"artifactStore": EXTERNAL_BUCKET}, "Recreate"),
+    ("a database and a volume of one node", {"backendStore": EXTERNAL_DATABASE}, "Recreate"),
+    (
+        "a database and a volume of one pod",
+        {
+            "backendStore": EXTERNAL_DATABASE,
+            "artifactStore": {"volume": {"accessMode": "ReadWriteOncePod"}},
+        },
+        "Recreate",
+    ),
+    (
+        "a database and a shared volume",
+        {"backendStore": EXTERNAL_DATABASE, "artifactStore": SHARED_VOLUME},
+        "RollingUpdate",
+    ),
+    (
+        "a database and a bucket",
+        {"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET},
+        "RollingUpdate",
+    ),
+    ("SQLite and a shared volume", {"artifactStore": SHARED_VOLUME}, "Recreate"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "strategy"), [case[1:] for case in STRATEGIES], ids=[name for name, *_ in STRATEGIES]
+)
+def test_pods_are_replaced_one_after_the_other_only_where_a_volume_demands_it(
+    spec: Manifest, strategy: str
+) -> None:
+    assert build_deployment(model(spec))["spec"]["strategy"]["type"] == strategy
+
+
+def test_a_rolling_update_leaves_no_gap() -> None:
+    spec = {"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET}
+    rolling = build_deployment(model(spec))["spec"]["strategy"]["rollingUpdate"]
+    assert rolling == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+@pytest.mark.parametrize("asleep", [{"suspend": True}, {"replicas": 0}, {"suspend": True, "replicas": 3}])
+def test_a_suspended_server_keeps_everything_but_its_pods(asleep: Manifest) -> None:
+    stores = {"backendStore": EXTERNAL_DATABASE, "artifactStore": SHARED_VOLUME}
+    assert names(stores | asleep) == names(stores)
+    assert build_deployment(model(stores | asleep))["spec"]["replicas"] == 0
+
+
+def test_suspending_changes_nothing_but_the_number_of_pods() -> None:
+    awake, asleep = build_deployment(model()), build_deployment(model({"suspend": True}))
+    assert awake["spec"]["template"] == asleep["spec"]["template"]
+
+
+def test_the_service_leads_to_the_pods_of_this_server_only() -> None:
+    service = build_service(model())["spec"]
+    (port,) = service["ports"]
+    assert (port["name"], port["port"], port["targetPort"]) == ("http", 80, "http")
+    assert service["selector"] == pod_selector("mlflow")
+    assert (
+        service["selector"].items()
+        <= build_deployment(model())["spec"]["template"]["metadata"]["labels"].items()
+    )
+
+
+def test_the_selector_is_the_one_for_ever() -> None:
+    # A Deployment's selector is immutable: a change here breaks every server that exists.
+    assert pod_selector("mlflow") == {
+        "app.kubernetes.io/component": "server",
+        "tracking-operator.dev/tracking-server": "mlflow",
+    }
+    assert selector_text(pod_selector("mlflow")) == (
+        "app.kubernetes.io/component=server,tracking-operator.dev/tracking-server=mlflow"
+    )
+
+
+def test_clients_are_told_the_address_with_its_prefix() -> None:
+    client = build_objects(golden_plan("host-and-path-of-a-class").model)[-1]
+    assert client["data"] == {"MLFLOW_TRACKING_URI": "http://mlflow.team-a.svc/team-a/mlflow"}
+
+
+def test_volumes_are_as_large_and_of_the_class_that_was_asked_for() -> None:
+    spec = {"backendStore": {"sqlite": {"size": "5Gi", "storageClassName": "fast"}}}
+    claim = next(obj for obj in objects(spec) if obj["metadata"]["name"] == "mlflow-backend-store")
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "5Gi"}},
+        "storageClassName": "fast",
+    }
+
+
+def test_a_volume_without_a_storage_class_leaves_the_choice_to_the_cluster() -> None:
+    claim = next(obj for obj in objects() if obj["metadata"]["name"] == "mlflow-backend-store")
+    assert "storageClassName" not in claim["spec"]

@@ -1,0 +1,287 @@
+"""What must hold for the pods of every server, whatever its shape."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.examples import (
+    EXTERNAL_BUCKET,
+    EXTERNAL_DATABASE,
+    GOLDEN_SERVERS,
+    SHARED_VOLUME,
+    Manifest,
+    golden_plan,
+    model,
+    tracking_class,
+)
+from tracking_operator.api.pod_template import is_reserved_env
+from tracking_operator.resources import build_objects
+from tracking_operator.resources.labels import pod_selector
+from tracking_operator.resources.pod import (
+    CREDENTIALS_DIGEST_ANNOTATION,
+    ENDPOINT_REMOVAL_SECONDS,
+    SERVER_ENVIRONMENT,
+    TERMINATION_GRACE_SECONDS,
+    UVICORN_OPTIONS,
+    allowed_hosts,
+    allowed_origins,
+    build_pod_template,
+    server_arguments,
+)
+
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+WRITABLE = ("/tmp", "/mlflow/backend-store", "/mlflow/artifact-store")  # noqa: S108 - mount paths in the pod
+
+
+def pod_spec(spec: Manifest | None = None) -> Manifest:
+    result: Manifest = build_pod_template(model(spec))["spec"]
+    return result
+
+
+def containers(pod: Manifest) -> list[Manifest]:
+    return [*pod["initContainers"], *pod["containers"]]
+
+
+@pytest.mark.parametrize("case", GOLDEN_SERVERS)
+class TestRestrictedPodSecurityStandard:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and what we add."""
+
+    @staticmethod
+    def pod(case: str) -> Manifest:
+        result: Manifest = build_pod_template(golden_plan(case).model)["spec"]
+        return result
+
+    def test_runs_as_a_numeric_user_that_is_no_system_user(self, case: str) -> None:
+        security = self.pod(case)["securityContext"]
+        assert security["runAsNonRoot"] is True
+        assert min(security["runAsUser"], security["runAsGroup"], security["fsGroup"]) >= 10000
+
+    def test_uses_the_seccomp_profile_of_the_runtime(self, case: str) -> None:
+        assert self.pod(case)["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+
+    def test_every_container_drops_all_privileges(self, case: str) -> None:
+        for container in containers(self.pod(case)):
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+    def test_shares_nothing_with_the_node(self, case: str) -> None:
+        pod = self.pod(case)
+        assert not (pod["hostNetwork"] or pod["hostPID"] or pod["hostIPC"])
+        kinds = {key for volume in pod["volumes"] for key in volume if key != "name"}
+        assert kinds <= {"configMap", "emptyDir", "secret", "persistentVolumeClaim"}
+        assert all("hostPort" not in port for one in pod["containers"] for port in one["ports"])
+
+    def test_has_no_token_and_no_service_links(self, case: str) -> None:
+        pod = self.pod(case)
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+
+    def test_writes_only_to_its_volumes(self, case: str) -> None:
+        for container in containers(self.pod(case)):
+            for mount in container["volumeMounts"]:
+                assert mount["readOnly"] or mount["mountPath"] in WRITABLE
+
+    def test_every_mount_has_its_volume_and_every_volume_a_mount(self, case: str) -> None:
+        pod = self.pod(case)
+        mounted = {mount["name"] for one in containers(pod) for mount in one["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+    def test_every_container_says_how_much_memory_it_may_take(self, case: str) -> None:
+        for container in containers(self.pod(case)):
+            assert container["resources"]["limits"]["memory"]
+            assert container["resources"]["requests"].keys() >= {"cpu", "memory"}
+
+
+class TestProbes:
+    def test_ask_the_route_that_does_not_depend_on_the_database(self) -> None:
+        (container,) = pod_spec()["containers"]
+        assert {container[probe]["httpGet"]["path"] for probe in PROBES} == {"/health"}
+
+    def test_carry_the_url_prefix(self) -> None:
+        server = golden_plan("host-and-path-of-a-class").model
+        (container,) = build_pod_template(server)["spec"]["containers"]
+        assert {container[probe]["httpGet"]["path"] for probe in PROBES} == {"/team-a/mlflow/health"}
+        assert "--static-prefix=/team-a/mlflow" in server_arguments(server)
+
+    def test_give_a_slow_start_three_minutes(self) -> None:
+        (container,) = pod_spec()["containers"]
+        startup = container["startupProbe"]
+        assert startup["periodSeconds"] * startup["failureThreshold"] >= 180
+
+
+class TestHosts:
+    @pytest.mark.parametrize(
+        "host",
+        [
+            "mlflow",
+            "mlflow.team-a",
+            "mlflow.team-a.svc",
+            "mlflow.team-a.svc.cluster.local",
+            "localhost",
+            "127.0.0.1",
+        ],
+    )
+    def test_every_name_of_the_service_and_of_a_port_forward_is_allowed(self, host: str) -> None:
+        assert {host, f"{host}:*"} <= set(allowed_hosts(model()))
+
+    def test_the_host_of_the_class_is_allowed(self) -> None:
+        hosts = allowed_hosts(golden_plan("host-and-path-of-a-class").model)
+        assert {"mlflow.example.com", "mlflow.example.com:*"} <= set(hosts)
+
+    @pytest.mark.parametrize("case", GOLDEN_SERVERS)
+    def test_nothing_is_allowed_for_everybody(self, case: str) -> None:
+        server = golden_plan(case).model
+        assert not {"*", "*:*"} & set(allowed_hosts(server))
+        assert not {"*", "http://*", "https://*"} & set(allowed_origins(server))
+
+    def test_the_page_of_the_server_may_call_its_api_from_a_browser(self) -> None:
+        origins = allowed_origins(golden_plan("host-and-path-of-a-class").model)
+        assert {"https://mlflow.example.com", "http://mlflow.team-a.svc:*"} <= set(origins)
+
+    def test_another_cluster_domain_is_followed(self) -> None:
+        hosts = allowed_hosts(replace(model(), cluster_domain="corp.internal"))
+        assert "mlflow.team-a.svc.corp.internal" in hosts
+        assert "mlflow.team-a.svc.cluster.local" not in hosts
+
+
+class TestStores:
+    def test_sqlite_is_named_on_the_command_line(self) -> None:
+        assert "--backend-store-uri=sqlite:////mlflow/backend-store/mlflow.db" in server_arguments(model())
+
+    def test_an_external_database_is_named_nowhere_in_the_pod(self) -> None:
+        server = model({"backendStore": EXTERNAL_DATABASE})
+        assert not any("backend-store-uri" in argument for argument in server_arguments(server))
+        assert "MLFLOW_BACKEND_STORE_URI" not in json.dumps(build_pod_template(server))
+
+    def test_the_key_of_the_secret_becomes_a_file_of_a_known_name(self) -> None:
+        server = model({"backendStore": {"external": {"uriSecretRef": {"name": "db", "key": "my.key"}}}})
+        volumes = build_pod_template(server)["spec"]["volumes"]
+        assert {
+            "name": "backend-store-credentials",
+            "secret": {"secretName": "db", "items": [{"key": "my.key", "path": "uri"}]},
+        } in volumes
+
+    def test_proxied_artifacts_go_through_the_server(self) -> None:
+        arguments = server_arguments(model({"artifactStore": EXTERNAL_BUCKET}))
+        assert "--serve-artifacts" in arguments
+        assert "--artifacts-destination=s3://bucket/team-a" in arguments
+
+    def test_direct_artifacts_name_their_root(self) -> None:
+        arguments = server_arguments(model({"artifactStore": EXTERNAL_BUCKET | {"proxied": False}}))
+        assert "--no-serve-artifacts" in arguments
+        assert "--default-artifact-root=s3://bucket/team-a" in arguments
+
+    def test_artifacts_on_a_volume_never_land_in_the_working_directory(self) -> None:
+        assert "--artifacts-destination=/mlflow/artifact-store" in server_arguments(model())
+
+    def test_the_check_sees_the_database_but_not_the_artifacts(self) -> None:
+        (check,) = pod_spec({"artifactStore": EXTERNAL_BUCKET})["initContainers"]
+        mounts = {mount["mountPath"] for mount in check["volumeMounts"]}
+        assert mounts == {"/opt/tracking-operator", "/tmp", "/mlflow/backend-store"}  # noqa: S108
+
+    @pytest.mark.parametrize("workers", [1, 4])
+    def test_workers_are_passed_on_and_get_the_memory_they_need(self, workers: int) -> None:
+        server = model({"workers": workers})
+        assert f"--workers={workers}" in server_arguments(server)
+        limit = int((server.resources.limits or {})["memory"].removesuffix("Mi"))
+        assert limit >= 500 + 240 * workers  # measured: 424 MiB with one, 950 to 1,150 MiB with four
+
+
+class TestCredentialsDigest:
+    def test_is_in_the_template_so_that_a_change_rolls_the_pods(self) -> None:
+        server = model({"backendStore": EXTERNAL_DATABASE})
+        before, after = (
+            build_pod_template(replace(server, credentials_digest=digest)) for digest in ("old", "new")
+        )
+        assert before["metadata"]["annotations"][CREDENTIALS_DIGEST_ANNOTATION] == "old"
+        assert before != after
+
+    def test_is_absent_without_a_secret(self) -> None:
+        assert CREDENTIALS_DIGEST_ANNOTATION not in build_pod_template(model())["metadata"]["annotations"]
+
+
+class TestEnvironment:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"),
+            ("MLFLOW_DISABLE_TELEMETRY", "true"),
+            ("HOME", "/tmp"),  # noqa: S108
+            ("TMPDIR", "/tmp"),  # noqa: S108
+        ],
+    )
+    def test_is_set_in_every_container(self, name: str, value: str) -> None:
+        for container in containers(pod_spec()):
+            assert {"name": name, "value": value} in container["env"]
+
+    @pytest.mark.parametrize("name", SERVER_ENVIRONMENT)
+    def test_what_we_set_nobody_else_may_set(self, name: str) -> None:
+        # The API server refuses a list with two entries of one name.
+        assert is_reserved_env(name)
+
+    def test_what_a_team_adds_reaches_the_server(self) -> None:
+        pod = pod_spec({"podTemplate": {"env": [{"name": "AWS_REGION", "value": "eu-central-1"}]}})
+        assert {"name": "AWS_REGION", "value": "eu-central-1"} in pod["containers"][0]["env"]
+
+
+class TestPodTemplate:
+    def test_labels_of_a_team_never_displace_ours(self) -> None:
+        labels = dict.fromkeys(pod_selector("mlflow"), "theirs")
+        server = model({"podTemplate": {"labels": labels | {"cost-centre": "42"}}})
+        found = build_pod_template(server)["metadata"]["labels"]
+        assert found["cost-centre"] == "42"
+        assert found.items() >= pod_selector("mlflow").items()
+
+    def test_pods_spread_among_themselves_unless_told_otherwise(self) -> None:
+        rule = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+        told = rule | {"topologyKey": "host", "labelSelector": {"matchLabels": {"app": "other"}}}
+        ours, theirs = pod_spec({"podTemplate": {"topologySpreadConstraints": [rule, told]}})[
+            "topologySpreadConstraints"
+        ]
+        assert ours["labelSelector"] == {"matchLabels": pod_selector("mlflow")}
+        assert theirs["labelSelector"] == {"matchLabels": {"app": "other"}}
+
+
+class TestStop:
+    def test_open_requests_end_before_the_pod_is_killed(self) -> None:
+        options = UVICORN_OPTIONS.split()
+        shutdown = int(options[options.index("--timeout-graceful-shutdown") + 1])
+        assert ENDPOINT_REMOVAL_SECONDS + shutdown < TERMINATION_GRACE_SECONDS
+
+    def test_a_pod_of_a_rolling_update_serves_until_nobody_is_sent_to_it(self) -> None:
+        spec = {"backendStore": EXTERNAL_DATABASE, "artifactStore": SHARED_VOLUME}
+        (container,) = pod_spec(spec)["containers"]
+        assert container["lifecycle"]["preStop"] == {"sleep": {"seconds": ENDPOINT_REMOVAL_SECONDS}}
+
+    def test_a_pod_that_must_go_before_its_successor_comes_does_not_wait(self) -> None:
+        (container,) = pod_spec()["containers"]
+        assert "lifecycle" not in container
+
+
+class TestResources:
+    def test_what_has_no_limit_gets_the_maximum_of_the_class(self) -> None:
+        class_ = tracking_class({"limits": {"maxResources": {"cpu": "4", "memory": "8Gi"}}}, is_default=True)
+        (container,) = build_pod_template(model({}, class_))["spec"]["containers"]
+        assert container["resources"]["limits"] == {"cpu": "4", "memory": "1024Mi"}
+
+    def test_what_a_team_asks_for_stands(self) -> None:
+        asked = {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "4Gi"}}
+        (container,) = pod_spec({"resources": asked})["containers"]
+        assert container["resources"] == {
+            "requests": {"cpu": "1", "memory": "2Gi"},
+            "limits": {"memory": "4Gi"},
+        }
+
+
+def test_no_object_holds_the_content_of_a_secret() -> None:
+    # The builders are given names and keys only; this says what a reader of all objects finds of them.
+    spec = {"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET}
+    objects = build_objects(replace(model(spec), credentials_digest="0123456789abcdef"))
+    assert not [obj for obj in objects if obj["kind"] == "Secret"]
+    text = json.dumps([obj for obj in objects if obj["metadata"]["name"] != "mlflow-check"])
+    assert text.count("mlflow-db") == 1
+    assert text.count("mlflow-bucket") == 1

@@ -1,0 +1,38 @@
+"""Settings come from the environment, with defaults that fit the manifests."""
+
+import pytest
+from pydantic import ValidationError
+
+from tracking_operator.runtime.settings import OperatorSettings
+
+
+def test_defaults_serve_the_whole_cluster() -> None:
+    settings = OperatorSettings()
+    assert settings.namespace == "tracking-operator-system"
+    assert settings.watch_namespaces == ()
+    assert (settings.workers, settings.resync) == (8, 600.0)
+    assert (settings.metrics_port, settings.health_port) == (8080, 8081)
+
+
+def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKING_OPERATOR_WATCH_NAMESPACES", "team-a, team-b,")
+    monkeypatch.setenv("TRACKING_OPERATOR_LOG_LEVEL", "debug")
+    monkeypatch.setenv("TRACKING_OPERATOR_CLUSTER_NAME", "prod")
+    settings = OperatorSettings()
+    assert settings.watch_namespaces == ("team-a", "team-b")
+    assert settings.log_level == "DEBUG"
+    assert settings.cluster_name == "prod"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WORKERS", "0"), ("RESYNC", "0"), ("LOG_LEVEL", "LOUD"), ("METRICS_PORT", "x")],
+)
+def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"TRACKING_OPERATOR_{name}", value)
+    with pytest.raises(ValidationError):
+        OperatorSettings()
+
+
+def test_every_setting_is_described() -> None:
+    assert all(field.description for field in OperatorSettings.model_fields.values())

@@ -1,0 +1,198 @@
+"""Which room may know which, read from the imports: the table ROOMS below is the rule."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SOURCE_ROOT = Path(__file__).parents[2] / "operator"
+PACKAGE = "tracking_operator"
+
+FAILURES = {"failures"}
+MARKS_AND_CONDITIONS = {"api.marks", "api.conditions"}
+STORE_DRIVERS = {"psycopg2", "boto3", "botocore"}
+
+
+@dataclass(frozen=True)
+class Room:
+    """One row of the table: other libraries, and other rooms (or single modules of theirs)."""
+
+    libraries: frozenset[str] = frozenset()
+    rooms: frozenset[str] = frozenset()
+
+
+def room(*libraries: str, rooms: set[str] | None = None) -> Room:
+    return Room(frozenset(libraries), frozenset(rooms or ()))
+
+
+ROOMS = {
+    "api": room("pydantic"),
+    "naming": room("jinja2", rooms={"api"}),
+    "failures": room(rooms={"api.conditions"}),
+    "resources": room(rooms={"api", "naming"}),
+    "resources.scripts": room("sqlalchemy"),
+    "backend_store": room("psycopg2", rooms={"api.conditions"} | FAILURES),
+    "kube": room("kubernetes", "aiohttp", rooms=MARKS_AND_CONDITIONS | FAILURES),
+    "reconcile": room("pydantic", rooms={"api", "naming", "resources", "kube"} | FAILURES),
+    "runtime": room(
+        "kopf",
+        "kubernetes",
+        "aiohttp",
+        "pydantic",
+        "pydantic_settings",
+        "prometheus_client",
+        rooms={"api", "naming", "resources", "kube", "reconcile"} | FAILURES,
+    ),
+    "cli": room("pydantic", "yaml", rooms={"api", "resources", "kube", "reconcile", "runtime"} | FAILURES),
+    "__main__": room(rooms={"cli"}),
+}
+
+LIBRARIES_OF_SINGLE_MODULES = {"api.crds": {"yaml"}}
+"""Only the rendering of the CRDs writes YAML; the models themselves are pydantic and nothing else."""
+
+PURE_ROOMS = ("api", "naming", "failures", "resources", "reconcile")
+"""Time, randomness and the environment are passed in. The pod scripts are programs of their own."""
+
+IMPURE_CALLS = {
+    "datetime.now",
+    "datetime.utcnow",
+    "datetime.today",
+    "date.today",
+    "time.time",
+    "time.monotonic",
+    "time.sleep",
+    "os.environ",
+    "os.getenv",
+    "uuid.uuid4",
+    "uuid4",
+    "asyncio.sleep",
+}
+IMPURE_MODULES = {"random", "secrets"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file, by its dotted name inside the package."""
+
+    name: str
+    path: Path
+
+    @property
+    def room(self) -> str:
+        """The most specific room that the module is in; empty for the package itself."""
+        fitting = [name for name in ROOMS if self.name == name or self.name.startswith(f"{name}.")]
+        return max(fitting, key=len, default="")
+
+    @property
+    def tree(self) -> ast.Module:
+        """The parsed source."""
+        return ast.parse(self.path.read_text(), str(self.path))
+
+    def imports(self) -> Iterator[str]:
+        """Every module that this one imports, wherever in the file, by its full name."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{self.name} imports relatively"
+                assert node.module is not None
+                yield from (self._imported(node.module, alias.name) for alias in node.names)
+
+    @staticmethod
+    def _imported(module: str, name: str) -> str:
+        """`from package import module` imports the module, not a name in the package."""
+        return f"{module}.{name}" if f"{module}.{name}" in FULL_NAMES else module
+
+
+def modules() -> list[Module]:
+    found = []
+    for path in sorted((SOURCE_ROOT / PACKAGE).rglob("*.py")):
+        parts = list(path.relative_to(SOURCE_ROOT / PACKAGE).with_suffix("").parts)
+        if parts[-1] == "__init__":
+            parts.pop()
+        found.append(Module(".".join(parts), path))
+    return found
+
+
+MODULES = modules()
+FULL_NAMES = {f"{PACKAGE}.{module.name}" for module in MODULES}
+
+
+def is_within(name: str, places: frozenset[str] | set[str]) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def forbidden_imports(module: Module) -> list[str]:
+    """What the module imports although its room may not."""
+    mine = ROOMS[module.room]
+    libraries = mine.libraries | LIBRARIES_OF_SINGLE_MODULES.get(module.name, set())
+    wrong = []
+    for imported in module.imports():
+        library = imported.partition(".")[0]
+        if library == PACKAGE:
+            inside = imported.partition(".")[2]
+            own = frozenset() if module.room == "resources.scripts" else frozenset({module.room})
+            if not is_within(inside, mine.rooms | own):
+                wrong.append(imported)
+        elif library not in sys.stdlib_module_names and library not in libraries:
+            wrong.append(imported)
+    return wrong
+
+
+def test_every_module_is_in_a_room() -> None:
+    assert [module.name for module in MODULES if module.name and not module.room] == []
+
+
+@pytest.mark.parametrize("module", [one for one in MODULES if one.room], ids=lambda module: module.name)
+def test_a_module_imports_only_what_its_room_may(module: Module) -> None:
+    assert forbidden_imports(module) == []
+
+
+@pytest.mark.parametrize(
+    ("library", "room"),
+    [("kopf", "runtime"), ("prometheus_client", "runtime"), ("psycopg2", "backend_store")],
+)
+def test_only_one_room_knows(library: str, room: str) -> None:
+    users = {module.room for module in MODULES for name in module.imports() if is_within(name, {library})}
+    assert users <= {room}
+
+
+def test_nobody_but_the_command_line_imports_the_runtime() -> None:
+    users = {
+        module.room
+        for module in MODULES
+        for name in module.imports()
+        if is_within(name, {f"{PACKAGE}.runtime"})
+    }
+    assert users <= {"runtime", "cli"}
+
+
+def test_the_control_loop_speaks_to_other_systems_only_through_their_rooms() -> None:
+    outside = STORE_DRIVERS | {"kopf", "kubernetes", "aiohttp"}
+    loop = [module for module in MODULES if module.room == "reconcile"]
+    assert [name for module in loop for name in module.imports() if is_within(name, outside)] == []
+
+
+def test_the_pod_scripts_stand_alone() -> None:
+    scripts = [module for module in MODULES if module.room == "resources.scripts"]
+    assert len(scripts) == 2
+    assert [name for script in scripts for name in script.imports() if is_within(name, {PACKAGE})] == []
+
+
+def test_the_source_root_is_no_package() -> None:
+    # A package named `operator` would shadow the standard library's module.
+    assert not (SOURCE_ROOT / "__init__.py").exists()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [one for one in MODULES if is_within(one.name, set(PURE_ROOMS)) and one.room != "resources.scripts"],
+    ids=lambda module: module.name,
+)
+def test_pure_code_asks_neither_clock_nor_dice_nor_environment(module: Module) -> None:
+    used = {ast.unparse(node) for node in ast.walk(module.tree) if isinstance(node, ast.Attribute | ast.Name)}
+    assert used & IMPURE_CALLS == set()
+    assert set(module.imports()) & IMPURE_MODULES == set()
