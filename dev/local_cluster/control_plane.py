@@ -23,7 +23,6 @@ UNTHROTTLED = ("--kube-api-qps=1000", "--kube-api-burst=1000")
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
-    "omitStages": ["RequestReceived"],
     "omitManagedFields": True,
     "rules": [
         {"level": "None", "nonResourceURLs": ["/healthz*", "/livez*", "/readyz*"]},

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -66,13 +67,14 @@ def log(tmp_path: Path) -> Path:
 
 def append(log: Path, verb: str, resource: str) -> None:
     event = {
-        "stage": "ResponseComplete",
+        "auditID": uuid4().hex,
         "user": {"username": OPERATOR},
         "verb": verb,
         "objectRef": {"resource": resource},
     }
     with log.open("a") as stream:
-        stream.write(json.dumps(event) + "\n")
+        for stage in ("RequestReceived", "ResponseComplete"):
+            stream.write(json.dumps(event | {"stage": stage}) + "\n")
 
 
 async def test_settled_tells_what_was_called_since_the_mark(log: Path) -> None:

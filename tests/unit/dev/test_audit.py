@@ -2,47 +2,80 @@
 
 import json
 from pathlib import Path
+from threading import Timer
+
+import pytest
 
 from dev.audit import AuditLog
 
 
-def event(verb: str, name: str, stage: str = "ResponseComplete") -> str:
-    return json.dumps(
-        {
-            "stage": stage,
-            "verb": verb,
-            "user": {"username": "somebody"},
-            "userAgent": "test",
-            "objectRef": {"resource": "configmaps", "namespace": "default", "name": name},
-            "responseStatus": {"code": 200},
-        }
-    )
+def call(verb: str, name: str, *stages: str, subresource: str = "") -> str:
+    """The lines that the API server writes about one call as it goes through these stages."""
+    target = {"resource": "configmaps", "namespace": "default", "name": name, "subresource": subresource}
+    event = {
+        "auditID": f"{verb}-{name}",
+        "verb": verb,
+        "user": {"username": "somebody"},
+        "userAgent": "test",
+        "objectRef": target,
+        "responseStatus": {"code": 200},
+    }
+    return "".join(json.dumps(event | {"stage": stage}) + "\n" for stage in stages)
 
 
-def test_only_complete_lines_after_the_mark_count(tmp_path: Path) -> None:
+BEGUN, OVER = "RequestReceived", "ResponseComplete"
+
+
+def append(file: Path, text: str) -> None:
+    with file.open("a") as written:
+        written.write(text)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
     file = tmp_path / "audit.log"
-    file.write_text(event("get", "before") + "\n")
+    file.touch()
+    return file
+
+
+def test_only_complete_lines_after_the_mark_count(file: Path) -> None:
+    append(file, call("get", "before", BEGUN, OVER))
     log = AuditLog(file)
     assert [call.name for call in log.calls()] == ["before"]
     log.mark()
-    with file.open("a") as written:
-        written.write(event("patch", "after") + "\n" + event("get", "half")[:20])
-    (call,) = log.calls()
-    assert (call.name, call.user, call.code, call.is_write) == ("after", "somebody", 200, True)
+    append(file, call("patch", "after", BEGUN, OVER) + call("get", "half", BEGUN)[:20])
+    (found,) = log.calls()
+    assert (found.name, found.user, found.code, found.is_write) == ("after", "somebody", 200, True)
 
 
-def test_a_call_counts_once_when_it_is_over(tmp_path: Path) -> None:
-    file = tmp_path / "audit.log"
-    file.write_text(event("watch", "one", "ResponseStarted") + "\n")
+def test_a_call_that_began_before_the_mark_does_not_count(file: Path) -> None:
+    append(file, call("patch", "slow", BEGUN))
+    log = AuditLog(file)
+    log.mark()
+    append(file, call("patch", "slow", OVER))
+    assert log.calls() == []
+
+
+def test_a_call_that_is_under_way_is_waited_for(file: Path) -> None:
+    append(file, call("patch", "seen-before-it-was-over", BEGUN))
+    later = Timer(0.2, lambda: append(file, call("patch", "seen-before-it-was-over", OVER)))
+    later.start()
+    assert [call.name for call in AuditLog(file).calls()] == ["seen-before-it-was-over"]
+    later.join()
+
+
+@pytest.mark.parametrize(("verb", "subresource"), [("watch", ""), ("create", "exec"), ("get", "log")])
+def test_a_call_that_lasts_is_not_waited_for_and_counts_when_it_ends(
+    file: Path, verb: str, subresource: str
+) -> None:
+    append(file, call(verb, "one", BEGUN, "ResponseStarted", subresource=subresource))
     assert AuditLog(file).calls() == []
-    file.write_text(event("watch", "one", "ResponseStarted") + "\n" + event("watch", "one") + "\n")
+    append(file, call(verb, "one", OVER, subresource=subresource))
     assert len(AuditLog(file).calls()) == 1
 
 
-def test_calls_of_no_resource_are_read_too(tmp_path: Path) -> None:
-    file = tmp_path / "audit.log"
-    file.write_text(
-        json.dumps({"stage": "ResponseComplete", "verb": "get", "user": {}, "requestURI": "/version"}) + "\n"
-    )
-    (call,) = AuditLog(file).calls()
-    assert (call.resource, call.is_write) == ("", False)
+def test_calls_of_no_resource_are_read_too(file: Path) -> None:
+    event = {"auditID": "1", "verb": "get", "user": {}, "requestURI": "/version"}
+    append(file, "".join(json.dumps(event | {"stage": stage}) + "\n" for stage in (BEGUN, OVER)))
+    (found,) = AuditLog(file).calls()
+    assert (found.resource, found.is_write) == ("", False)
