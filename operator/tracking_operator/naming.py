@@ -1,9 +1,10 @@
-"""Every computed name: child objects, host, URL path, in-cluster addresses, and their limits.
+"""Every computed name: child objects, database, host, URL path, in-cluster addresses, and their limits.
 
 Templates come from the platform team's class and are rendered in Jinja's sandbox; what a tenant
 writes only ever enters as a value. Every result is checked before anything uses it.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +20,14 @@ CONTAINER_PORT: Final = 5000
 
 MAX_HOST_LENGTH: Final = 253
 MAX_PATH_LENGTH: Final = 200
+MAX_DATABASE_LENGTH: Final = 61
 MAX_RENDERED_LENGTH: Final = 1024
 """What no name comes near to, in characters: a template that writes more is stopped."""
 
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 _PATH = re.compile(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_NOT_IN_IDENTIFIERS = re.compile(r"[^a-z0-9_]+")
+_HASH_LENGTH: Final = 8
 _LONGEST_QUOTE: Final = 80
 
 
@@ -86,6 +90,15 @@ class ChildNames:
         return f"{self.server}-client"
 
     @property
+    def database(self) -> str:
+        """The Secret with the service file by which the pods log in to the server's own database."""
+        return f"{self.server}-database"
+
+    def migration(self, version: str) -> str:
+        """The Job that brings the database schema up to an MLflow version."""
+        return f"{self.server}-migrate-{version.replace('.', '-')}"
+
+    @property
     def check(self) -> str:
         """The ConfigMap with the scripts that run in the server's pod."""
         return f"{self.server}-check"
@@ -132,6 +145,25 @@ def render(template: str, values: TemplateValues) -> str:
             f"The template {_quoted(template)} writes more than {MAX_RENDERED_LENGTH} characters: shorten it."
         )
     return written
+
+
+def database_name(template: str, values: TemplateValues) -> str:
+    """The name of a server's database and of its owner role, from the class's template.
+
+    Whatever the template writes becomes lower-case letters, digits and underscores; the hash at the end
+    keeps servers apart whose names look alike then, also those of two clusters that share a PostgreSQL.
+    At most 61 bytes, so that the two logins, one more letter each, fit into PostgreSQL's 63.
+
+    Raises:
+        BadName: the template cannot be rendered.
+
+    """
+    readable = _NOT_IN_IDENTIFIERS.sub("_", render(template, values).lower()).strip("_")
+    if not readable[:1].isalpha() or readable.startswith("pg_"):
+        readable = f"mlflow_{readable}"
+    identity = f"{values.cluster_name}/{values.namespace}/{values.name}"
+    ending = hashlib.sha256(identity.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{readable[: MAX_DATABASE_LENGTH - len(ending) - 1].rstrip('_')}_{ending}"
 
 
 def checked_host(host: str) -> str:

@@ -157,6 +157,19 @@ KeyName = Annotated[
 ]
 """A key of a Secret or ConfigMap."""
 
+Duration = Annotated[
+    str,
+    Field(
+        max_length=16,
+        json_schema_extra=rules(
+            Rule(
+                "self.matches('^[1-9][0-9]*(h|d)$')", "must be a number of hours or days, such as 12h or 90d"
+            )
+        ),
+    ),
+]
+"""A time span in whole hours or days, such as ``90d``."""
+
 MlflowVersion = Annotated[
     str,
     Field(

@@ -10,6 +10,20 @@ from tracking_operator.api.base import ApiModel
 from tracking_operator.api.tracking_server import ArtifactStoreKind, BackendStoreKind
 
 
+class DecidedDatabase(ApiModel):
+    """A server's own database on its class's PostgreSQL."""
+
+    host: str
+    port: int
+    name: str
+    """The database; its role is called like it."""
+
+    @property
+    def role(self) -> str:
+        """The role that everything in the database belongs to."""
+        return self.name
+
+
 class Decision(ApiModel):
     """What was decided for one server."""
 
@@ -23,10 +37,12 @@ class Decision(ApiModel):
     """The external host name; empty where the class names none."""
     path: str = "/"
     """The URL prefix."""
+    database: DecidedDatabase | None = None
+    """The server's own database; None with another kind of backend store."""
 
     def to_annotation(self) -> str:
         """The annotation's value: compact JSON in a fixed order, so that equal decisions are equal strings."""
-        return self.model_dump_json(by_alias=True)
+        return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
 def decision_in(annotation: str | None) -> Decision | None:

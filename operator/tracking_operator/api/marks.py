@@ -24,6 +24,12 @@ RESOLVED_ANNOTATION: Final = f"{GROUP}/resolved"
 ALLOW_EMPTY_STORE_ANNOTATION: Final = f"{GROUP}/allow-empty-store"
 """On a TrackingServer, with the value "true": its owner accepts that a change of store starts empty."""
 
+ROTATE_CREDENTIALS_ANNOTATION: Final = f"{GROUP}/rotate-credentials"
+"""On a TrackingServer: any new value asks for new database credentials, once."""
+
+FORCE_ORPHAN_ANNOTATION: Final = f"{GROUP}/force-orphan"
+"""On a TrackingServer that is being deleted, with the value "true": let it go although its data could not be deleted."""
+
 DEFAULT_CLASS_ANNOTATION: Final = f"{GROUP}/is-default-class"
 """On a TrackingServerClass, with the value "true": servers without a ``className`` use it."""
 

@@ -23,7 +23,12 @@ from tracking_operator.api.kubernetes_types import (
     ResourceRequirements,
     SecretKeyReference,
 )
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, API_VERSION
+from tracking_operator.api.marks import (
+    ALLOW_EMPTY_STORE_ANNOTATION,
+    API_VERSION,
+    FORCE_ORPHAN_ANNOTATION,
+    ROTATE_CREDENTIALS_ANNOTATION,
+)
 from tracking_operator.api.pod_template import PodTemplate
 
 MAX_NAME_LENGTH: Final = 40
@@ -36,6 +41,7 @@ DEFAULT_ARTIFACT_VOLUME_SIZE: Final = "10Gi"
 class BackendStoreKind(StrEnum):
     """Where runs, parameters and metrics are kept."""
 
+    POSTGRES = "postgres"
     SQLITE = "sqlite"
     EXTERNAL = "external"
 
@@ -90,6 +96,17 @@ def _is_not_named_smaller(store: str, member: str, default: str) -> Rule:
     )
 
 
+ConnectionLimit = Annotated[int, Field(ge=1, le=10_000, json_schema_extra={"format": "int32"})]
+"""How many connections a login may have at a time."""
+
+
+class PostgresStore(ApiModel):
+    """A database and roles of the server's own on the class's PostgreSQL."""
+
+    connection_limit: ConnectionLimit | None = None
+    """How many database connections all pods of the server may have at a time. Default: the class's, else 20."""
+
+
 class SqliteStore(ApiModel):
     """An SQLite file on a volume of its own. One replica only."""
 
@@ -114,11 +131,13 @@ class BackendStore(ApiModel):
 
     model_config = with_rules(
         Rule(
-            "!(has(self.sqlite) && has(self.external))",
-            "backendStore has both sqlite and external; keep the one to use and remove the other",
+            "[has(self.postgres), has(self.sqlite), has(self.external)].filter(named, named).size() <= 1",
+            "backendStore has more than one of postgres, sqlite and external; keep the one to use and remove the others",
         )
     )
 
+    postgres: PostgresStore | None = None
+    """A database and roles of the server's own on the class's PostgreSQL."""
     external: ExternalBackendStore | None = None
     """A database that somebody else made."""
     sqlite: SqliteStore | None = None
@@ -127,6 +146,8 @@ class BackendStore(ApiModel):
     @property
     def kind(self) -> BackendStoreKind | None:
         """The kind that the specification names, or None to keep what was decided."""
+        if self.postgres is not None:
+            return BackendStoreKind.POSTGRES
         if self.external is not None:
             return BackendStoreKind.EXTERNAL
         return None if self.sqlite is None else BackendStoreKind.SQLITE
@@ -220,7 +241,7 @@ class TrackingServerSpec(ApiModel):
         Rule(
             "!has(self.replicas) || self.replicas <= 1 || !has(self.backendStore) || !has(self.backendStore.sqlite)",
             "replicas must be 0 or 1 with backendStore.sqlite, because only one pod can use the file; "
-            "use an external database for more",
+            "use backendStore.postgres or an external database for more",
             ".replicas",
         ),
         Rule(
@@ -250,8 +271,8 @@ class TrackingServerSpec(ApiModel):
     resources: ResourceRequirements | None = None
     """CPU and memory of the server's container. Default: the class's, else a request and limit that fit the workers."""
     backend_store: BackendStore = BackendStore()
-    """Where runs, parameters, metrics and the model registry are kept; at most one kind. Default: sqlite. The kind is
-    fixed once the server exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
+    """Where runs, parameters, metrics and the model registry are kept; at most one kind. Default: postgres where
+    the class has it, else sqlite. The kind is fixed once the server exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
     artifact_store: ArtifactStore = ArtifactStore()
     """Where artifacts and models are kept; at most one kind. Default: volume. The kind is fixed once the server
     exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
@@ -276,6 +297,21 @@ class BackendStoreStatus(ApiModel):
 
     kind: BackendStoreKind
     """The kind of store that holds the data."""
+
+
+class DatabaseStatus(ApiModel):
+    """The server's own database on the class's PostgreSQL."""
+
+    host: str
+    """The host of the PostgreSQL server."""
+    port: Annotated[int, Field(json_schema_extra={"format": "int32"})]
+    """Its port."""
+    name: str
+    """The name of the database."""
+    role: str
+    """The role that everything in the database belongs to. Nobody can log in as it."""
+    login_role: str | None = None
+    """The login that the server's pods use now; it takes turns with another one when credentials rotate."""
 
 
 class ArtifactStoreStatus(ApiModel):
@@ -315,6 +351,8 @@ class TrackingServerStatus(ApiModel):
     """What was decided about the backend store when the server was created."""
     artifact_store: ArtifactStoreStatus | None = None
     """What was decided about the artifact store when the server was created."""
+    database: DatabaseStatus | None = None
+    """The server's own database; absent with another kind of backend store."""
     client: ClientStatus | None = None
     """What a client pod uses by envFrom."""
     replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
@@ -327,15 +365,15 @@ class TrackingServerStatus(ApiModel):
         return find_condition(self.conditions, type_)
 
 
-def _stays_alone(store: str, kind: str, message: str) -> Rule:
+def _stays_alone(store: str, kind: str, others: tuple[str, ...], message: str) -> Rule:
     """Return the rule that replicas are not raised above 1 while the store is of a kind for one pod.
 
     It is about what was decided; a store that the specification names has a rule of its own.
     """
-    named = f"self.?spec.?{store}"
+    named = " ".join(f"|| self.?spec.?{store}.?{member}.hasValue()" for member in (*others, kind))
     return Rule(
         "self.?spec.?replicas.orValue(1) <= 1 || self.spec.replicas == oldSelf.?spec.?replicas.orValue(1) "
-        f"|| {named}.?external.hasValue() || {named}.?{kind}.hasValue() "
+        f"{named} "
         f"|| oldSelf.?status.?{store}.?kind.orValue('') != '{kind}'",
         message,
         ".spec.replicas",
@@ -378,12 +416,14 @@ class TrackingServer(ApiModel):
         _stays_alone(
             "backendStore",
             BackendStoreKind.SQLITE,
+            (BackendStoreKind.POSTGRES, BackendStoreKind.EXTERNAL),
             "spec.replicas must be 0 or 1, because this server keeps its runs in SQLite, whose file only one pod can "
-            "use; a server with an external database can have more",
+            "use; a server with a PostgreSQL or an external database can have more",
         ),
         _stays_alone(
             "artifactStore",
             ArtifactStoreKind.VOLUME,
+            (ArtifactStoreKind.EXTERNAL,),
             "spec.replicas must be 0 or 1, because this server keeps its artifacts on a volume; if several nodes can "
             "mount it, say so with spec.artifactStore.volume.accessMode: ReadWriteMany",
         ),
@@ -403,3 +443,13 @@ class TrackingServer(ApiModel):
     def allows_empty_store(self) -> bool:
         """Whether the owner accepts that a change of store starts empty."""
         return self.metadata.annotations.get(ALLOW_EMPTY_STORE_ANNOTATION) == "true"
+
+    @property
+    def may_be_orphaned(self) -> bool:
+        """Whether the owner accepts that data which cannot be deleted stays behind."""
+        return self.metadata.annotations.get(FORCE_ORPHAN_ANNOTATION) == "true"
+
+    @property
+    def asked_rotation(self) -> str:
+        """The value that asked for new credentials last; empty if none ever did."""
+        return self.metadata.annotations.get(ROTATE_CREDENTIALS_ANNOTATION, "")

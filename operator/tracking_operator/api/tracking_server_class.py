@@ -1,19 +1,33 @@
 """The TrackingServerClass: what the platform team offers, permits and limits."""
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from tracking_operator.api.base import SET, ApiModel, ImageReference, MlflowVersion, Rule, map_by, with_rules
+from tracking_operator.api.base import (
+    SET,
+    ApiModel,
+    Duration,
+    ImageReference,
+    MlflowVersion,
+    Rule,
+    map_by,
+    rules,
+    with_rules,
+)
 from tracking_operator.api.conditions import Condition, Conditions, ConditionType, find_condition
 from tracking_operator.api.kubernetes_types import (
     LabelSelector,
+    LocalObjectReference,
     ObjectMeta,
     ResourceList,
     ResourceRequirements,
 )
 from tracking_operator.api.marks import API_VERSION, DEFAULT_CLASS_ANNOTATION
-from tracking_operator.api.tracking_server import DeletionPolicy
+from tracking_operator.api.tracking_server import ConnectionLimit, DeletionPolicy
+
+DEFAULT_CONNECTION_LIMIT: Final = 20
 
 Template = Annotated[str, Field(min_length=1, max_length=1024)]
 """A sandboxed Jinja template with the variables namespace, name, class, clusterName and namespaceLabels."""
@@ -51,10 +65,66 @@ class MlflowOffer(ApiModel):
 class Naming(ApiModel):
     """How names are made."""
 
+    database: Template | None = None
+    """The database of a server and its roles; made a safe identifier that ends in a hash. Default:
+    "mlflow_{{ namespace }}_{{ name }}"."""
     host: Template | None = None
     """The host that people use, for example "{{ name }}-{{ namespace }}.mlflow.example.com"."""
     path: Template | None = None
     """The URL prefix of the server. Default: "/"."""
+
+
+class SslMode(StrEnum):
+    """How a connection to PostgreSQL is protected, in libpq's words."""
+
+    DISABLE = "disable"
+    ALLOW = "allow"
+    PREFER = "prefer"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+    @property
+    def verifies(self) -> bool:
+        """Whether the server's certificate is checked against a CA."""
+        return self in (SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
+
+
+class PostgresOffer(ApiModel):
+    """A PostgreSQL server (15 to 18) on which every server of the class gets a database and roles of its own."""
+
+    host: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=253,
+            json_schema_extra=rules(
+                Rule(
+                    r"self.matches('^[A-Za-z0-9]([-A-Za-z0-9._:]*[A-Za-z0-9])?$')",
+                    "must be one host name or address without a port, for example pg.db.svc; the port is a field of its own",
+                )
+            ),
+        ),
+    ]
+    """The host name of the server, as pods and the operator reach it."""
+    port: Annotated[int, Field(ge=1, le=65535, json_schema_extra={"format": "int32"})] = 5432
+    """Its port. Default: 5432."""
+    admin_secret_ref: LocalObjectReference
+    """A Secret in the operator's namespace with the keys username and password of a login that has CREATEROLE and
+    CREATEDB."""
+    maintenance_database: Annotated[str, Field(min_length=1, max_length=63)] = "postgres"
+    """The database that the admin login connects to. Default: postgres."""
+    ssl_mode: SslMode = SslMode.VERIFY_FULL
+    """How connections are protected; only verify-full is safe from somebody in between. Default: verify-full."""
+    ca_config_map_ref: LocalObjectReference | None = None
+    """A ConfigMap in the operator's namespace with the CA certificates (PEM) under the key ca.crt. Default: the CAs of
+    the image."""
+    connection_limit: ConnectionLimit = DEFAULT_CONNECTION_LIMIT
+    """How many connections a server may have that does not say. Default: 20."""
+    allow_superuser: bool = False
+    """Whether the admin login may be a superuser, which is more than is needed. Default: false."""
+    rotate_every: Duration | None = None
+    """After how many hours or days each server gets new database credentials, for example 90d. Default: never."""
 
 
 class PodTemplatePermissions(ApiModel):
@@ -98,6 +168,8 @@ class Limits(ApiModel):
     """How many servers of the class a namespace may have; older ones come first."""
     max_replicas: Annotated[int, Field(ge=1, json_schema_extra={"format": "int32"})] | None = None
     """How many replicas a server may have."""
+    max_connections: ConnectionLimit | None = None
+    """How many database connections a server may ask for with backendStore.postgres.connectionLimit."""
     max_resources: ResourceList = {}
     """How much each pod of a server may ask for, requests and limits alike, for example {cpu: "4", memory: 8Gi}.
     A server that sets no limit for one of these resources gets this one."""
@@ -142,6 +214,8 @@ class TrackingServerClassSpec(ApiModel):
     """Which MLflow releases servers may use."""
     naming: Naming = Naming()
     """How names are made: sandboxed Jinja with the variables namespace, name, class, clusterName and namespaceLabels."""
+    postgres: PostgresOffer | None = None
+    """A PostgreSQL server on which every server of the class gets a database and roles of its own. Default: none."""
     permissions: Permissions = Permissions()
     """What tenants may ask for."""
     limits: Limits = Limits()

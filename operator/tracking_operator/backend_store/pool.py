@@ -16,8 +16,12 @@ ENGINES_PER_WORKER: Final = 2
 CONNECTIONS_OF_PARENT: Final = 2
 """The process that starts the workers checks both stores, and keeps a connection to each."""
 
-CONNECTIONS_BESIDE_PODS: Final = 3
-"""A migration Job (lock and upgrade), and one check of an init container or of the operator."""
+CONNECTIONS_BESIDE_PODS: Final = 2
+"""The check of the init container of the pod that starts, and one of the operator.
+
+A migration Job needs two, for its lock and for the upgrade, but it runs before pods roll, so that it has
+those of the pod that a roll adds.
+"""
 
 SMALLEST_POOL: Final = 2
 """One connection and one overflow: MLflow takes an overflow of 0 for "not set", which is 10."""

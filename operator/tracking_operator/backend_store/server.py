@@ -1,23 +1,8 @@
 """How to reach a PostgreSQL server, and as whom."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-
-class SslMode(StrEnum):
-    """How a connection is protected, in libpq's words; only ``verify-full`` is safe from a man in the middle."""
-
-    DISABLE = "disable"
-    ALLOW = "allow"
-    PREFER = "prefer"
-    REQUIRE = "require"
-    VERIFY_CA = "verify-ca"
-    VERIFY_FULL = "verify-full"
-
-    @property
-    def verifies(self) -> bool:
-        """Whether the server's certificate is checked against a CA."""
-        return self in (SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
+from tracking_operator.api.tracking_server_class import SslMode
 
 
 @dataclass(frozen=True)

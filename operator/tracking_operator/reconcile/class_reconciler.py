@@ -14,7 +14,7 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import describe
 from tracking_operator.reconcile.classes import ChosenClass
-from tracking_operator.reconcile.decide import named_host, named_path
+from tracking_operator.reconcile.decide import named_database, named_host, named_path
 from tracking_operator.reconcile.findings import Finding, Verdict, finding_from, summarise
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
@@ -63,14 +63,15 @@ def class_finding(resource: TrackingServerClass) -> Finding:
     """Whether the class's templates yield usable names."""
     type_ = ConditionType.SPEC_VALID
     chosen = ChosenClass(resource.metadata.name, resource.spec)
+    templates = resource.spec.naming
     uses_labels = any(
         "namespaceLabels" in (template or "")
-        for template in (resource.spec.naming.host, resource.spec.naming.path)
+        for template in (templates.database, templates.host, templates.path)
     )
     try:
         if not uses_labels:
-            named_host(chosen, EXAMPLE)
-            named_path(chosen, EXAMPLE)
+            for name in (named_database, named_host, named_path):
+                name(chosen, EXAMPLE)
     except Failure as failure:
         return finding_from(failure, type_)
     return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, "The class's templates and versions can be used.")

@@ -4,17 +4,20 @@ Pure: takes what the team wrote, what was decided before, and what the class say
 holds, and the sentences that tell where today's class would have decided otherwise.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from tracking_operator import naming
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.decision import Decision, decision_in
+from tracking_operator.api.decision import DecidedDatabase, Decision, decision_in
 from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import ArtifactStoreKind, BackendStoreKind, TrackingServer
 from tracking_operator.failures import Invalid
 from tracking_operator.reconcile.classes import ChosenClass, version_order
+
+DEFAULT_DATABASE_TEMPLATE: Final = "mlflow_{{ namespace }}_{{ name }}"
 
 StoreKind = TypeVar("StoreKind", BackendStoreKind, ArtifactStoreKind)
 
@@ -62,11 +65,15 @@ def _mirrored_decision(server: TrackingServer) -> Decision | None:
     status = server.status
     if status.backend_store is None or status.artifact_store is None:
         return None
+    database = status.database
     return Decision(
         class_name=status.class_name or "",
         version=status.version or "",
         backend_store=status.backend_store.kind,
         artifact_store=status.artifact_store.kind,
+        database=DecidedDatabase(host=database.host, port=database.port, name=database.name)
+        if database
+        else None,
         path=urlsplit((status.address and status.address.url) or "").path or "/",
     )
 
@@ -82,16 +89,18 @@ def decide(
 
     Raises Invalid: the specification would move the data, or a naming template yields no usable name.
     """
+    backend_store = _store_kind(
+        server,
+        "spec.backendStore",
+        server.spec.backend_store.kind,
+        before.backend_store if before else None,
+        _default_backend_store(chosen),
+    )
     return Decision(
         class_name=chosen.name,
         version=_standing_version(server, before, default_version),
-        backend_store=_store_kind(
-            server,
-            "spec.backendStore",
-            server.spec.backend_store.kind,
-            before.backend_store if before else None,
-            BackendStoreKind.SQLITE,
-        ),
+        backend_store=backend_store,
+        database=_database(before, chosen, values) if backend_store is BackendStoreKind.POSTGRES else None,
         artifact_store=_store_kind(
             server,
             "spec.artifactStore",
@@ -125,14 +134,16 @@ def differences_today(
     notes = []
     if server.spec.class_name is None and default_class not in (None, decision.class_name):
         notes.append(_kept("the class", decision.class_name or "built in", default_class or "built in"))
-    try:
-        host, path = named_host(chosen, values), named_path(chosen, values)
-    except Invalid:  # the class itself reports a template that broke; what was decided does not need it
-        host, path = decision.host, decision.path
-    if host != decision.host:
-        notes.append(_kept("the host", decision.host or "none", host or "none"))
-    if path != decision.path:
-        notes.append(_kept("the path", decision.path, path))
+    backend_store = server.spec.backend_store.kind or _default_backend_store(chosen)
+    if backend_store != decision.backend_store:
+        notes.append(_kept("the backend store", decision.backend_store, backend_store))
+    for what, kept, name_today in (
+        ("the host", decision.host, named_host),
+        ("the path", decision.path, named_path),
+        ("the database", decision.database.name if decision.database else None, named_database),
+    ):
+        if kept is not None and (today := _today(name_today, chosen, values, kept)) != kept:
+            notes.append(_kept(what, kept or "none", today or "none"))
     running = wanted_version(server, decision)
     if version_order(default_version) > version_order(running):
         notes.append(
@@ -161,6 +172,50 @@ def named_path(chosen: ChosenClass, values: naming.TemplateValues) -> str:
         return naming.checked_path(naming.render(template, values)) if template else "/"
     except naming.BadName as error:
         raise _bad_template(chosen, "path", error) from error
+
+
+def named_database(chosen: ChosenClass, values: naming.TemplateValues) -> str:
+    """The database that the class's template names. Raises Invalid."""
+    try:
+        return naming.database_name(chosen.spec.naming.database or DEFAULT_DATABASE_TEMPLATE, values)
+    except naming.BadName as error:
+        raise _bad_template(chosen, "database", error) from error
+
+
+def _today(
+    name_today: Callable[[ChosenClass, naming.TemplateValues], str],
+    chosen: ChosenClass,
+    values: naming.TemplateValues,
+    kept: str,
+) -> str:
+    """What a template names today; a broken one is reported by the class, and what was decided does not need it."""
+    try:
+        return name_today(chosen, values)
+    except Invalid:
+        return kept
+
+
+def _default_backend_store(chosen: ChosenClass) -> BackendStoreKind:
+    return BackendStoreKind.POSTGRES if chosen.spec.postgres else BackendStoreKind.SQLITE
+
+
+def _database(before: Decision | None, chosen: ChosenClass, values: naming.TemplateValues) -> DecidedDatabase:
+    """The server's own database: kept, or named after the class's template. Raises Invalid."""
+    offer = chosen.spec.postgres
+    decided = before.database if before else None
+    if offer is None and decided is not None:
+        raise Invalid(
+            Reason.RESOLVED_DIFFERS,
+            f"The {chosen.title} has no postgres any more, and this server's data is in database {decided.name} on "
+            f"{decided.host}:{decided.port}. What runs goes on running: ask the platform team to put postgres back.",
+        )
+    if offer is None:
+        raise Invalid(
+            Reason.NOT_PERMITTED,
+            f"spec.backendStore.postgres needs a class with a PostgreSQL server, and {chosen.title} has none: "
+            "use another class, or another backend store.",
+        )
+    return decided or DecidedDatabase(host=offer.host, port=offer.port, name=named_database(chosen, values))
 
 
 def _standing_version(server: TrackingServer, before: Decision | None, default_version: str) -> str:

@@ -18,6 +18,7 @@ from tracking_operator.reconcile.pods import CheckResult, PodProblem, check_resu
 from tracking_operator.resources.server import (
     ExternalArtifacts,
     ExternalBackend,
+    PostgresBackend,
     ServerModel,
     SqliteBackend,
     Volume,
@@ -83,6 +84,8 @@ def backend_store_finding(server: ServerModel, observed: Observed) -> Finding:
     match server.backend_store:
         case SqliteBackend(volume):
             return volume_finding(type_, volume, server, observed)
+        case PostgresBackend():
+            return not_looked_at(type_, "PostgreSQL")
         case ExternalBackend():
             if check is None and server.replicas:
                 return not_looked_at(type_, "the first pod, which checks the database")

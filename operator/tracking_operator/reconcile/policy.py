@@ -18,7 +18,7 @@ from tracking_operator.api.tracking_server import (
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.quantities import parse_quantity
 from tracking_operator.reconcile.classes import ChosenClass, version_order
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server import PostgresBackend, ServerModel
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,22 @@ def _replicas(request: Request) -> Iterator[Objection]:
         )
 
 
+def _connections(request: Request) -> Iterator[Objection]:
+    store, limit = request.model.backend_store, request.chosen.spec.limits.max_connections
+    if not isinstance(store, PostgresBackend):
+        return
+    if limit is not None and store.connection_limit > limit:
+        yield (
+            Reason.LIMIT_EXCEEDED,
+            f"spec.backendStore.postgres.connectionLimit is {store.connection_limit}, but {request.chosen.title} allows "
+            f"{limit}: ask for fewer.",
+        )
+    try:
+        request.model.pool_sizes(store.connection_limit)
+    except Invalid as failure:
+        yield failure.reason, failure.message
+
+
 def _resources(request: Request) -> Iterator[Objection]:
     asked: ResourceRequirements = request.model.resources
     for name, limit in request.chosen.spec.limits.max_resources.items():
@@ -198,6 +214,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _service_account,
     _pod_template,
     _replicas,
+    _connections,
     _resources,
     _servers_in_namespace,
 )

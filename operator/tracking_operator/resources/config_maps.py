@@ -8,6 +8,7 @@ from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.server import KubeObject, ServerModel
 
 CHECK_SCRIPT = "check_backend_store.py"
+MIGRATE_SCRIPT = "migrate_backend_store.py"
 START_SCRIPT = "start_server.py"
 
 
@@ -21,7 +22,7 @@ def build_check_config_map(server: ServerModel) -> KubeObject:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": owned_metadata(server, server.names.check, SERVER_COMPONENT),
-        "data": {name: _script(name) for name in (CHECK_SCRIPT, START_SCRIPT)},
+        "data": {name: _script(name) for name in (CHECK_SCRIPT, MIGRATE_SCRIPT, START_SCRIPT)},
     }
 
 

@@ -3,6 +3,7 @@
 from tracking_operator.api.marks import COMPONENT_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL, SERVER_LABEL
 
 SERVER_COMPONENT = "server"
+MIGRATION_COMPONENT = "migration"
 BACKEND_STORE_COMPONENT = "backend-store"
 ARTIFACT_STORE_COMPONENT = "artifact-store"
 CLIENT_COMPONENT = "client"

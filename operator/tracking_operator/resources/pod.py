@@ -8,6 +8,7 @@ from tracking_operator.resources.server import (
     ExternalArtifacts,
     ExternalBackend,
     KubeObject,
+    PostgresBackend,
     ServerModel,
     SqliteBackend,
     VolumeArtifacts,
@@ -21,8 +22,20 @@ BACKEND_STORE = "/mlflow/backend-store"
 ARTIFACT_STORE = "/mlflow/artifact-store"
 BACKEND_STORE_CREDENTIALS = "/etc/mlflow/backend-store"
 ARTIFACT_STORE_CREDENTIALS = "/etc/mlflow/artifact-store"
-NOT_CHECKED = (ARTIFACT_STORE, ARTIFACT_STORE_CREDENTIALS)
 SCRATCH = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
+MOUNT_PATHS = {
+    "scripts": (SCRIPTS, True),
+    "scratch": (SCRATCH, False),
+    "backend-store": (BACKEND_STORE, False),
+    "backend-store-credentials": (BACKEND_STORE_CREDENTIALS, True),
+    "artifact-store": (ARTIFACT_STORE, False),
+    "artifact-store-credentials": (ARTIFACT_STORE_CREDENTIALS, True),
+}
+"""Volume → where it is mounted, and whether read-only."""
+NOT_CHECKED = (ARTIFACT_STORE, ARTIFACT_STORE_CREDENTIALS)
+SERVICE_FILE = f"{BACKEND_STORE_CREDENTIALS}/pg_service.conf"
+DATABASE_URI = "postgresql+psycopg2:///?service=mlflow"
+"""No password in it: libpq reads the rest from the service file, anew for each connection."""
 
 DATABASE_FILE = f"{BACKEND_STORE}/mlflow.db"
 CREDENTIALS_DIGEST_ANNOTATION = f"{GROUP}/credentials-digest"
@@ -57,27 +70,52 @@ def build_pod_template(server: ServerModel) -> KubeObject:
     return {
         "metadata": {"labels": labels, "annotations": annotations},
         "spec": {
-            "serviceAccountName": server.names.workload,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
-            "hostNetwork": False,
-            "hostPID": False,
-            "hostIPC": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": USER_ID,
-                "runAsGroup": USER_ID,
-                "fsGroup": USER_ID,
-                "fsGroupChangePolicy": "OnRootMismatch",
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
+            **pod_settings(server),
             "initContainers": [_check_container(server)],
             "containers": [_server_container(server)],
             "volumes": _volumes(server),
-            **_scheduling(server),
         },
     }
+
+
+def pod_settings(server: ServerModel) -> KubeObject:
+    """What all pods of a server have in common: as whom and where they run."""
+    return {
+        "serviceAccountName": server.names.workload,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "hostNetwork": False,
+        "hostPID": False,
+        "hostIPC": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **_scheduling(server),
+    }
+
+
+def backend_store_container(server: ServerModel, name: str, script: str) -> KubeObject:
+    """A container that runs one of our scripts on the backend store, and can reach nothing else."""
+    return {
+        "name": name,
+        "image": server.image,
+        "command": ["python", f"{SCRIPTS}/{script}", *_place(server), f"--version={server.version}"],
+        "env": _environment(server),
+        "resources": server.resources.as_kubernetes(),
+        "securityContext": _container_security(),
+        "volumeMounts": [mount for mount in _volume_mounts(server) if mount["mountPath"] not in NOT_CHECKED],
+    }
+
+
+def backend_store_volumes(server: ServerModel) -> list[KubeObject]:
+    """The volumes that such a container mounts."""
+    return [volume for volume in _volumes(server) if MOUNT_PATHS[volume["name"]][0] not in NOT_CHECKED]
 
 
 def server_arguments(server: ServerModel) -> list[str]:
@@ -85,6 +123,8 @@ def server_arguments(server: ServerModel) -> list[str]:
     arguments = ["server", "--host=0.0.0.0", f"--port={CONTAINER_PORT}", f"--workers={server.workers}"]
     if isinstance(server.backend_store, SqliteBackend):
         arguments.append(f"--backend-store-uri=sqlite:///{DATABASE_FILE}")
+    if isinstance(server.backend_store, PostgresBackend):
+        arguments.append(f"--backend-store-uri={DATABASE_URI}")
     arguments += _artifact_arguments(server)
     if server.url_prefix:
         arguments.append(f"--static-prefix={server.url_prefix}")
@@ -130,19 +170,18 @@ def _artifact_arguments(server: ServerModel) -> list[str]:
 
 
 def _check_container(server: ServerModel) -> KubeObject:
-    if isinstance(server.backend_store, SqliteBackend):
-        place = ["sqlite", DATABASE_FILE]
-    else:
-        place = ["external", f"{BACKEND_STORE_CREDENTIALS}/uri"]
-    return {
-        "name": CHECK_CONTAINER,
-        "image": server.image,
-        "command": ["python", f"{SCRIPTS}/{CHECK_SCRIPT}", *place, f"--version={server.version}"],
-        "env": _environment(server),
-        "resources": server.resources.as_kubernetes(),
-        "securityContext": _container_security(),
-        "volumeMounts": [mount for mount in _volume_mounts(server) if mount["mountPath"] not in NOT_CHECKED],
-    }
+    return backend_store_container(server, CHECK_CONTAINER, CHECK_SCRIPT)
+
+
+def _place(server: ServerModel) -> list[str]:
+    """The backend store, as the command lines of our scripts name it."""
+    match server.backend_store:
+        case SqliteBackend():
+            return ["sqlite", DATABASE_FILE]
+        case PostgresBackend():
+            return ["postgres", SERVICE_FILE]
+        case ExternalBackend():
+            return ["external", f"{BACKEND_STORE_CREDENTIALS}/uri"]
 
 
 def _server_container(server: ServerModel) -> KubeObject:
@@ -178,8 +217,20 @@ def _probe(server: ServerModel, *, period: int, failures: int, timeout: int) -> 
 
 
 def _environment(server: ServerModel) -> list[KubeObject]:
-    ours: list[KubeObject] = [{"name": name, "value": value} for name, value in SERVER_ENVIRONMENT.items()]
+    variables = SERVER_ENVIRONMENT | _database_environment(server)
+    ours: list[KubeObject] = [{"name": name, "value": value} for name, value in variables.items()]
     return ours + [variable.as_kubernetes() for variable in server.pod_template.env]
+
+
+def _database_environment(server: ServerModel) -> dict[str, str]:
+    if not isinstance(server.backend_store, PostgresBackend):
+        return {}
+    sizes = server.pool_sizes(server.backend_store.connection_limit)
+    return {
+        "PGSERVICEFILE": SERVICE_FILE,
+        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(sizes.pool_size),
+        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(sizes.max_overflow),
+    }
 
 
 def _container_security() -> KubeObject:
@@ -198,6 +249,9 @@ def _volumes(server: ServerModel) -> list[KubeObject]:
     match server.backend_store:
         case SqliteBackend(volume):
             volumes.append({"name": "backend-store", "persistentVolumeClaim": {"claimName": volume.claim}})
+        case PostgresBackend():
+            source = {"secretName": server.backend_store.secret}
+            volumes.append({"name": "backend-store-credentials", "secret": source})
         case ExternalBackend(secret, key):
             items = [{"key": key, "path": "uri"}]
             volumes.append(
@@ -212,17 +266,9 @@ def _volumes(server: ServerModel) -> list[KubeObject]:
 
 
 def _volume_mounts(server: ServerModel) -> list[KubeObject]:
-    mount_paths = {
-        "scripts": (SCRIPTS, True),
-        "scratch": (SCRATCH, False),
-        "backend-store": (BACKEND_STORE, False),
-        "backend-store-credentials": (BACKEND_STORE_CREDENTIALS, True),
-        "artifact-store": (ARTIFACT_STORE, False),
-        "artifact-store-credentials": (ARTIFACT_STORE_CREDENTIALS, True),
-    }
     mounts = []
     for volume in _volumes(server):
-        path, read_only = mount_paths[volume["name"]]
+        path, read_only = MOUNT_PATHS[volume["name"]]
         mounts.append({"name": volume["name"], "mountPath": path, "readOnly": read_only})
     return mounts
 

@@ -21,7 +21,12 @@ from tracking_operator.api.tracking_server import (
     SqliteStore,
     TrackingServer,
 )
-from tracking_operator.api.tracking_server_class import TrackingServerClassSpec
+from tracking_operator.api.tracking_server_class import (
+    DEFAULT_CONNECTION_LIMIT,
+    SslMode,
+    TrackingServerClassSpec,
+)
+from tracking_operator.backend_store.pool import PoolSizes, pool_sizes
 
 KubeObject = dict[str, Any]
 
@@ -48,11 +53,29 @@ class SqliteBackend:
 
 
 @dataclass(frozen=True)
+class PostgresBackend:
+    """A database and roles of the server's own on the class's PostgreSQL."""
+
+    host: str
+    port: int
+    database: str
+    secret: str
+    """The Secret that the operator writes: a service file, and the CA where the class names one."""
+    ssl_mode: SslMode
+    has_own_ca: bool
+    """Whether the CA comes from the class; if not, the CAs of the image count."""
+    connection_limit: int
+
+
+@dataclass(frozen=True)
 class ExternalBackend:
     """A database of somebody else's, behind a URI in a Secret."""
 
     secret: str
     key: str
+
+
+BackendStore = PostgresBackend | SqliteBackend | ExternalBackend
 
 
 @dataclass(frozen=True)
@@ -81,9 +104,11 @@ class ServerModel:
     image: str
     replicas: int
     """Pods wanted; 0 while the server is suspended."""
+    replicas_awake: int
+    """Pods wanted while the server is not suspended; at least 1."""
     workers: int
     resources: ResourceRequirements
-    backend_store: SqliteBackend | ExternalBackend
+    backend_store: BackendStore
     artifact_store: VolumeArtifacts | ExternalArtifacts
     proxied: bool
     """Whether clients reach artifacts through the server instead of the store."""
@@ -120,6 +145,18 @@ class ServerModel:
     def is_bound_to_one_pod(self) -> bool:
         """Whether a volume lets only one pod at a time run, so that a roll must stop the old one first."""
         return any(volume.access_mode != AccessMode.READ_WRITE_MANY for volume in self.volumes)
+
+    @property
+    def needs_migration_job(self) -> bool:
+        """Whether a Job brings the schema up to date; SQLite is the init container's business."""
+        return isinstance(self.backend_store, PostgresBackend)
+
+    def pool_sizes(self, connection_limit: int) -> PoolSizes:
+        """How many connections MLflow may hold, so that all pods together stay below the login's limit.
+
+        Raises Invalid: the limit is too small for so many pods and workers.
+        """
+        return pool_sizes(connection_limit, replicas=self.replicas_awake, workers=self.workers)
 
     @property
     def artifact_root(self) -> str:
@@ -161,13 +198,14 @@ def model_server(
         version=version,
         image=image,
         replicas=0 if spec.suspend else wanted_replicas(resource, class_spec),
+        replicas_awake=max(1, wanted_replicas(resource, class_spec)),
         workers=workers,
         resources=bounded_resources(
             spec.resources or defaults.resources or default_resources(workers),
             class_spec.limits.max_resources,
             default_resources(workers),
         ),
-        backend_store=_backend_store(resource, decision),
+        backend_store=_backend_store(resource, decision, class_spec),
         artifact_store=_artifact_store(resource, decision),
         proxied=spec.artifact_store.proxied,
         host=decision.host,
@@ -216,8 +254,32 @@ def bounded_resources(
     )
 
 
-def _backend_store(resource: TrackingServer, decision: Decision) -> SqliteBackend | ExternalBackend:
+def wanted_connection_limit(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
+    """How many connections each login of the server may have at a time."""
+    asked, offer = resource.spec.backend_store.postgres, class_spec.postgres
+    return _first(
+        asked.connection_limit if asked else None,
+        offer.connection_limit if offer else None,
+        DEFAULT_CONNECTION_LIMIT,
+    )
+
+
+def _backend_store(
+    resource: TrackingServer, decision: Decision, class_spec: TrackingServerClassSpec
+) -> BackendStore:
     store = resource.spec.backend_store
+    names = naming.ChildNames(resource.metadata.name)
+    if decision.database is not None:
+        offer = class_spec.postgres
+        return PostgresBackend(
+            host=decision.database.host,
+            port=decision.database.port,
+            database=decision.database.name,
+            secret=names.database,
+            ssl_mode=offer.ssl_mode if offer else SslMode.VERIFY_FULL,
+            has_own_ca=bool(offer and offer.ca_config_map_ref),
+            connection_limit=wanted_connection_limit(resource, class_spec),
+        )
     if decision.backend_store is BackendStoreKind.EXTERNAL:
         if (
             store.external is None
@@ -226,8 +288,7 @@ def _backend_store(resource: TrackingServer, decision: Decision) -> SqliteBacken
         reference = store.external.uri_secret_ref
         return ExternalBackend(reference.name, reference.key)
     sqlite = store.sqlite or SqliteStore()
-    claim = naming.ChildNames(resource.metadata.name).backend_store
-    return SqliteBackend(Volume(claim, sqlite.size, sqlite.storage_class_name))
+    return SqliteBackend(Volume(names.backend_store, sqlite.size, sqlite.storage_class_name))
 
 
 def _artifact_store(resource: TrackingServer, decision: Decision) -> VolumeArtifacts | ExternalArtifacts:

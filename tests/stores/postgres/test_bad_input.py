@@ -24,10 +24,11 @@ from tests.stores.postgres.world import (
 )
 from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
+from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.backend_store.preflight import Findings, objection, preflight, remarks
 from tracking_operator.backend_store.provision import provision
 from tracking_operator.backend_store.schema import read_schema
-from tracking_operator.backend_store.server import Login, PostgresServer, SslMode
+from tracking_operator.backend_store.server import Login, PostgresServer
 from tracking_operator.failures import Failure, Invalid, Unavailable
 
 SECONDS = 10.0

@@ -10,10 +10,11 @@ from tests.stores.postgres.proxy import Fault, Proxy
 from tests.stores.postgres.world import World, desired, tenant
 from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
+from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.backend_store import connection
 from tracking_operator.backend_store.preflight import preflight
 from tracking_operator.backend_store.provision import provision
-from tracking_operator.backend_store.server import SslMode, Timeouts
+from tracking_operator.backend_store.server import Timeouts
 from tracking_operator.failures import Failure
 
 MESSAGES = 24

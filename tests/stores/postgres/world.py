@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from psycopg2.sql import SQL, Composable, Identifier
 
 from dev.postgres import PostgresServer as RunningServer
+from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.backend_store import scram
 from tracking_operator.backend_store.connection import Sessions, Watcher
 from tracking_operator.backend_store.mark import Mark
@@ -25,7 +26,6 @@ from tracking_operator.backend_store.server import (
     DEFAULT_TIMEOUTS,
     Login,
     PostgresServer,
-    SslMode,
     Timeouts,
 )
 from tracking_operator.backend_store.tenant import Desired, RoleDefaults, Tenant

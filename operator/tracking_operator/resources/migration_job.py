@@ -1,0 +1,60 @@
+"""The Job that brings a database schema up to the MLflow version of a server, before its pods start."""
+
+from tracking_operator.resources.config_maps import MIGRATE_SCRIPT
+from tracking_operator.resources.labels import MIGRATION_COMPONENT, owned_labels
+from tracking_operator.resources.metadata import owned_metadata
+from tracking_operator.resources.pod import backend_store_container, backend_store_volumes, pod_settings
+from tracking_operator.resources.server import KubeObject, ServerModel
+
+MIGRATE_CONTAINER = "migrate"
+
+RETRIES = 6
+SECONDS_KEPT = 3600
+"""How long a finished Job can be looked at; what it found is in the server's status by then."""
+
+TERMINAL_EXIT_CODES = (24, 25, 27, 28)
+"""Exit codes of the script after which only a person can help; after others the Job tries again."""
+
+PG_OPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+"""The defaults of the server's role would cancel a long migration, and the wait for the lock."""
+
+
+def build_migration_job(server: ServerModel) -> KubeObject:
+    """Build the Job. It may run again at any time: what is done already is not done twice."""
+    container = backend_store_container(server, MIGRATE_CONTAINER, MIGRATE_SCRIPT)
+    container["env"].append({"name": "PGOPTIONS", "value": PG_OPTIONS})
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": owned_metadata(server, server.names.migration(server.version), MIGRATION_COMPONENT),
+        "spec": {
+            "backoffLimit": RETRIES,
+            "ttlSecondsAfterFinished": SECONDS_KEPT,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "Ignore",
+                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                    },
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": MIGRATE_CONTAINER,
+                            "operator": "In",
+                            "values": list(TERMINAL_EXIT_CODES),
+                        },
+                    },
+                ]
+            },
+            "template": {
+                "metadata": {"labels": owned_labels(server.name, MIGRATION_COMPONENT, server.version)},
+                "spec": {
+                    **pod_settings(server),
+                    "restartPolicy": "Never",
+                    "containers": [container],
+                    "volumes": backend_store_volumes(server),
+                },
+            },
+        },
+    }
