@@ -25,7 +25,7 @@ help: ## Show the targets
 	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: prepare-images ## A cluster, the operator, a tracking server, and a training logged to it
+demo: prepare-demo ## A cluster, the operator, a tracking server, and a training logged to it
 	@$(RUN) python -m dev.demo
 
 .PHONY: demo-down
@@ -106,7 +106,7 @@ bench: prepare-images ## Measure, and write the report
 
 # Set-up
 
-.PHONY: prepare prepare-cluster prepare-images prepare-stores
+.PHONY: prepare prepare-cluster prepare-images prepare-stores prepare-demo
 prepare: has-python
 	@$(PYTHON) dev/prepare.py
 
@@ -117,7 +117,10 @@ prepare-images: has-python
 	@$(PYTHON) dev/prepare.py cluster images
 
 prepare-stores: has-python
-	@$(PYTHON) dev/prepare.py stores
+	@$(PYTHON) dev/prepare.py stores postgres
+
+prepare-demo: has-python
+	@$(PYTHON) dev/prepare.py cluster images postgres
 
 .PHONY: has-python
 has-python:

@@ -152,7 +152,7 @@ def _options(order: Order, secrets: Mapping[str, Path]) -> list[str]:
     arguments = {**order.recipe.arguments, **order.labels}
     return [
         f"--target={order.recipe.target}",
-        f"--file={order.context / 'Dockerfile'}",
+        f"--file={order.context / order.recipe.dockerfile}",
         f"--tag={order.name}",
         *(f"--build-arg={name}={value}" for name, value in arguments.items()),
         *(f"--secret=id={name},src={file}" for name, file in secrets.items()),

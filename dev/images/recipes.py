@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,13 +24,18 @@ PACKAGING_TABLES = ("project", "build-system")
 
 @dataclass(frozen=True)
 class Recipe:
-    """One image: the Dockerfile's target, its version, build arguments, and the files that go into it."""
+    """One image: the Dockerfile's target, its version, build arguments, and the files that go into it.
+
+    What does not come from the repository `fetch` puts into the build context; `version` has to name it exactly.
+    """
 
     target: str
     version: str
     arguments: Mapping[str, str] = field(default_factory=dict)
     inputs: Sequence[str] = ()
     tag: str | None = None
+    dockerfile: str = "Dockerfile"
+    fetch: Callable[[Path], None] | None = None
 
 
 def operator_recipe(root: Path = ROOT) -> Recipe:
@@ -80,6 +85,8 @@ def snapshot(recipe: Recipe, root: Path = ROOT) -> Iterator[Path]:
             copied = Path(folder) / file.relative_to(root)
             copied.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, copied)
+        if recipe.fetch is not None:
+            recipe.fetch(Path(folder))
         yield Path(folder)
 
 

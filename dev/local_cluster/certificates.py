@@ -32,7 +32,7 @@ def make_certificates(layout: Layout) -> None:
     """Write the authority, one certificate and key per program, and the kubeconfigs of the API server's clients."""
     layout.certificates.mkdir(parents=True)
     layout.certificates.chmod(0o700)
-    authority = _Authority(layout.certificates)
+    authority = Authority(layout.certificates)
     for identity in _servers(layout) + _clients(layout):
         authority.issue(identity)
     _write_key(layout.certificates / "service-accounts.key", _new_key())
@@ -90,13 +90,13 @@ def _clients(layout: Layout) -> list[Identity]:
     ]
 
 
-class _Authority:
-    """Signs certificates into one folder."""
+class Authority:
+    """A new certificate authority that signs certificates into one folder; its own is `ca.crt` there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "tracking-operator development cluster") -> None:
         self._folder = folder
         self._key = _new_key()
-        self._subject = _name("tracking-operator development cluster")
+        self._subject = _name(name)
         certificate = (
             _builder(self._subject, self._subject, self._key)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
@@ -107,6 +107,7 @@ class _Authority:
         _write_key(folder / "ca.key", self._key)
 
     def issue(self, identity: Identity) -> None:
+        """Write `<identity.name>.crt` and `<identity.name>.key`."""
         key = _new_key()
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if identity.hosts:
