@@ -26,7 +26,9 @@ MAX_RENDERED_LENGTH: Final = 1024
 
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
 _PATH = re.compile(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_DATABASE = re.compile(r"[a-z][a-z0-9_]*")
 _NOT_IN_IDENTIFIERS = re.compile(r"[^a-z0-9_]+")
+_RESERVED_BY_POSTGRES: Final = "pg_"
 _HASH_LENGTH: Final = 8
 _LONGEST_QUOTE: Final = 80
 
@@ -159,11 +161,27 @@ def database_name(template: str, values: TemplateValues) -> str:
 
     """
     readable = _NOT_IN_IDENTIFIERS.sub("_", render(template, values).lower()).strip("_")
-    if not readable[:1].isalpha() or readable.startswith("pg_"):
+    if not readable[:1].isalpha() or f"{readable}_".startswith(_RESERVED_BY_POSTGRES):
         readable = f"mlflow_{readable}"
     identity = f"{values.cluster_name}/{values.namespace}/{values.name}"
     ending = hashlib.sha256(identity.encode()).hexdigest()[:_HASH_LENGTH]
     return f"{readable[: MAX_DATABASE_LENGTH - len(ending) - 1].rstrip('_')}_{ending}"
+
+
+def checked_database(name: str) -> str:
+    """Return ``name`` if it could come from ``database_name``.
+
+    Raises:
+        BadName: it is anything else.
+
+    """
+    is_plain = len(name) <= MAX_DATABASE_LENGTH and _DATABASE.fullmatch(name)
+    if not is_plain or name.startswith(_RESERVED_BY_POSTGRES):
+        raise BadName(
+            f"{_quoted(name)} is not the name of a server's database: lower-case letters, digits and '_', "
+            f"at most {MAX_DATABASE_LENGTH}, beginning with a letter and not with '{_RESERVED_BY_POSTGRES}'."
+        )
+    return name
 
 
 def checked_host(host: str) -> str:

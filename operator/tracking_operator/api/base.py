@@ -170,6 +170,12 @@ Duration = Annotated[
 ]
 """A time span in whole hours or days, such as ``90d``."""
 
+
+def seconds_in(duration: str) -> float:
+    """Return a ``Duration`` in seconds."""
+    return int(duration[:-1]) * {"h": 3600.0, "d": 86400.0}[duration[-1]]
+
+
 MlflowVersion = Annotated[
     str,
     Field(

@@ -90,6 +90,11 @@ class SslMode(StrEnum):
         return self in (SslMode.VERIFY_CA, SslMode.VERIFY_FULL)
 
 
+_HOST_NAME: Final = "[A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?"
+_IPV6_ADDRESS: Final = "[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*"
+"""Two colons or more: what has one is a host with a port."""
+
+
 class PostgresOffer(ApiModel):
     """A PostgreSQL server (15 to 18) on which every server of the class gets a database and roles of its own."""
 
@@ -100,7 +105,7 @@ class PostgresOffer(ApiModel):
             max_length=253,
             json_schema_extra=rules(
                 Rule(
-                    r"self.matches('^[A-Za-z0-9]([-A-Za-z0-9._:]*[A-Za-z0-9])?$')",
+                    f"self.matches('^({_HOST_NAME}|{_IPV6_ADDRESS})$')",
                     "must be one host name or address without a port, for example pg.db.svc; the port is a field of its own",
                 )
             ),
@@ -205,6 +210,13 @@ class TrackingServerClassSpec(ApiModel):
             "defaults.deletionPolicy may not be Delete while permissions.deletionPolicyDelete is false; "
             "change one of them",
             ".defaults.deletionPolicy",
+        ),
+        Rule(
+            "!has(self.postgres) || !has(self.limits) || !has(self.limits.maxConnections) "
+            f"|| self.postgres.?connectionLimit.orValue({DEFAULT_CONNECTION_LIMIT}) <= self.limits.maxConnections",
+            f"postgres.connectionLimit (absent means {DEFAULT_CONNECTION_LIMIT}) may not be more than "
+            "limits.maxConnections, because servers that do not say would be refused; lower the one or raise the other",
+            ".postgres",
         ),
     )
 

@@ -22,7 +22,7 @@ LIMIT: Final = 4
 SECONDS_TO_WAIT_FOR_A_PLACE: Final = 1.0
 SECONDS_OF_WORK: Final = 60.0
 FIRST_PAUSE: Final = 1.0
-LONGEST_PAUSE: Final = 30.0
+LONGEST_PAUSE: Final = 4.0
 
 NO_ANSWER: Final = frozenset({Reason.STORE_UNREACHABLE, Reason.HOST_NOT_FOUND})
 """The reasons that say something about a whole server, and not about one tenant of it."""

@@ -10,7 +10,6 @@ The state is in the catalog: as long as both logins can log in, or the old one h
 not ended. Each part may be interrupted and called again.
 """
 
-import secrets
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -96,10 +95,9 @@ def retire(sessions: Sessions, tenant: Tenant, old: str, *, connection_limit: in
             apply(sessions, tenant, [no_login(old)])
         if not look(sessions, old, 0).sessions:
             return Retirement(ended=0, left=0)
-    password = secrets.token_urlsafe(32)
-    verifier = scram.verifier(password, secrets.token_bytes(scram.SALT_BYTES))
+    password = scram.new_password()
     # The pods may hold as many sessions as the old login is allowed.
-    apply(sessions, tenant, [let_in(old, verifier), limit_connections(old, UNLIMITED)])
+    apply(sessions, tenant, [let_in(old, scram.new_verifier(password)), limit_connections(old, UNLIMITED)])
     with sessions.new_session(Login(old, password, "memory"), tenant.database) as own:
         own.rows(SQL("SET ROLE NONE"), doing=f"let {old} be itself")
         apply(sessions, tenant, [no_login(old), limit_connections(old, connection_limit)])

@@ -8,6 +8,7 @@ src/common/scram-common.c (``scram_build_secret``).
 import base64
 import hashlib
 import hmac
+import secrets
 import stringprep
 import unicodedata
 from typing import Final
@@ -16,6 +17,16 @@ ITERATIONS: Final = 4096
 """PostgreSQL's own default. The passwords are random, so more would only make each login slower."""
 
 SALT_BYTES: Final = 16
+
+
+def new_password() -> str:
+    """A password that nobody can guess: 256 random bits, in letters, digits, ``-`` and ``_``."""
+    return secrets.token_urlsafe(32)
+
+
+def new_verifier(password: str) -> str:
+    """A verifier of ``password`` with a random salt."""
+    return verifier(password, secrets.token_bytes(SALT_BYTES))
 
 
 def verifier(password: str, salt: bytes, iterations: int = ITERATIONS) -> str:

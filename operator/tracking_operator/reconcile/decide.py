@@ -50,10 +50,14 @@ def recorded_decision(server: TrackingServer) -> Decision | None:
 
 
 def _require_usable_names(recorded: Decision) -> None:
-    """Whoever may edit the server may edit its record, too. Raises BadName."""
+    """Whoever may edit the server may edit its record, too. Raises ValueError."""
+    if (recorded.backend_store is BackendStoreKind.POSTGRES) != (recorded.database is not None):
+        raise ValueError("a backend store of the kind postgres has a database, and no other kind has")
     naming.checked_path(recorded.path)
     if recorded.host:
         naming.checked_host(recorded.host)
+    if recorded.database:
+        naming.checked_database(recorded.database.name)
 
 
 def has_lost_its_record(server: TrackingServer) -> bool:
@@ -136,7 +140,7 @@ def differences_today(
         notes.append(_kept("the class", decision.class_name or "built in", default_class or "built in"))
     backend_store = server.spec.backend_store.kind or _default_backend_store(chosen)
     if backend_store != decision.backend_store:
-        notes.append(_kept("the backend store", decision.backend_store, backend_store))
+        notes.append(_kept("the backend store", decision.backend_store.value, backend_store.value))
     for what, kept, name_today in (
         ("the host", decision.host, named_host),
         ("the path", decision.path, named_path),

@@ -27,6 +27,10 @@ SEVERITY = (Verdict.BLOCKED, Verdict.FAILING, Verdict.AT_REST, Verdict.WORKING)
 """From what needs a person most to what needs one least."""
 
 
+PASSES_BY_ITSELF = (Reason.NAMESPACE_TERMINATING, Reason.BUSY, Reason.PENDING)
+"""Reasons to wait that nobody has to hear of."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """How one condition stands."""
@@ -50,7 +54,7 @@ def finding_from(failure: Failure, type_: ConditionType) -> Finding:
     """Turn what stopped a step into what its condition says."""
     if isinstance(failure, Invalid):
         verdict = Verdict.BLOCKED
-    elif isinstance(failure, Waiting) and failure.reason is Reason.NAMESPACE_TERMINATING:
+    elif isinstance(failure, Waiting) and failure.reason in PASSES_BY_ITSELF:
         verdict = Verdict.WORKING
     else:
         verdict = Verdict.FAILING

@@ -1,10 +1,11 @@
 """How a server stands, read from the live objects: one finding per condition. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
+from tracking_operator.api.marks import COMPONENT_LABEL
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
     PERSISTENT_VOLUME_CLAIM,
@@ -13,8 +14,17 @@ from tracking_operator.kube.objects import (
     kind_of,
     name_of,
 )
+from tracking_operator.reconcile.databases import DatabaseState, database_finding
 from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at
-from tracking_operator.reconcile.pods import CheckResult, PodProblem, check_result, pod_problem
+from tracking_operator.reconcile.migrations import Gate
+from tracking_operator.reconcile.pods import (
+    VERSION_LABEL,
+    CheckResult,
+    PodProblem,
+    check_result,
+    pod_problem,
+)
+from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.server import (
     ExternalArtifacts,
     ExternalBackend,
@@ -48,11 +58,20 @@ class Observed:
     pods: Sequence[KubeObject]
     check: CheckResult | None
     problem: PodProblem | None
+    database: DatabaseState | None = None
+    """The server's own database; None with another kind of store, and while PostgreSQL was not asked."""
+    gate: Gate | None = None
+    """Whether the schema fits; None where the pods themselves find out."""
 
 
-def observe(children: Sequence[KubeObject], server: ServerModel) -> Observed:
+def observe(
+    children: Sequence[KubeObject],
+    server: ServerModel,
+    database: DatabaseState | None = None,
+    gate: Gate | None = None,
+) -> Observed:
     """Sort a server's live objects by what they tell."""
-    pods = [child for child in children if kind_of(child) == POD]
+    pods = [child for child in children if kind_of(child) == POD and _serves(child)]
     deployments = (child for child in children if kind_of(child) == DEPLOYMENT)
     return Observed(
         deployment=next((one for one in deployments if name_of(one) == server.names.workload), None),
@@ -60,21 +79,27 @@ def observe(children: Sequence[KubeObject], server: ServerModel) -> Observed:
         pods=pods,
         check=check_result(pods, server.version),
         problem=pod_problem(pods),
+        database=database,
+        gate=gate,
     )
 
 
+def _serves(pod: KubeObject) -> bool:
+    return bool((pod["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == SERVER_COMPONENT)
+
+
 def findings_of(
-    server: ServerModel, observed: Observed, earlier_schema: Condition | None
+    server: ServerModel, observed: Observed, earlier: Callable[[ConditionType], Condition | None]
 ) -> Iterator[Finding]:
-    """Read every condition that the live objects decide."""
-    yield backend_store_finding(server, observed)
+    """Read every condition that the live objects decide; ``earlier`` tells what was found out before."""
+    yield backend_store_finding(server, observed, earlier(ConditionType.BACKEND_STORE_READY))
     yield artifact_store_finding(server, observed)
-    yield schema_finding(server, observed, earlier_schema)
+    yield schema_finding(server, observed, earlier(ConditionType.SCHEMA_READY))
     yield workload_finding(server, observed)
     yield exposed_finding(server, observed)
 
 
-def backend_store_finding(server: ServerModel, observed: Observed) -> Finding:
+def backend_store_finding(server: ServerModel, observed: Observed, earlier: Condition | None) -> Finding:
     """Whether the database can be used."""
     type_ = ConditionType.BACKEND_STORE_READY
     check = observed.check
@@ -84,8 +109,10 @@ def backend_store_finding(server: ServerModel, observed: Observed) -> Finding:
     match server.backend_store:
         case SqliteBackend(volume):
             return volume_finding(type_, volume, server, observed)
+        case PostgresBackend() as store if observed.database:
+            return database_finding(store, observed.database)
         case PostgresBackend():
-            return not_looked_at(type_, "PostgreSQL")
+            return _as_before(type_, earlier) or not_looked_at(type_, "PostgreSQL")
         case ExternalBackend():
             if check is None and server.replicas:
                 return not_looked_at(type_, "the first pod, which checks the database")
@@ -132,11 +159,12 @@ def volume_finding(type_: ConditionType, volume: Volume, server: ServerModel, ob
 def schema_finding(server: ServerModel, observed: Observed, earlier: Condition | None) -> Finding:
     """Whether the database schema is the one that this MLflow version expects."""
     type_ = ConditionType.SCHEMA_READY
-    check = observed.check
+    check, gate = observed.check, observed.gate
+    if gate and (gate.finding.verdict is not Verdict.OK or check is None or check.reason in STORE_REASONS):
+        return gate.finding
     if check is None:
-        if not server.replicas and earlier is not None and earlier.is_true:
-            return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, earlier.message)
-        return not_looked_at(type_, "a pod that checks the schema")
+        before = _as_before(type_, earlier) if server.needs_migration_job or not server.replicas else None
+        return before or not_looked_at(type_, "a pod that checks the schema")
     if check.reason is None:
         return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, check.message)
     if check.reason in STORE_REASONS:
@@ -144,9 +172,18 @@ def schema_finding(server: ServerModel, observed: Observed, earlier: Condition |
     return Finding(type_, Verdict.BLOCKED, check.reason, check.message)
 
 
+def _as_before(type_: ConditionType, condition: Condition | None) -> Finding | None:
+    """What was found before, where nothing speaks against it."""
+    if condition is None or not condition.is_true:
+        return None
+    return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, condition.message)
+
+
 def workload_finding(server: ServerModel, observed: Observed) -> Finding:
     """Whether all pods run what is asked for."""
     type_ = ConditionType.WORKLOAD_READY
+    if observed.gate and not observed.gate.is_open and not is_current(observed, server):
+        return not_looked_at(type_, "the schema")
     if observed.deployment is None:
         return not_looked_at(type_, "the Deployment to be created")
     if server.replicas == 0:
@@ -183,6 +220,12 @@ def exposed_finding(server: ServerModel, observed: Observed) -> Finding:
         Reason.REACHABLE_IN_CLUSTER,
         f"Clients in the cluster reach the server at {server.service_url}.",
     )
+
+
+def is_current(observed: Observed, server: ServerModel) -> bool:
+    """Whether the Deployment is of the version that is wanted."""
+    metadata = ((observed.deployment or {}).get("spec") or {}).get("template", {}).get("metadata") or {}
+    return bool((metadata.get("labels") or {}).get(VERSION_LABEL) == server.version)
 
 
 def available_replicas(observed: Observed) -> int:

@@ -6,6 +6,7 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.marks import FIELD_MANAGER, MANAGED_BY_LABEL, SERVER_LABEL
 from tracking_operator.kube.apply import OwnerCheck, Ownership
 from tracking_operator.kube.objects import (
+    JOB,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     SECRET,
@@ -15,7 +16,7 @@ from tracking_operator.kube.objects import (
     name_of,
 )
 from tracking_operator.reconcile.findings import Finding, Verdict
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server import PostgresBackend, ServerModel
 
 
 def owner_check(server: ServerModel) -> OwnerCheck:
@@ -40,9 +41,33 @@ def controlled_by(live: KubeObject, uid: str) -> bool:
 
 
 def prunable(children: Iterable[KubeObject], server: ServerModel) -> list[KubeObject]:
-    """What may be removed when it is no longer wanted: our own objects, but no data, no pods, no Secrets of others."""
-    kept = (PERSISTENT_VOLUME_CLAIM, POD, SECRET)
-    return [child for child in children if kind_of(child) not in kept and controlled_by(child, server.uid)]
+    """What may be removed when it is no longer wanted: our own objects, but no data, no pods."""
+    return [
+        child
+        for child in children
+        if controlled_by(child, server.uid) and not _outlives_desire(child, server)
+    ]
+
+
+def _outlives_desire(child: KubeObject, server: ServerModel) -> bool:
+    """Whether something is kept although it is not in the desired set: data, and what has a step of its own."""
+    match kind_of(child):
+        case kind if kind in (PERSISTENT_VOLUME_CLAIM, POD):
+            return True
+        case kind if kind == SECRET:
+            return (
+                isinstance(server.backend_store, PostgresBackend) and name_of(child) == server.names.database
+            )
+        case kind if kind == JOB:
+            return is_finished(child) or name_of(child) == server.names.migration(server.version)
+        case _:
+            return False
+
+
+def is_finished(job: KubeObject) -> bool:
+    """Whether a Job has come to an end, good or bad; its own time-to-live removes it."""
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
 
 
 def conflict_finding(live: KubeObject, server: ServerModel) -> Finding:
@@ -63,6 +88,10 @@ def conflict_finding(live: KubeObject, server: ServerModel) -> Finding:
 
 def condition_of(obj: KubeObject, server: ServerModel) -> ConditionType:
     """The condition that suffers when an object is not as it should be."""
+    if kind_of(obj) == JOB:
+        return ConditionType.SCHEMA_READY
+    if kind_of(obj) == SECRET:
+        return ConditionType.BACKEND_STORE_READY
     if kind_of(obj) == PERSISTENT_VOLUME_CLAIM:
         is_backend = name_of(obj) == server.names.backend_store
         return ConditionType.BACKEND_STORE_READY if is_backend else ConditionType.ARTIFACT_STORE_READY

@@ -46,6 +46,10 @@ class ReconcileSettings:
 
     cluster_name: str
     image_repository: str
+    namespace: str = "tracking-operator-system"
+    """The operator's own namespace: the Secrets and ConfigMaps that classes name are there."""
+    namespaces: tuple[str, ...] = ()
+    """The namespaces that are served; empty: all."""
     cluster_domain: str = "cluster.local"
 
 

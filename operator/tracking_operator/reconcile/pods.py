@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from tracking_operator.api.base import ApiModel
 from tracking_operator.api.conditions import Reason
 from tracking_operator.kube.objects import KubeObject, name_of
+from tracking_operator.resources.migration_job import MIGRATE_CONTAINER
 from tracking_operator.resources.pod import CHECK_CONTAINER, SERVER_CONTAINER
 
 VERSION_LABEL: Final = "app.kubernetes.io/version"
@@ -37,14 +38,16 @@ CHECK_REASONS: Final = {
     Reason.SCHEMA_TOO_NEW,
     Reason.IMAGE_VERSION_MISMATCH,
     Reason.MIGRATION_FAILED,
+    Reason.BUSY,
+    Reason.DISK_FULL,
 }
-"""What the check script reports: the keys of its EXIT_CODES."""
+"""What our scripts report: the keys of EXIT_CODES in check_backend_store.py."""
 
 LONGEST_QUOTE: Final = 400
 
 
 class TerminationMessage(ApiModel):
-    """What the check script leaves behind; an image of the team's own may leave anything."""
+    """What our scripts leave behind; an image of the team's own may leave anything."""
 
     reason: str = ""
     message: str = ""
@@ -53,7 +56,7 @@ class TerminationMessage(ApiModel):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What the init container found out about the backend store; ``reason`` is None when all is well."""
+    """What a script found out about the backend store; ``reason`` is None when all is well."""
 
     reason: Reason | None
     message: str
@@ -80,7 +83,15 @@ def check_result(pods: Sequence[KubeObject], version: str) -> CheckResult | None
         if (pod["metadata"].get("labels") or {}).get(VERSION_LABEL) != version:
             continue
         for terminated in _terminations(pod, CHECK_CONTAINER):
-            return _check_result_in(terminated)
+            return _result_in(terminated, CHECK_CONTAINER)
+    return None
+
+
+def container_result(pods: Sequence[KubeObject], container: str) -> CheckResult | None:
+    """What the newest pod whose container has ended left behind; None while there is none."""
+    for pod in newest_first(pods):
+        for terminated in _terminations(pod, container):
+            return _result_in(terminated, container)
     return None
 
 
@@ -91,7 +102,7 @@ def pod_problem(pods: Sequence[KubeObject]) -> PodProblem | None:
     return None
 
 
-def _check_result_in(terminated: KubeObject) -> CheckResult:
+def _result_in(terminated: KubeObject, container: str) -> CheckResult:
     """Read a termination message; a script that died without one has failed for a reason of its own."""
     try:
         said = TerminationMessage.model_validate_json(terminated.get("message") or "{}")
@@ -101,10 +112,11 @@ def _check_result_in(terminated: KubeObject) -> CheckResult:
         return CheckResult(None, said.message, said.revision)
     if known := next((reason for reason in CHECK_REASONS if reason.value == said.reason), None):
         return CheckResult(known, said.message, "")
+    what = "check" if container == CHECK_CONTAINER else "migration"
     return CheckResult(
         Reason.CRASH_LOOPING,
-        f"The check of the backend store ended with exit code {terminated.get('exitCode')} and said no reason: "
-        f"read its log (container {CHECK_CONTAINER}).",
+        f"The {what} of the backend store ended with exit code {terminated.get('exitCode')} and said no reason: "
+        f"read its log (container {container}).",
         "",
     )
 
@@ -124,7 +136,7 @@ def _statuses(pod: KubeObject, *containers: str) -> list[KubeObject]:
 
 
 def _waiting(pod: KubeObject) -> Iterator[KubeObject]:
-    for status in _statuses(pod, CHECK_CONTAINER, SERVER_CONTAINER):
+    for status in _statuses(pod, CHECK_CONTAINER, MIGRATE_CONTAINER, SERVER_CONTAINER):
         if waiting := (status.get("state") or {}).get("waiting"):
             yield waiting
 

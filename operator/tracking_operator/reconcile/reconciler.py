@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 
+from tracking_operator.backend_store.executor import PostgresExecutor
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import CONFLICT_RETRY_SECONDS, ApiError
@@ -12,6 +13,7 @@ from tracking_operator.kube.events import EventRecorder
 from tracking_operator.reconcile.class_reconciler import ClassReconciler
 from tracking_operator.reconcile.keys import Key, Outcome
 from tracking_operator.reconcile.plan import ReconcileSettings
+from tracking_operator.reconcile.postgres_servers import PostgresServers
 from tracking_operator.reconcile.server_reconciler import ServerReconciler
 
 logger = logging.getLogger(__name__)
@@ -22,20 +24,25 @@ class Reconciler:
 
     def __init__(
         self,
+        *,
         kube: KubeClient,
         cache: ObjectCache,
         events: EventRecorder,
         settings: ReconcileSettings,
+        executor: PostgresExecutor,
         now: Callable[[], datetime],
     ) -> None:
-        self._servers = ServerReconciler(kube, cache, events, settings, now)
-        self._classes = ClassReconciler(kube, cache, now)
+        postgres = PostgresServers(kube, cache, executor, settings.namespace)
+        self._servers = ServerReconciler(
+            kube=kube, cache=cache, events=events, settings=settings, postgres=postgres, now=now
+        )
+        self._classes = ClassReconciler(kube, cache, postgres, settings, now)
 
     async def reconcile(self, key: Key, *, resync: bool) -> Outcome:
         """Bring one resource to what its owner wants; ``resync`` verifies what is not watched, too."""
         try:
             if key.kind == "TrackingServerClass":
-                return await self._classes.reconcile(key.name)
+                return await self._classes.reconcile(key.name, resync=resync)
             return await self._servers.reconcile(key.namespace, key.name, resync=resync)
         except ApiError as error:
             return _after(error, key)

@@ -19,9 +19,22 @@ def keys_for(obj: KubeObject, cache: ObjectCache) -> list[Key]:
         case kind if kind == NAMESPACE:
             return [_server_key(server) for server in cache.list(TRACKING_SERVER, name_of(obj))]
         case kind if kind == SECRET:
-            return [_server_key(server) for server in cache.list(TRACKING_SERVER, namespace_of(obj))]
+            return _owner(obj) or [*_classes_with_admin(obj, cache), *_servers_beside(obj, cache)]
         case _:
             return _owner(obj)
+
+
+def _classes_with_admin(secret: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+    """Classes that name a Secret of this name; that it is in the operator's namespace is not looked at here."""
+    for one in cache.list(TRACKING_SERVER_CLASS):
+        postgres = (one.get("spec") or {}).get("postgres") or {}
+        if (postgres.get("adminSecretRef") or {}).get("name") == name_of(secret):
+            yield Key("TrackingServerClass", "", name_of(one))
+
+
+def _servers_beside(obj: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+    for server in cache.list(TRACKING_SERVER, namespace_of(obj)):
+        yield _server_key(server)
 
 
 def _owner(obj: KubeObject) -> list[Key]:

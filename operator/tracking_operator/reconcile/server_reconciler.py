@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from tracking_operator.api.base import seconds_in
 from tracking_operator.api.conditions import (
     Condition,
     ConditionType,
@@ -18,24 +19,38 @@ from tracking_operator.api.conditions import (
 from tracking_operator.api.decision import Decision
 from tracking_operator.api.marks import FINALIZER, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer, TrackingServerStatus
-from tracking_operator.api.tracking_server_class import TrackingServerClass, TrackingServerClassSpec
+from tracking_operator.api.tracking_server_class import (
+    PostgresOffer,
+    TrackingServerClass,
+    TrackingServerClassSpec,
+)
 from tracking_operator.failures import Failure, Invalid
 from tracking_operator.kube.apply import apply_all, prune
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.errors import failure_from
+from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
+    JOB,
     NAMESPACE,
     PERSISTENT_VOLUME_CLAIM,
     KubeObject,
+    KubeObjects,
     describe,
+    name_of,
+    namespace_of,
+    uid_of,
 )
+from tracking_operator.reconcile.classes import ChosenClass
 from tracking_operator.reconcile.credentials import Credentials, deployed_digest
+from tracking_operator.reconcile.databases import Databases, DatabaseState
+from tracking_operator.reconcile.databases import Wanted as WantedDatabase
 from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at, summarise
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.reconcile.left_databases import LeftDatabases
+from tracking_operator.reconcile.migrations import Gate, is_gated, live_migration, schema_gate
 from tracking_operator.reconcile.observe import Observed, findings_of, observe
 from tracking_operator.reconcile.ownership import owner_check, prunable
 from tracking_operator.reconcile.plan import (
@@ -46,18 +61,19 @@ from tracking_operator.reconcile.plan import (
     model_of_what_runs,
     spec_finding,
 )
+from tracking_operator.reconcile.postgres_servers import PostgresServers
 from tracking_operator.reconcile.report import Report
 from tracking_operator.reconcile.status import announce, status_of, write_status
 from tracking_operator.reconcile.teardown import delete_data, deletion_policy, needs_cleanup
 from tracking_operator.reconcile.volumes import keep_existing_claims
 from tracking_operator.resources import build_objects
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server import PostgresBackend, ServerModel
 
 logger = logging.getLogger(__name__)
 
 Resource = TypeVar("Resource", TrackingServer, TrackingServerClass)
 
-TEARDOWN_RETRY_SECONDS = 30.0
+TEARDOWN_RETRY_SECONDS = 10.0
 
 
 class ServerReconciler:
@@ -65,10 +81,12 @@ class ServerReconciler:
 
     def __init__(
         self,
+        *,
         kube: KubeClient,
         cache: ObjectCache,
         events: EventRecorder,
         settings: ReconcileSettings,
+        postgres: PostgresServers,
         now: Callable[[], datetime],
     ) -> None:
         self._kube = kube
@@ -77,6 +95,9 @@ class ServerReconciler:
         self._settings = settings
         self._now = now
         self._credentials = Credentials(kube, cache)
+        self._postgres = postgres
+        self._databases = Databases(kube, cache, postgres, settings.cluster_name, now)
+        self._left_databases = LeftDatabases(self._databases, postgres, events)
 
     async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
         """Reconcile one server. Raises ApiError where nothing can go on without an answer."""
@@ -102,10 +123,15 @@ class ServerReconciler:
             return await self._report_on_what_runs(live, resource, report)
         live = await self._record(live, resource, plan)
         report.add(spec_finding(plan))
+        database = await self._own_database(resource, plan, report, fresh=resync)
+        gate = await self._schema_gate(resource, plan.model, database, report)
         server = await self._with_credentials(plan.model, report, fresh=resync)
         if server is not None:
-            await self._apply(server, report)
-        return await self._report(live, resource, plan.decision, server or plan.model, report)
+            await self._apply(server, gate, report)
+        observed = self._observe(server or plan.model, database, gate)
+        return await self._report(
+            live, resource, plan.decision, server or plan.model, observed=observed, report=report
+        )
 
     def _surroundings(self, resource: TrackingServer) -> Surroundings:
         metadata = resource.metadata
@@ -144,6 +170,50 @@ class ServerReconciler:
         self._cache.upsert(answer)
         return answer
 
+    async def _own_database(
+        self, resource: TrackingServer, plan: Plan, report: Report, *, fresh: bool
+    ) -> DatabaseState | None:
+        """Bring the server's own database about; None if it has none, or PostgreSQL cannot be asked."""
+        store, offer = plan.model.backend_store, plan.chosen.spec.postgres
+        if not isinstance(store, PostgresBackend) or offer is None:
+            return None
+        try:
+            access = await self._postgres.access(plan.chosen.name, offer)
+            state = await self._databases.bring_about(
+                plan.model, store, access, self._wanted_database(resource, plan.model, offer), fresh=fresh
+            )
+        except Failure as failure:
+            report.add_failure(failure, ConditionType.BACKEND_STORE_READY)
+            return None
+        if state.look_again is not None:
+            report.retry_after.append(state.look_again)
+        return state
+
+    def _wanted_database(
+        self, resource: TrackingServer, server: ServerModel, offer: PostgresOffer
+    ) -> WantedDatabase:
+        migration = live_migration(self._children(server), server)
+        return WantedDatabase(
+            rotation=resource.asked_rotation,
+            rotate_every=seconds_in(offer.rotate_every) if offer.rotate_every else None,
+            must_exist=resource.status.schema_revision is not None and not resource.allows_empty_store,
+            revision=migration.revision if migration else None,
+        )
+
+    async def _schema_gate(
+        self, resource: TrackingServer, server: ServerModel, database: DatabaseState | None, report: Report
+    ) -> Gate | None:
+        """Whether pods may start on the schema; None where the pods find that out themselves."""
+        if not server.needs_migration_job:
+            return None
+        gate = schema_gate(server, resource.status, database, live_migration(self._children(server), server))
+        if job := gate.obsolete_job:
+            try:
+                await self._kube.delete(JOB, namespace_of(job), name_of(job), uid=uid_of(job))
+            except ApiError as error:
+                report.add_failure(failure_from(error, f"delete {describe(job)}"), ConditionType.SCHEMA_READY)
+        return gate
+
     async def _with_credentials(
         self, server: ServerModel, report: Report, *, fresh: bool
     ) -> ServerModel | None:
@@ -160,15 +230,17 @@ class ServerReconciler:
             return None
         return replace(server, credentials_digest=deployed_digest(deployment) if failures else digest)
 
-    async def _apply(self, server: ServerModel, report: Report) -> None:
+    async def _apply(self, server: ServerModel, gate: Gate | None, report: Report) -> None:
         """Make the live objects what they should be; whatever cannot be is a finding."""
         desired = keep_existing_claims(build_objects(server), lambda name: self._claim(server, name))
-        applied = await apply_all(self._kube, self._cache, desired, owner=owner_check(server))
+        now = [obj for obj in desired if not is_gated(obj, gate)]
+        if gate and gate.job:
+            now.append(gate.job)
+        applied = await apply_all(self._kube, self._cache, now, owner=owner_check(server))
         for written in applied.written:
             logger.info("Wrote %s %s because %s.", written.kind, written.name, written.why)
         report.add_applied(applied, server)
-        children = self._cache.children(server.namespace, server.name)
-        pruned = await prune(self._kube, self._cache, prunable(children, server), desired)
+        pruned = await prune(self._kube, self._cache, prunable(self._children(server), server), desired)
         for deleted in pruned.deleted:
             logger.info("Deleted %s %s because %s.", deleted.kind, deleted.name, deleted.why)
         for obj, error in pruned.failures:
@@ -183,10 +255,11 @@ class ServerReconciler:
         resource: TrackingServer,
         decision: Decision,
         server: ServerModel,
+        *,
+        observed: Observed,
         report: Report,
     ) -> Outcome:
-        observed = self._observe(server)
-        report.add_missing(findings_of(server, observed, _earlier_schema(resource, server)))
+        report.add_missing(findings_of(server, observed, _earlier(resource, server)))
         status = status_of(
             resource,
             self._conditions(resource, report.findings, server),
@@ -211,8 +284,7 @@ class ServerReconciler:
             )
             report.add_missing(not_looked_at(type_, "a valid specification") for type_ in types)
         else:
-            earlier = _earlier_schema(resource, server)
-            report.add_missing(findings_of(server, self._observe(server), earlier))
+            report.add_missing(findings_of(server, self._observe(server), _earlier(resource, server)))
         status = resource.status.updated(
             observed_generation=resource.metadata.generation,
             conditions=self._conditions(resource, report.findings, server),
@@ -227,8 +299,13 @@ class ServerReconciler:
         await write_status(self._kube, self._cache, live, status.as_kubernetes())
         return report.outcome()
 
-    def _observe(self, server: ServerModel) -> Observed:
-        return observe(self._cache.children(server.namespace, server.name), server)
+    def _observe(
+        self, server: ServerModel, database: DatabaseState | None = None, gate: Gate | None = None
+    ) -> Observed:
+        return observe(self._children(server), server, database, gate)
+
+    def _children(self, server: ServerModel) -> KubeObjects:
+        return self._cache.children(server.namespace, server.name)
 
     def _conditions(
         self, resource: TrackingServer, findings: Sequence[Finding], server: ServerModel | None
@@ -246,31 +323,38 @@ class ServerReconciler:
         if FINALIZER not in resource.metadata.finalizers:
             return Outcome()
         children = self._cache.children(resource.metadata.namespace, resource.metadata.name)
-        policy = deletion_policy(resource, self._class_spec(resource))
+        chosen = self._class_of(resource)
+        policy = deletion_policy(resource, chosen.spec)
         if policy is DeletionPolicy.DELETE and not await delete_data(self._kube, resource, children):
-            return await self._report_deletion(live, resource)
+            return await self._report_deletion(live, resource, _volumes_go())
+        if blocked := await self._left_databases.leave(live, resource, chosen, policy):
+            return await self._report_deletion(live, resource, blocked)
         decision = resource.metadata.annotations.get(RESOLVED_ANNOTATION)
         await self._apply_metadata(resource, decision, finalizers=[])
+        self._databases.forget(resource.metadata.uid)
         logger.info("Let %s go.", describe(live))
         return Outcome()
 
-    def _class_spec(self, resource: TrackingServer) -> TrackingServerClassSpec:
+    def _class_of(self, resource: TrackingServer) -> ChosenClass:
         """The class as it is now; one that is gone or unreadable asks for nothing, so that data is kept."""
         name = resource.spec.class_name or resource.status.class_name or ""
         live = self._cache.get(TRACKING_SERVER_CLASS, None, name)
         found = _readable(TrackingServerClass, [live] if live else [])
-        return found[0].spec if found else TrackingServerClassSpec()
+        return ChosenClass(name, found[0].spec if found else TrackingServerClassSpec())
 
-    async def _report_deletion(self, live: KubeObject, resource: TrackingServer) -> Outcome:
-        """Say that the data is being deleted; every volume that goes brings the server up again."""
-        message = "The server's pods and volumes are being deleted, as spec.deletionPolicy asks."
-        finding = Finding(ConditionType.WORKLOAD_READY, Verdict.WORKING, Reason.DELETING, message)
+    async def _report_deletion(self, live: KubeObject, resource: TrackingServer, finding: Finding) -> Outcome:
+        """Say what the deletion waits for; every volume that goes brings the server up again."""
         report = Report(findings=[finding], retry_after=[TEARDOWN_RETRY_SECONDS])
         conditions = self._conditions(resource, report.findings, None)
         status = resource.status.updated(
             observed_generation=resource.metadata.generation, conditions=conditions
         )
         return await self._finish(live, resource, status, report)
+
+
+def _volumes_go() -> Finding:
+    message = "The server's pods and volumes are being deleted, as spec.deletionPolicy asks."
+    return Finding(ConditionType.WORKLOAD_READY, Verdict.WORKING, Reason.DELETING, message)
 
 
 def _model_of_what_runs(
@@ -295,8 +379,12 @@ def _readable(model: type[Resource], objects: Iterable[KubeObject]) -> list[Reso
     return readable
 
 
-def _earlier_schema(resource: TrackingServer, server: ServerModel) -> Condition | None:
-    """What was found out about the schema before, if that was for the version which is wanted now."""
-    if resource.status.version != server.version:
-        return None
-    return find_condition(resource.status.conditions, ConditionType.SCHEMA_READY)
+def _earlier(resource: TrackingServer, server: ServerModel) -> Callable[[ConditionType], Condition | None]:
+    """What was found out before; about the schema only if that was for the version which is wanted now."""
+
+    def condition(type_: ConditionType) -> Condition | None:
+        if type_ is ConditionType.SCHEMA_READY and resource.status.version != server.version:
+            return None
+        return find_condition(resource.status.conditions, type_)
+
+    return condition

@@ -10,6 +10,7 @@ from tracking_operator.api.tracking_server import (
     ArtifactStoreStatus,
     BackendStoreStatus,
     ClientStatus,
+    DatabaseStatus,
     TrackingServer,
     TrackingServerStatus,
 )
@@ -34,10 +35,10 @@ def status_of(
 ) -> TrackingServerStatus:
     """Assemble the status of a server whose specification could be carried out.
 
-    The version is one that a pod has brought the data up to, or found it at; it never runs ahead of that.
+    The version is one that the data was brought up to, or found at; it never runs ahead of that.
     """
     before = resource.status
-    passed = observed.check if observed.check and observed.check.reason is None else None
+    revision = _found_revision(observed)
     deployed = ((observed.deployment or {}).get("status") or {}).get("replicas", 0)
     return TrackingServerStatus(
         observed_generation=resource.metadata.generation,
@@ -45,14 +46,41 @@ def status_of(
         url=server.service_url,
         address=Address(url=server.service_url),
         class_name=decision.class_name or None,
-        version=server.version if passed else before.version,
-        schema_revision=(passed.revision if passed else "") or before.schema_revision,
+        version=before.version if revision is None else server.version,
+        schema_revision=revision or before.schema_revision,
         artifact_root=server.artifact_root,
         backend_store=BackendStoreStatus(kind=decision.backend_store),
         artifact_store=ArtifactStoreStatus(kind=decision.artifact_store),
+        database=_database_status(decision, observed, before),
         client=ClientStatus(config_map_name=server.names.client),
         replicas=deployed,
         selector=selector_text(pod_selector(server.name)),
+    )
+
+
+def _found_revision(observed: Observed) -> str | None:
+    """The revision that fits the wanted version: None while it was not found; empty if there was no word of it."""
+    if observed.gate:
+        return observed.gate.revision
+    check = observed.check
+    return check.revision if check and check.reason is None else None
+
+
+def _database_status(
+    decision: Decision, observed: Observed, before: TrackingServerStatus
+) -> DatabaseStatus | None:
+    if decision.database is None:
+        return None
+    database = decision.database
+    login_role = (
+        observed.database.login if observed.database else before.database and before.database.login_role
+    )
+    return DatabaseStatus(
+        host=database.host,
+        port=database.port,
+        name=database.name,
+        role=database.role,
+        login_role=login_role or None,
     )
 
 

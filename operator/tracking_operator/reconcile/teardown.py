@@ -1,6 +1,6 @@
 """What happens when a server is deleted, beyond what Kubernetes collects by itself.
 
-A finalizer is there only under ``Delete`` and only for a server whose data is on volumes of its own.
+A finalizer is there only for a server with a database of its own, and under ``Delete`` for one with volumes.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,8 @@ def needs_cleanup(resource: TrackingServer, decision: Decision, class_spec: Trac
         decision.backend_store is BackendStoreKind.SQLITE
         or decision.artifact_store is ArtifactStoreKind.VOLUME
     )
-    return deletion_policy(resource, class_spec) is DeletionPolicy.DELETE and has_volumes
+    deletes = deletion_policy(resource, class_spec) is DeletionPolicy.DELETE
+    return decision.database is not None or (deletes and has_volumes)
 
 
 def deletion_policy(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> DeletionPolicy:

@@ -7,7 +7,7 @@ for each connection, so that other credentials need no restart.
 import base64
 from configparser import ConfigParser, Error
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from tracking_operator.api.marks import GROUP, WATCH_LABEL
 from tracking_operator.resources.labels import BACKEND_STORE_COMPONENT
@@ -66,18 +66,21 @@ def credentials_in(secret: KubeObject | None) -> DatabaseCredentials | None:
     """Read what ``build_database_secret`` wrote; None if there is nothing, or nothing usable."""
     if secret is None:
         return None
-    file = ConfigParser(interpolation=None)
+    file = ConfigParser(interpolation=None, default_section="")
     annotations = secret["metadata"].get("annotations") or {}
     try:
         file.read_string(base64.b64decode((secret.get("data") or {}).get(SERVICE_KEY, "")).decode())
-        return DatabaseCredentials(
+        rotated_at = datetime.fromisoformat(annotations[ROTATED_AT_ANNOTATION])
+        found = DatabaseCredentials(
             login=file[SERVICE]["user"],
             password=file[SERVICE]["password"],
             rotated_for=annotations.get(ROTATED_FOR_ANNOTATION, ""),
-            rotated_at=datetime.fromisoformat(annotations[ROTATED_AT_ANNOTATION]),
+            rotated_at=rotated_at if rotated_at.tzinfo else rotated_at.replace(tzinfo=UTC),
         )
     except (Error, KeyError, ValueError):
         return None
+    is_ours = file.sections() == [SERVICE] and found.login and found.password
+    return found if is_ours else None
 
 
 def _service_file(store: PostgresBackend, credentials: DatabaseCredentials) -> str:

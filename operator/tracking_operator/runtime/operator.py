@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 from uuid import uuid4
 
 from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.backend_store.executor import PostgresExecutor
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import NoClusterError
@@ -79,11 +80,22 @@ class _Operator:
             client, self._cache, self._queue, keys_for, namespaces=settings.watch_namespaces
         )
         reconcile_settings = ReconcileSettings(
-            cluster_name=cluster_name, image_repository=settings.image_repository
+            cluster_name=cluster_name,
+            image_repository=settings.image_repository,
+            namespace=settings.namespace,
+            namespaces=settings.watch_namespaces,
         )
+        self._postgres = PostgresExecutor()
         self._workers = WorkerPool(
             self._queue,
-            Reconciler(client, self._cache, self._events, reconcile_settings, _now),
+            Reconciler(
+                kube=client,
+                cache=self._cache,
+                events=self._events,
+                settings=reconcile_settings,
+                executor=self._postgres,
+                now=_now,
+            ),
             metrics,
             size=settings.workers,
             resync_seconds=settings.resync,
@@ -156,6 +168,7 @@ class _Operator:
     async def _shut_down(self, election: "asyncio.Task[None]") -> None:
         started = time.monotonic()
         await self._workers.stop(DRAIN_SECONDS)
+        self._postgres.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._events.drain()

@@ -7,6 +7,7 @@ from tracking_operator.api.marks import SERVER_LABEL, WATCH_LABEL
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    JOB,
     NAMESPACE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
@@ -45,6 +46,7 @@ WATCHED: Final = (
     _child(PERSISTENT_VOLUME_CLAIM),
     _child(SERVICE),
     _child(DEPLOYMENT),
+    _child(JOB),
     _child(POD),
     Watched(SECRET, f"{WATCH_LABEL}=true"),
 )

@@ -67,7 +67,7 @@ def pod(
     """A pod with the states of its two containers."""
     metadata: Manifest = {
         "creationTimestamp": created,
-        "labels": OURS | {"app.kubernetes.io/version": version},
+        "labels": OURS | {"app.kubernetes.io/version": version, "app.kubernetes.io/component": "server"},
     }
     if deleted:
         metadata["deletionTimestamp"] = created

@@ -4,15 +4,17 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.unit.examples import Manifest, tracking_class
+from tests.unit.examples import SETTINGS, Manifest, tracking_class
 from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.marks import API_VERSION, SERVER_LABEL
+from tracking_operator.backend_store.executor import PostgresExecutor
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.reconcile.class_reconciler import ClassReconciler, class_finding
 from tracking_operator.reconcile.findings import Verdict
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
+from tracking_operator.reconcile.postgres_servers import PostgresServers
 
 
 @pytest.mark.parametrize(
@@ -49,9 +51,12 @@ async def test_the_status_is_written_once() -> None:
         {"apiVersion": API_VERSION, "kind": "TrackingServerClass", "metadata": metadata, "spec": {}}
     )
     cache.upsert(stored)
-    loop = ClassReconciler(api.as_client(), cache, lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    postgres = PostgresServers(api.as_client(), cache, PostgresExecutor(), SETTINGS.namespace)
+    loop = ClassReconciler(
+        api.as_client(), cache, postgres, SETTINGS, lambda: datetime(2026, 1, 1, tzinfo=UTC)
+    )
     for _ in range(2):
-        assert await loop.reconcile("standard") == Outcome()
+        assert await loop.reconcile("standard", resync=False) == Outcome()
     assert api.calls == ["apply TrackingServerClass/status"]
     conditions = api.objects[(TRACKING_SERVER_CLASS, None, "standard")]["status"]["conditions"]
     assert [(one["type"], one["status"]) for one in conditions] == [("Ready", "True"), ("SpecValid", "True")]

@@ -50,7 +50,12 @@ def findings(
     **changes: object,
 ) -> dict[ConditionType, Finding]:
     server: ServerModel = replace(model(spec), **changes)  # type: ignore[arg-type]
-    return {one.type: one for one in findings_of(server, observe(children, server), earlier)}
+    return {
+        one.type: one
+        for one in findings_of(
+            server, observe(children, server), lambda type_: earlier if type_ is SCHEMA else None
+        )
+    }
 
 
 def verdicts(found: dict[ConditionType, Finding]) -> dict[ConditionType, tuple[Verdict, Reason]]:

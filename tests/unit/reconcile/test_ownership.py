@@ -1,10 +1,13 @@
 """Whose an object is: ours, a stranger's, or somebody's who leaves."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.examples import UID, Manifest, model
 from tests.unit.reconcile.live import claim, live, owned_by, pod
 from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.kube.apply import Ownership
 from tracking_operator.reconcile.findings import Verdict
 from tracking_operator.reconcile.ownership import (
@@ -14,7 +17,17 @@ from tracking_operator.reconcile.ownership import (
     owner_check,
     prunable,
 )
+from tracking_operator.resources.server import PostgresBackend
 
+POSTGRES = PostgresBackend(
+    host="pg.db.svc",
+    port=5432,
+    database="mlflow_team_a",
+    secret="mlflow-database",
+    ssl_mode=SslMode.REQUIRE,
+    has_own_ca=False,
+    connection_limit=20,
+)
 DELETED: Manifest = {"deletionTimestamp": "2026-01-01T10:00:00Z"}
 
 
@@ -98,9 +111,24 @@ def test_a_volume_claim_on_its_way_out_is_waited_for() -> None:
 def test_only_what_we_control_and_what_holds_no_data_is_pruned() -> None:
     mine = service(owned_by(UID))
     other = live("v1", "ConfigMap", "mlflow-old", metadata=owned_by(UID))
-    secret = live("v1", "Secret", "mlflow-db", metadata=owned_by(UID))
+    left = live("v1", "Secret", "mlflow-database", metadata=owned_by(UID))
     stranger = live("v1", "ConfigMap", "settings")
-    assert prunable([mine, other, secret, stranger, claim(), pod()], model()) == [mine, other]
+    assert prunable([mine, other, left, stranger, claim(), pod()], model()) == [mine, other, left]
+
+
+def test_a_database_s_own_secret_and_jobs_that_have_ended_are_not_pruned() -> None:
+    secret = live("v1", "Secret", "mlflow-database", metadata=owned_by(UID))
+    current = live("batch/v1", "Job", "mlflow-migrate-3-17-2", metadata=owned_by(UID))
+    ended = live(
+        "batch/v1",
+        "Job",
+        "mlflow-migrate-3-16-1",
+        metadata=owned_by(UID),
+        status={"conditions": [{"type": "Failed", "status": "True"}]},
+    )
+    abandoned = live("batch/v1", "Job", "mlflow-migrate-3-18-0", metadata=owned_by(UID))
+    server = replace(model(), backend_store=POSTGRES)
+    assert prunable([secret, current, ended, abandoned], server) == [abandoned]
 
 
 def test_a_conflict_says_what_is_taken_and_what_to_do() -> None:

@@ -1,8 +1,12 @@
 """What a class permits: each check lets through what is permitted, and says what is not, and why."""
 
+import inspect
+from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.examples import (
     EXTERNAL_BUCKET,
@@ -17,8 +21,17 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.api.kubernetes_types import LabelSelector
 from tracking_operator.api.marks import RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server_class import TrackingServerClass
+from tracking_operator.backend_store.pool import (
+    CONNECTIONS_BESIDE_PODS,
+    CONNECTIONS_OF_PARENT,
+    ENGINES_PER_WORKER,
+)
 from tracking_operator.failures import Invalid, Waiting
+from tracking_operator.reconcile import policy
 from tracking_operator.reconcile.policy import CHECKS, selects
+from tracking_operator.resources.pod import build_pod_template
+from tracking_operator.resources.server import PostgresBackend
 
 ROLE = "eks.amazonaws.com/role-arn"
 TOLERATION = {"key": "dedicated", "operator": "Exists"}
@@ -157,7 +170,14 @@ def test_an_empty_specification_is_permitted_by_every_class() -> None:
 
 
 def test_every_check_is_in_the_chain() -> None:
-    assert len(set(CHECKS)) == len(CHECKS) == 8
+    signature = {"request": policy.Request, "return": Iterator[policy.Objection]}
+    checks = {
+        value
+        for value in vars(policy).values()
+        if inspect.isfunction(value) and inspect.get_annotations(value) == signature
+    }
+    assert set(CHECKS) == checks
+    assert len(CHECKS) == len(checks)
 
 
 class TestReplicas:
@@ -171,7 +191,13 @@ class TestReplicas:
         assert "spec.replicas is 4, but class 'standard' allows 3" in refused.message
 
     @pytest.mark.parametrize(
-        "stores", [{}, {"backendStore": EXTERNAL_DATABASE}, {"artifactStore": SHARED_VOLUME}]
+        "stores",
+        [
+            {},
+            {"backendStore": EXTERNAL_DATABASE},
+            {"artifactStore": SHARED_VOLUME},
+            {"backendStore": {"sqlite": {}}, "artifactStore": EXTERNAL_BUCKET},
+        ],
     )
     def test_more_than_one_need_stores_that_pods_can_share(self, stores: Manifest) -> None:
         refused = refusal(stores | {"replicas": 2}, {})
@@ -185,6 +211,108 @@ class TestReplicas:
         class_ = tracking_class({"defaults": {"replicas": 2, "workers": 3}}, is_default=True)
         model = plan_of(server(REPLICATED), class_).model
         assert (model.replicas, model.workers) == (2, 3)
+
+
+class TestConnections:
+    """All pods of a server together, one more while they roll, stay below the limit of its login."""
+
+    @staticmethod
+    def postgres(limit: int | None = None, maximum: int | None = None) -> TrackingServerClass:
+        offer: Manifest = {"host": "pg.db.svc", "adminSecretRef": {"name": "pg-admin"}}
+        if limit is not None:
+            offer["connectionLimit"] = limit
+        limits = {} if maximum is None else {"maxConnections": maximum}
+        return tracking_class({"postgres": offer, "limits": limits}, is_default=True)
+
+    @staticmethod
+    def spec(limit: int | None = None, **fields: object) -> Manifest:
+        asked = {} if limit is None else {"connectionLimit": limit}
+        return {"backendStore": {"postgres": asked}, "artifactStore": EXTERNAL_BUCKET, **fields}
+
+    @pytest.mark.parametrize(
+        ("fields", "limit", "fits"),
+        [
+            ({}, None, True),
+            ({"replicas": 2}, None, True),
+            ({"replicas": 2}, 20, True),
+            ({"replicas": 2}, 19, False),
+            ({"replicas": 3}, None, False),
+            ({"replicas": 3}, 26, True),
+            ({"workers": 2}, 22, True),
+            ({"workers": 2}, None, False),
+            ({"workers": 4, "replicas": 3}, 74, True),
+            ({"workers": 4, "replicas": 3}, 73, False),
+            ({"replicas": 0}, 14, True),
+            ({"replicas": 0}, 13, False),
+            ({"replicas": 3, "suspend": True}, None, False),
+        ],
+    )
+    def test_are_enough_for_so_many_pods_and_workers(
+        self, fields: Manifest, limit: int | None, fits: bool
+    ) -> None:
+        asked = server(self.spec(limit, **fields))
+        if fits:
+            assert plan_of(asked, self.postgres())
+            return
+        with pytest.raises(Invalid) as refused:
+            plan_of(asked, self.postgres())
+        assert refused.value.reason is Reason.CONNECTION_BUDGET_TOO_SMALL
+
+    def test_that_are_too_few_are_refused_with_the_number_that_is_enough(self) -> None:
+        with pytest.raises(Invalid) as refused:
+            plan_of(server(self.spec(replicas=3)), self.postgres())
+        assert refused.value.message == (
+            "3 replicas (and 1 more while they roll) with 1 workers each need at least 26 database connections, and "
+            "connectionLimit is 20: raise it to 26 or more, or lower replicas or workers."
+        )
+        assert plan_of(server(self.spec(26, replicas=3)), self.postgres())
+
+    @pytest.mark.parametrize(
+        ("asked", "of_class", "counts"), [(None, None, 20), (None, 40, 40), (30, 40, 30), (50, None, 50)]
+    )
+    def test_are_the_servers_own_number_else_that_of_the_class_else_twenty(
+        self, asked: int | None, of_class: int | None, counts: int
+    ) -> None:
+        store = plan_of(server(self.spec(asked)), self.postgres(of_class)).model.backend_store
+        assert isinstance(store, PostgresBackend)
+        assert store.connection_limit == counts
+
+    def test_up_to_the_limit_of_the_class_are_granted(self) -> None:
+        assert plan_of(server(self.spec(60)), self.postgres(maximum=60))
+
+    def test_above_the_limit_of_the_class_are_refused(self) -> None:
+        with pytest.raises(Invalid) as refused:
+            plan_of(server(self.spec(61)), self.postgres(maximum=60))
+        assert refused.value.reason is Reason.LIMIT_EXCEEDED
+        assert refused.value.message == (
+            "spec.backendStore.postgres.connectionLimit is 61, but class 'standard' allows 60: ask for fewer."
+        )
+
+    @pytest.mark.parametrize("store", [{"sqlite": {}}, EXTERNAL_DATABASE])
+    def test_of_another_backend_store_are_nobodys_business(self, store: Manifest) -> None:
+        asked = server({"backendStore": store, "workers": 32})
+        assert plan_of(asked, self.postgres(limit=1, maximum=1))
+
+    @given(
+        limit=st.integers(1, 300), replicas=st.integers(0, 6), workers=st.integers(1, 6), suspend=st.booleans()
+    )
+    def test_that_pods_are_told_to_keep_to_are_never_more_than_the_limit(
+        self, limit: int, replicas: int, workers: int, suspend: bool
+    ) -> None:
+        asked = server(self.spec(limit, replicas=replicas, workers=workers, suspend=suspend))
+        try:
+            model = plan_of(asked, self.postgres()).model
+        except Invalid as refused:
+            assert refused.reason is Reason.CONNECTION_BUDGET_TOO_SMALL
+            return
+        (container,) = build_pod_template(model)["spec"]["containers"]
+        told = {variable["name"]: variable.get("value") for variable in container["env"]}
+        pool = sum(
+            int(told[f"MLFLOW_SQLALCHEMYSTORE_{setting}"]) for setting in ("POOL_SIZE", "MAX_OVERFLOW")
+        )
+        pods = max(1, replicas) + 1
+        per_pod = CONNECTIONS_OF_PARENT + workers * ENGINES_PER_WORKER * pool
+        assert pods * per_pod + CONNECTIONS_BESIDE_PODS <= limit
 
 
 class TestResources:

@@ -10,6 +10,7 @@ from tests.unit.examples import EXTERNAL_DATABASE, SETTINGS, Manifest
 from tests.unit.reconcile.live import PASSED, RUNNING, owned_by, pod
 from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.marks import API_VERSION, FINALIZER, RESOLVED_ANNOTATION, SERVER_LABEL
+from tracking_operator.backend_store.executor import PostgresExecutor
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.events import EventRecorder
@@ -25,6 +26,7 @@ from tracking_operator.kube.objects import (
 )
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.reconcile.postgres_servers import PostgresServers
 from tracking_operator.reconcile.server_reconciler import ServerReconciler
 
 CHILDREN = [
@@ -62,8 +64,14 @@ class World:
 
     def restart(self) -> None:
         """A new operator with an empty memory and a full cache."""
+        kube = self.api.as_client()
         self.loop = ServerReconciler(
-            self.api.as_client(), self.cache, cast(EventRecorder, self.events), SETTINGS, lambda: NOW
+            kube=kube,
+            cache=self.cache,
+            events=cast(EventRecorder, self.events),
+            settings=SETTINGS,
+            postgres=PostgresServers(kube, self.cache, PostgresExecutor(), SETTINGS.namespace),
+            now=lambda: NOW,
         )
 
     def edit(self, spec: Manifest, *, name: str = "mlflow", **metadata: object) -> None:

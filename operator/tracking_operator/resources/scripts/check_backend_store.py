@@ -1,10 +1,12 @@
 """Runs in the init container: is this backend store one that this image's MLflow may open?
 
     check_backend_store.py sqlite FILE --version 3.17.2
+    check_backend_store.py postgres SERVICE_FILE --version 3.17.2
     check_backend_store.py external URI_FILE --version 3.17.2
 
-A SQLite database is brought up to the image's schema, after the old file was put aside. A database of
-somebody else's is only looked at. What was found is written as JSON (``reason``, ``message``,
+A SQLite database is brought up to the image's schema, after the old file was put aside. A database on a
+server is only looked at: the server's own is migrated by a Job (``migrate_backend_store.py``), that of
+somebody else by them. What was found is written as JSON (``reason``, ``message``,
 ``revision``) to the termination log, from where the operator takes it into the server's conditions.
 
 The script stands alone: it runs inside the MLflow image, where the operator's package is not
@@ -20,13 +22,22 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+Found = TypeVar("Found")
 
 TERMINATION_LOG = Path(os.environ.get("TRACKING_OPERATOR_TERMINATION_LOG", "/dev/termination-log"))
 EMPTY_DATABASE = Path(
@@ -37,6 +48,10 @@ EMPTY_DATABASE = Path(
 PATIENCE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 CONNECT_TIMEOUT_SECONDS = 5
+ATTEMPT_SECONDS = 20.0
+"""For one attempt as a whole: a database server that is frozen accepts connections and questions, and says nothing."""
+SERVICE = "mlflow"
+"""The section of libpq's service file that the operator writes."""
 LONGEST_MESSAGE = 600
 """In characters. Kubelet keeps 4096 bytes of a termination log, and half a JSON object cannot be read."""
 
@@ -50,14 +65,23 @@ EXIT_CODES = {
     "VolumeFull": 26,
     "UnsupportedUri": 27,
     "MigrationFailed": 28,
+    "Busy": 29,
+    "DiskFull": 30,
 }
+"""How this script and ``migrate_backend_store.py`` end, by reason."""
+
 REFUSED_LOGIN = (
     "password authentication failed",
     "access denied",
     "does not exist",
     "no pg_hba.conf entry",
     "permission denied",
+    "is not permitted to log in",
+    "not currently accepting connections",
+    "no password supplied",
 )
+MISSING_FILE = "certificate file"
+"""libpq says of a CA file, too, that it does not exist."""
 UNKNOWN_OPTION = ("invalid dsn", "invalid connection option")
 FULL_DISK = ("disk is full", "No space left on device", "disk I/O error")
 
@@ -80,17 +104,49 @@ class Migrations:
     head: str
 
 
+@dataclass(frozen=True)
+class Kind:
+    """Whose database it is: what somebody should do about it, and which failures pass without them."""
+
+    login: str
+    missing: str
+    behind: str
+    passing: frozenset[str] = frozenset({"StoreUnreachable"})
+
+    def failure(self, reason: str, message: str) -> CheckFailed:
+        """A failure that passes by itself, or does not, as it does for this kind of database."""
+        return CheckFailed(reason, message, passing=reason in self.passing)
+
+
+EXTERNAL = Kind(
+    login="Correct the URI in the Secret.",
+    missing="run 'mlflow db upgrade' of MLflow {version} on it once.",
+    behind="back it up, then run 'mlflow db upgrade' of MLflow {version} on it.",
+)
+POSTGRES = Kind(
+    login="The operator makes the login and its Secret: the server's condition BackendStoreReady says how far it is.",
+    missing="the migration Job brings it up; the server's condition SchemaReady says how far it is.",
+    behind="the migration Job brings it up; the server's condition SchemaReady says how far it is.",
+    # The kubelet may still bring the Secret, the operator may still make the role, the Job may still run.
+    passing=frozenset({"StoreUnreachable", "LoginRefused", "SchemaMissing", "SchemaBehind"}),
+)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Check the store that the command line names and report; return the exit code."""
     options = parse_arguments(arguments)
     try:
         require_version(options.version)
         migrations = installed_migrations()
-        if options.kind == "sqlite":
-            revision = prepare_sqlite(Path(options.place), migrations, options.version)
-        else:
-            uri = read_uri(Path(options.place))
-            revision = patiently(lambda: check_external(uri, migrations, options.version))
+        match options.kind:
+            case "sqlite":
+                revision = prepare_sqlite(Path(options.place), migrations, options.version)
+            case "postgres":
+                use_service_file(options.place)
+                revision = patiently(lambda: check_postgres(migrations, options.version))
+            case _:
+                uri = read_uri(Path(options.place))
+                revision = patiently(lambda: check_external(uri, migrations, options.version))
     except CheckFailed as failure:
         return report(failure.reason, failure.message)
     return report("", f"The backend store is at revision {revision}.", revision)
@@ -101,8 +157,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind", choices=["sqlite", "external"])
-    parser.add_argument("place", help="the SQLite file, or the file that holds the database URI")
+    parser.add_argument("kind", choices=["sqlite", "postgres", "external"])
+    parser.add_argument(
+        "place", help="the SQLite file, libpq's service file, or the file that holds the database URI"
+    )
     parser.add_argument("--version", required=True, help="the MLflow version that the image must hold")
     return parser.parse_args(arguments)
 
@@ -115,6 +173,11 @@ def report(reason: str, message: str, revision: str = "") -> int:
         said = {"reason": reason, "message": message[:LONGEST_MESSAGE], "revision": revision}
         TERMINATION_LOG.write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
     return EXIT_CODES[reason] if reason else 0
+
+
+def end_when_told() -> None:
+    """End on SIGTERM: the first process of a container ignores it otherwise, and holds up the pod's deletion."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def require_version(wanted: str) -> None:
@@ -272,7 +335,100 @@ def full_volume(database: Path) -> CheckFailed:
     )
 
 
-# External: somebody else's database. Nothing is created, changed or dropped in it.
+# Databases on a server. Nothing is created, changed or dropped in them.
+
+
+def patiently(check: Callable[[], Found]) -> Found:
+    """Repeat a check for a minute while its failure may pass by itself."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    said = ""
+    while True:
+        try:
+            return bounded(check)
+        except CheckFailed as failure:
+            if not failure.passing or time.monotonic() >= deadline:
+                raise
+            if failure.message != said:
+                said = failure.message
+                print(f"{said} Trying again.", file=sys.stderr, flush=True)
+        time.sleep(RETRY_SECONDS)
+
+
+def bounded(check: Callable[[], Found]) -> Found:
+    """Run a check in a thread that can be left behind: what hangs in a C library cannot be interrupted."""
+    outcome: Future[Found] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(check())
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    wait([outcome], ATTEMPT_SECONDS)
+    if not outcome.done():
+        raise CheckFailed(
+            "StoreUnreachable",
+            f"The database does not answer: it said nothing for {ATTEMPT_SECONDS:.0f} s.",
+            passing=True,
+        )
+    return outcome.result()
+
+
+def check_revision(found: str | None, kind: Kind, migrations: Migrations, version: str) -> str:
+    """Compare a database's schema revision with the image's; return it if they are the same."""
+    if found == migrations.head:
+        return found
+    if found is None:
+        advice = kind.missing.format(version=version)
+        raise kind.failure("SchemaMissing", f"The database holds no MLflow schema: {advice}")
+    require_known(found, migrations, version)
+    advice = kind.behind.format(version=version)
+    raise kind.failure(
+        "SchemaBehind",
+        f"The database is at revision {found}, MLflow {version} needs {migrations.head}: {advice}",
+    )
+
+
+def require_known(found: str, migrations: Migrations, version: str) -> None:
+    """Refuse a schema that comes from a newer MLflow."""
+    if found not in migrations.revisions:
+        raise too_new(found, version)
+
+
+# Postgres: the server's own database, with the login that the operator made.
+
+
+def use_service_file(place: str) -> None:
+    """Have libpq read its settings from this file, anew for each connection."""
+    os.environ["PGSERVICEFILE"] = place
+
+
+def check_postgres(migrations: Migrations, version: str) -> str:
+    """Log in, read the schema revision and compare it with the image's; return it."""
+    return check_revision(postgres_revision(), POSTGRES, migrations, version)
+
+
+def postgres_revision() -> str | None:
+    """Read the schema revision of the server's own database; None if the table is not there."""
+    import psycopg2  # other kinds of store need no driver, or another one
+
+    try:
+        with contextlib.closing(
+            psycopg2.connect(service=SERVICE, connect_timeout=CONNECT_TIMEOUT_SECONDS)
+        ) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT version_num FROM alembic_version")
+                row = cursor.fetchone()
+    except psycopg2.errors.UndefinedTable:
+        return None
+    except psycopg2.Error as error:
+        raise connection_failure(str(error), None, POSTGRES) from error
+    return str(row[0]) if row else None
+
+
+# External: somebody else's database.
 
 
 def read_uri(place: Path) -> str:
@@ -283,40 +439,20 @@ def read_uri(place: Path) -> str:
     return uri
 
 
-def patiently(check: Callable[[], str]) -> str:
-    """Repeat a check for a minute while its failure may pass by itself."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        try:
-            return check()
-        except CheckFailed as failure:
-            if not failure.passing or time.monotonic() >= deadline:
-                raise
-            print(f"{failure.message} Trying again.", file=sys.stderr, flush=True)
-        time.sleep(RETRY_SECONDS)
-
-
 def check_external(uri: str, migrations: Migrations, version: str) -> str:
     """Log in, read the schema revision and compare it with the image's; return it."""
-    found = external_revision(uri)
-    if found is None:
-        raise CheckFailed(
-            "SchemaMissing",
-            f"The database holds no MLflow schema: run 'mlflow db upgrade' of MLflow {version} on it once.",
-        )
-    if found == migrations.head:
-        return found
-    if found not in migrations.revisions:
-        raise too_new(found, version)
-    raise CheckFailed(
-        "SchemaBehind",
-        f"The database is at revision {found}, MLflow {version} needs {migrations.head}: back it up, "
-        f"then run 'mlflow db upgrade' of MLflow {version} on it.",
-    )
+    return check_revision(external_revision(uri), EXTERNAL, migrations, version)
 
 
 def external_revision(uri: str) -> str | None:
     """Read the schema revision through the login that the URI holds; None if the table is not there."""
+    with connected(uri, EXTERNAL) as connection:
+        return revision_in(connection)
+
+
+@contextlib.contextmanager
+def connected(uri: str, kind: Kind) -> Iterator["sqlalchemy.Connection"]:
+    """A connection while the block runs; whatever the database says no to is raised as CheckFailed."""
     import sqlalchemy  # only needed here, and not cheap
 
     try:
@@ -338,11 +474,18 @@ def external_revision(uri: str) -> str | None:
         )
     try:
         with engine.connect() as connection:
-            if not sqlalchemy.inspect(connection).has_table("alembic_version"):
-                return None
-            row = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).first()
+            yield connection
     except sqlalchemy.exc.DBAPIError as error:
-        raise connection_failure(str(error.orig), url.password) from error
+        raise connection_failure(str(error.orig), url.password, kind) from error
+
+
+def revision_in(connection: "sqlalchemy.Connection") -> str | None:
+    """Read the schema revision; None if the table is not there."""
+    import sqlalchemy
+
+    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+        return None
+    row = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).first()
     return str(row[0]) if row else None
 
 
@@ -355,18 +498,16 @@ def connect_args(driver: str) -> dict[str, int]:
     )
 
 
-def connection_failure(text: str, password: object) -> CheckFailed:
+def connection_failure(text: str, password: object, kind: Kind = EXTERNAL) -> CheckFailed:
     """Say in one line why the database did not let us in, without the password."""
     line = " ".join(text.split())
     if password:
         line = line.replace(str(password), "***")
     if any(sign in line for sign in UNKNOWN_OPTION):
         return CheckFailed("UnsupportedUri", f"The driver does not take the Secret's database URI: {line}.")
-    if any(sign in line.lower() for sign in REFUSED_LOGIN):
-        return CheckFailed(
-            "LoginRefused", f"The database refused the login: {line}. Correct the URI in the Secret."
-        )
-    return CheckFailed("StoreUnreachable", f"The database does not answer: {line}.", passing=True)
+    if any(sign in line.lower() for sign in REFUSED_LOGIN) and MISSING_FILE not in line:
+        return kind.failure("LoginRefused", f"The database refused the login: {line}. {kind.login}")
+    return kind.failure("StoreUnreachable", f"The database does not answer: {line}.")
 
 
 def too_new(found: str, version: str) -> CheckFailed:
@@ -379,4 +520,5 @@ def too_new(found: str, version: str) -> CheckFailed:
 
 
 if __name__ == "__main__":
+    end_when_told()
     sys.exit(main())
