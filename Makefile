@@ -25,7 +25,7 @@ help: ## Show the targets
 	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: prepare-demo ## A cluster, the operator, a tracking server, and a training logged to it
+demo: prepare-demo ## A cluster, the operator, two teams' servers on one PostgreSQL, and a training
 	@$(RUN) python -m dev.demo
 
 .PHONY: demo-down

@@ -80,6 +80,17 @@ def build_operator_objects(
     return [secret, config_map]
 
 
+def build_class_spec(namespace: str) -> dict[str, object]:
+    """Build the `spec.postgres` of a TrackingServerClass whose servers use it."""
+    return {
+        "host": host_of(namespace),
+        "port": PORT,
+        "adminSecretRef": {"name": admin_secret_name(namespace)},
+        "sslMode": "verify-full",
+        "caConfigMapRef": {"name": ca_name(namespace)},
+    }
+
+
 def admin_secret_name(namespace: str) -> str:
     """The Secret in the operator's namespace that holds the admin's login."""
     return f"{namespace}-admin"

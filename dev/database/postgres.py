@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import psycopg2
 
-from dev.database.manifests import CA_KEY, NAME, PORT, admin_secret_name, ca_name, host_of
+from dev.database.manifests import CA_KEY, NAME, PORT, build_class_spec, host_of
 from dev.development_cluster import DevelopmentCluster
 from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.waiting import wait_until
@@ -46,13 +46,7 @@ class ClusterPostgres:
 
     def class_spec(self) -> dict[str, object]:
         """What a TrackingServerClass says in `spec.postgres` to use it."""
-        return {
-            "host": self.host,
-            "port": self.port,
-            "adminSecretRef": {"name": admin_secret_name(self.namespace)},
-            "sslMode": "verify-full",
-            "caConfigMapRef": {"name": ca_name(self.namespace)},
-        }
+        return build_class_spec(self.namespace)
 
     def stop(self) -> None:
         """Shut it down, ending every session, and wait until its pod is gone; its volume stays."""

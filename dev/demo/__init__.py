@@ -1,1 +1,1 @@
-"""The demo: a cluster, the operator, a tracking server for team-a, and a real training logged to it."""
+"""The demo: a cluster, the operator, a tracking server for each of two teams, and a real training logged to one."""

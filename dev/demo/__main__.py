@@ -1,4 +1,4 @@
-"""`python -m dev.demo`: from nothing to a tracking server with a training in it, and back."""
+"""`python -m dev.demo`: from nothing to two teams, each with a tracking server that the other cannot open, and back."""
 
 import argparse
 import shutil
@@ -7,9 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+from dev.database import deploy_postgres, remove_postgres
 from dev.demo.failures import DemoError
-from dev.demo.report import how_to_open, table_of_runs
-from dev.demo.server import apply_sample, make_namespace, wait_until_ready
+from dev.demo.isolation import require_isolation, try_all_databases
+from dev.demo.report import how_to_open, table_of_access, table_of_runs
+from dev.demo.server import apply_class, apply_sample, make_namespace, remove_class, wait_until_ready
 from dev.demo.tracking import tracking_api
 from dev.demo.training import ALIAS, EXPERIMENT, MODEL, git_commit, predict, train
 from dev.deploy import DeployError, deploy, undeploy
@@ -17,18 +19,19 @@ from dev.development_cluster import DevelopmentCluster, development_cluster
 from dev.images.failures import ImageError
 from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.layout import DEFAULT_NAME, check_name
-from dev.local_cluster.progress import step
+from dev.local_cluster.progress import say, step
 from tracking_operator.api.tracking_server import TrackingServer
 
-TEAM = "team-a"
+TEAMS = (TEAM, OTHER_TEAM) = ("team-a", "team-b")
 SERVER = "mlflow"
+MAINTENANCE_DATABASE = "postgres"
 INTERRUPTED = 130  # as shells say it
 
 EXAMPLES = """\
 examples:
-  python -m dev.demo                        make or keep the cluster, deploy, train, and print what was logged
+  python -m dev.demo                        make or keep the cluster, deploy, train, and print what was logged and who sees it
   python -m dev.demo down                   remove the cluster with everything in it
-  python -m dev.demo down --keep-cluster    remove only team-a and the operator
+  python -m dev.demo down --keep-cluster    remove only the teams, PostgreSQL and the operator
   python -m dev.demo --name scratch         the same in another cluster, beside the first
 """
 
@@ -42,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.action == "up":
             up(cluster)
         elif chosen.keep_cluster:
-            remove_team_and_operator(cluster)
+            remove_teams_and_operator(cluster)
         else:
             cluster.delete()
     except (ClusterError, ImageError, DeployError, DemoError) as error:
@@ -61,25 +64,39 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def up(cluster: DevelopmentCluster) -> None:
-    """Make everything, train, and print what was logged; what is there already is kept."""
+    """Make everything, train, and print what was logged and who may open it; what is there already is kept."""
     started = time.monotonic()
     _headline("A cluster")
     cluster.create()
     _headline("The operator")
     deploy(cluster)
-    _headline(f"A tracking server for {TEAM}: `spec: {{}}`")
+    _headline("A PostgreSQL, and a class that gives every tracking server a database on it")
+    deploy_postgres(cluster)
+    apply_class(cluster)
+    _headline(f"A tracking server for {TEAM} and one for {OTHER_TEAM}, each `spec: {{}}`")
     with step("Ready"):
-        make_namespace(cluster, TEAM)
-        apply_sample(cluster)
-        server = wait_until_ready(cluster, TEAM, SERVER)
+        server, other = make_servers(cluster)
     _headline("A training: how much alcohol is in a wine, from twelve other measurements?")
     with step("trained"):
         train(cluster, server, commit=git_commit())
     _headline(f"A prediction, by the alias `{ALIAS}`")
     with step("predicted"):
         predict(cluster, server)
+    _headline("Who may open which database? Each team tries all of them, from its own pod")
+    with step("tried"):
+        attempts = try_all_databases(cluster, [server, other], MAINTENANCE_DATABASE)
     _headline(f"Done in {time.monotonic() - started:.0f} s")
     print_what_there_is(cluster, server)
+    print(f"\n{table_of_access(attempts)}")
+    require_isolation(attempts)
+
+
+def make_servers(cluster: DevelopmentCluster) -> list[TrackingServer]:
+    """Make every team's namespace and server at once, and wait until all are Ready."""
+    for team in TEAMS:
+        make_namespace(cluster, team)
+        apply_sample(cluster, team)
+    return [_ready_server(cluster, team) for team in TEAMS]
 
 
 def print_what_there_is(cluster: DevelopmentCluster, server: TrackingServer) -> None:
@@ -94,13 +111,19 @@ def print_what_there_is(cluster: DevelopmentCluster, server: TrackingServer) -> 
     print(how_to_open(server, kubectl, _as_typed(cluster.kubeconfig_path)))
 
 
-def remove_team_and_operator(cluster: DevelopmentCluster) -> None:
+def remove_teams_and_operator(cluster: DevelopmentCluster) -> None:
     """Leave the cluster as it was before the demo. Raises DemoError: the cluster does not run."""
     if problems := cluster.problems():
         raise DemoError("\n".join(problems))
-    with step(f"remove {TEAM}"):
-        cluster.kubectl("delete", "--ignore-not-found", "namespace", TEAM)
+    with step(f"remove {' and '.join(TEAMS)}"):
+        cluster.kubectl("delete", "--ignore-not-found", "namespace", *TEAMS)
+        remove_class(cluster)
+    remove_postgres(cluster)
     undeploy(cluster)
+
+
+def _ready_server(cluster: DevelopmentCluster, team: str) -> TrackingServer:
+    return wait_until_ready(cluster, team, SERVER, lambda line: say(f"{team}: {line}"))
 
 
 def _as_typed(path: Path) -> Path:
@@ -115,7 +138,7 @@ def _headline(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dev.demo",
-        description="A cluster, the operator, a tracking server for team-a, and a training logged to it.",
+        description="A cluster, the operator, a tracking server for each of two teams on one PostgreSQL, and a training.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

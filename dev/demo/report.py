@@ -1,9 +1,10 @@
-"""What the demo prints at its end: where the server is, how to open it, and what was logged."""
+"""What the demo prints at its end: what was logged, how to open the server, and who may open which database."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dev.demo.isolation import Attempt
 from dev.demo.tracking import COMMIT_TAG, ModelVersion, Run
 from tracking_operator.api.tracking_server import TrackingServer
 
@@ -33,9 +34,21 @@ def table_of_runs(
     registered = {version.run_id: f"{version.name} v{version.version}" for version in versions}
     registered[with_alias.run_id] = f"{with_alias.name} v{with_alias.version} @{alias}"
     lines = [_cells(run, registered.get(run.info.run_id, "")) for run in runs[:MOST_LINES]]
-    widths = [max(len(line[column]) for line in [HEADINGS, *lines]) for column in range(len(HEADINGS))]
     older = [f"… and {len(runs) - MOST_LINES} older runs"] if len(runs) > MOST_LINES else []
-    return "\n".join([*(_padded(line, widths) for line in [HEADINGS, *lines]), *older])
+    return "\n".join([*_table([HEADINGS, *lines]), *older])
+
+
+def table_of_access(attempts: Sequence[Attempt]) -> str:
+    """One line per team, one column per database, and below it PostgreSQL's own words for each refusal."""
+    teams, databases = (
+        list(dict.fromkeys(getattr(attempt, key) for attempt in attempts)) for key in ("team", "database")
+    )
+    answers = {(attempt.team, attempt.database): "no" if attempt.refusal else "yes" for attempt in attempts}
+    lines = [(team, *(answers[team, database] for database in databases)) for team in teams]
+    refusals = [
+        (attempt.team, attempt.database, attempt.words) for attempt in attempts if attempt.refusal is not None
+    ]
+    return "\n".join([*_table([("may open", *databases), *lines]), "", *_table(refusals)])
 
 
 def _cells(run: Run, registered: str) -> tuple[str, ...]:
@@ -54,6 +67,12 @@ def _cells(run: Run, registered: str) -> tuple[str, ...]:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> list[str]:
+    """The lines with columns of equal width."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [_padded(line, widths) for line in lines]
 
 
 def _padded(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -1,8 +1,10 @@
-"""The team's namespace and its tracking server."""
+"""A class for everybody, and a team's namespace with its tracking server."""
 
 import json
 from collections.abc import Callable
 from pathlib import Path
+
+import yaml
 
 from dev.demo.failures import DemoError
 from dev.demo.watching import wait_for
@@ -12,24 +14,46 @@ from tracking_operator.api.conditions import Condition, ConditionType
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.kube.objects import KubeObject
 
-SAMPLE = Path(__file__).parents[2] / "manifests" / "samples" / "minimal.yaml"
+SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
+SAMPLE = SAMPLES / "minimal.yaml"
+CLASS = SAMPLES / "class.yaml"
 RESOURCE = "trackingservers.tracking-operator.dev"
+CLASS_RESOURCE = "trackingserverclasses.tracking-operator.dev"
 SECONDS_TO_READY = 300
 
 
+def apply_class(cluster: DevelopmentCluster) -> None:
+    """Apply manifests/samples/class.yaml: the default class, on the PostgreSQL in the cluster."""
+    cluster.kubectl("apply", "-f", str(CLASS))
+
+
+def remove_class(cluster: DevelopmentCluster) -> None:
+    """Remove what `apply_class` made; nothing happens if it is gone, or its definition."""
+    found = cluster.kubectl("get", "crd", CLASS_RESOURCE, "--ignore-not-found", "--output=name")
+    if found.strip():
+        cluster.kubectl("delete", "--ignore-not-found", "-f", str(CLASS))
+
+
 def make_namespace(cluster: DevelopmentCluster, namespace: str) -> None:
-    """Make the team's namespace, which admits only pods of the `restricted` Pod Security Standard."""
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": namespace, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
-    }
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
+    """Make a team's namespace, which admits only pods of the `restricted` Pod Security Standard."""
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(build_namespace(namespace)))
 
 
-def apply_sample(cluster: DevelopmentCluster) -> None:
-    """Apply manifests/samples/minimal.yaml: a TrackingServer with `spec: {}` in namespace team-a."""
-    cluster.kubectl("apply", "-f", str(SAMPLE))
+def build_namespace(namespace: str) -> KubeObject:
+    """Build a team's namespace, with the label that the class asks for."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", **_labels_of_allowed_namespaces()}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}
+
+
+def apply_sample(cluster: DevelopmentCluster, namespace: str) -> None:
+    """Apply manifests/samples/minimal.yaml, a TrackingServer with `spec: {}`, in a team's namespace."""
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(build_server(namespace)))
+
+
+def build_server(namespace: str) -> KubeObject:
+    """Build the smallest TrackingServer there is."""
+    sample: KubeObject = yaml.safe_load(SAMPLE.read_text(encoding="utf-8"))
+    return {**sample, "metadata": {**sample["metadata"], "namespace": namespace}}
 
 
 def wait_until_ready(
@@ -71,6 +95,13 @@ def news(before: TrackingServer, after: TrackingServer) -> list[str]:
         # Reconciling repeats what Ready says.
         if condition.type != ConditionType.RECONCILING
     ]
+
+
+def _labels_of_allowed_namespaces() -> dict[str, str]:
+    labels: dict[str, str] = yaml.safe_load(CLASS.read_text(encoding="utf-8"))["spec"]["allowedNamespaces"][
+        "matchLabels"
+    ]
+    return labels
 
 
 def _line(condition: Condition) -> str:

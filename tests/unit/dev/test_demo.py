@@ -3,17 +3,23 @@
 import ast
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from dev.database.manifests import build_class_spec
 from dev.demo import training
+from dev.demo.failures import DemoError
+from dev.demo.isolation import Attempt, attempts_in, database_of, require_isolation
 from dev.demo.jobs import QUIET, Program, build_config_map, build_job
-from dev.demo.report import how_to_open, table_of_runs
-from dev.demo.server import SAMPLE, news
+from dev.demo.report import how_to_open, table_of_access, table_of_runs
+from dev.demo.server import CLASS, SAMPLE, build_namespace, build_server, news
 from dev.demo.tracking import Entry, Metric, ModelVersion, Run, RunData, RunInfo
 from dev.demo.watching import objects_in
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server_class import TrackingServerClass
 
 TRAIN = Path(training.__file__).parent / "train.py"
 PREDICT = TRAIN.with_name("predict.py")
@@ -206,3 +212,76 @@ def test_how_to_open_names_the_address_and_a_whole_command() -> None:
 
 def test_the_sample_is_the_smallest_server_there_is() -> None:
     assert SAMPLE.read_text().endswith("spec: {}\n")
+
+
+def test_each_team_gets_the_sample_in_its_own_namespace() -> None:
+    assert build_server("team-a") == yaml.safe_load(SAMPLE.read_text())
+    assert build_server("team-b")["metadata"] == {"name": "mlflow", "namespace": "team-b"}
+
+
+def test_the_class_is_the_default_and_lets_the_teams_in() -> None:
+    offer = TrackingServerClass.model_validate(yaml.safe_load(CLASS.read_text()))
+    assert offer.metadata.annotations["tracking-operator.dev/is-default-class"] == "true"
+    allowed = offer.spec.allowed_namespaces
+    assert allowed and allowed.match_labels.items() <= build_namespace("team-a")["metadata"]["labels"].items()
+
+
+def test_the_class_uses_the_postgres_that_the_demo_deploys() -> None:
+    assert yaml.safe_load(CLASS.read_text())["spec"]["postgres"] == build_class_spec("postgres")
+
+
+# Who may open which database
+
+REFUSED = (
+    'connection to server at "postgres.postgres.svc" (10.0.0.1), port 5432 failed: FATAL:  permission denied for '
+    'database "b"\nDETAIL:  User does not have CONNECT privilege.\n'
+)
+WORDS = 'FATAL: permission denied for database "b" DETAIL: User does not have CONNECT privilege.'
+OWN = Attempt("team-a", "a", True, None)
+OTHER = Attempt("team-a", "b", False, REFUSED)
+
+
+def test_what_a_pod_printed_is_one_attempt_per_database() -> None:
+    assert attempts_in(json.dumps({"a": None, "b": REFUSED}), "team-a", "a") == [OWN, OTHER]
+
+
+def test_a_pod_that_says_nothing_is_a_failure() -> None:
+    with pytest.raises(DemoError, match="The pod of team-a did not say which databases it opened"):
+        attempts_in("", "team-a", "a")
+
+
+def test_the_table_says_yes_no_and_why_in_the_servers_words() -> None:
+    attempts = [OWN, OTHER, Attempt("team-b", "a", False, REFUSED), Attempt("team-b", "b", True, None)]
+    lines = table_of_access(attempts).splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["may", "open", "a", "b"],
+        ["team-a", "yes", "no"],
+        ["team-b", "no", "yes"],
+    ]
+    assert lines[4:] == [f"team-a  b  {WORDS}", f"team-b  a  {WORDS}"]
+
+
+def test_isolation_is_own_yes_and_other_no() -> None:
+    require_isolation([OWN, OTHER])
+
+
+@pytest.mark.parametrize(
+    ("attempt", "complaint"),
+    [
+        (Attempt("team-a", "b", False, None), "team-a could open b, which is not its own"),
+        (Attempt("team-a", "a", True, REFUSED), f"team-a cannot open its own database a: {WORDS}"),
+        (
+            Attempt("team-a", "b", False, 'FATAL:  password authentication failed for user "x"'),
+            'team-a could not try b: FATAL: password authentication failed for user "x"',
+        ),
+        (Attempt("team-a", "b", False, "timeout expired"), "team-a could not try b: timeout expired"),
+    ],
+)
+def test_anything_else_is_a_failure_that_says_what_it_is(attempt: Attempt, complaint: str) -> None:
+    with pytest.raises(DemoError, match=f"^{re.escape(complaint)}"):
+        require_isolation([OWN, attempt, OTHER])
+
+
+def test_a_server_without_a_database_of_its_own_is_explained() -> None:
+    with pytest.raises(DemoError, match="it was made before its class had a PostgreSQL"):
+        database_of(SERVER)
