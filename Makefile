@@ -9,6 +9,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
 RUN := $(UV) run --frozen
 NAME ?= tracking-operator
+# How often a failed test on a cluster is run again; the summary names those that needed it.
+RERUNS ?= 0
 
 # The machine's own Python: interpreters are no packages of a registry.
 export UV_PYTHON_DOWNLOADS := never
@@ -94,11 +96,11 @@ test-stores: prepare-stores ## The stores, on real ones
 
 .PHONY: test-cluster
 test-cluster: prepare-cluster ## The operator on a real API server
-	@$(call pytest_if_any,tests/cluster)
+	@$(call pytest_if_any,tests/cluster --reruns $(RERUNS))
 
 .PHONY: test-e2e
 test-e2e: prepare-images prepare-stores ## Real pods, the real operator image
-	@$(call pytest_if_any,tests/e2e)
+	@$(call pytest_if_any,tests/e2e --reruns $(RERUNS))
 
 .PHONY: bench
 bench: prepare-images ## Measure, and write the report

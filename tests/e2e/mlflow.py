@@ -10,9 +10,10 @@ from typing import Any
 import urllib3
 
 from dev.development_cluster import DevelopmentCluster
-from tests.operator_fixtures import Team
+from tests.operator_fixtures import OPERATOR_NAMESPACE, Team
 from tests.waiting import wait_until
-from tracking_operator.kube.objects import DEPLOYMENT, POD, KubeObject
+from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, EVENT, JOB, POD, REPLICA_SET, KubeObject
+from tracking_operator.reconcile.kinds import TRACKING_SERVER
 
 IMAGE = "tracking-operator/mlflow:3.17.2"
 API = "/api/2.0/mlflow"
@@ -20,6 +21,22 @@ ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
 SECONDS_TO_READY = 180.0
 SECONDS_TO_STOP = 60.0
 USER = 10001
+
+ASK_AGAIN_AND_AGAIN = """
+import json, os, pathlib, time, urllib.request
+url = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/get?experiment_id=0"
+answers, failures = 0, []
+print("begin", flush=True)
+while not pathlib.Path("/tmp/stop").exists() and len(failures) < 10:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            answer.read()
+        answers += 1
+    except Exception as error:
+        failures.append(repr(error))
+    time.sleep(0.05)
+print(json.dumps({"answers": answers, "failures": failures}))
+"""
 
 
 @dataclass(frozen=True)
@@ -179,3 +196,36 @@ def wait_until_rolled_out(team: Team, name: str = "mlflow") -> None:
 def seconds_since(started: float) -> float:
     """How long ago that was, on the clock of `time.monotonic`."""
     return time.monotonic() - started
+
+
+@contextmanager
+def clients(team: Team, cluster: DevelopmentCluster) -> Iterator[KubeObject]:
+    """A pod that asks the server all the time through its Service; what it met is known after the block."""
+    seen: KubeObject = {}
+    start_pod(team, "clients", ["python", "-c", ASK_AGAIN_AND_AGAIN])
+    team.wait_until_so(
+        POD, "clients", lambda live: live["status"]["phase"] == "Running", "the client pod runs", 60
+    )
+    wait_until(lambda: team.api.pod_log(team.namespace, "clients"), 60, "the client pod begins")
+    yield seen
+    cluster.kubectl("exec", "clients", "--namespace", team.namespace, "--", "touch", "/tmp/stop")  # noqa: S108
+    seen.update(json.loads(output_of(team, "clients", 60).splitlines()[-1]))
+
+
+def assert_says_nothing_of(password: str, team: Team) -> None:
+    """Neither objects nor logs of the server or of the operator hold the password."""
+    kinds = (TRACKING_SERVER, DEPLOYMENT, REPLICA_SET, JOB, POD, CONFIG_MAP, EVENT)
+    for obj in (obj for kind in kinds for obj in team.api.list(kind, team.namespace)):
+        assert password not in json.dumps(obj), f"{obj['kind']} {obj['metadata']['name']} holds the password"
+    for pod in pods_of(team):
+        for container in ("check-backend-store", "migrate", "mlflow"):
+            if has_started(pod, container):
+                assert password not in team.api.pod_log(team.namespace, pod["metadata"]["name"], container)
+    for pod in team.api.list(POD, OPERATOR_NAMESPACE):
+        assert password not in team.api.pod_log(OPERATOR_NAMESPACE, pod["metadata"]["name"])
+
+
+def has_started(pod: KubeObject, container: str) -> bool:
+    """Whether a container has a log."""
+    statuses = [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
+    return any(status["name"] == container and "waiting" not in status["state"] for status in statuses)

@@ -1,8 +1,6 @@
 """A database of somebody else's: what is wrong with it is said, and with several pods nothing is ever interrupted."""
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -10,6 +8,8 @@ from dev.development_cluster import DevelopmentCluster
 from tests.e2e.conftest import RESTRICTED
 from tests.e2e.mlflow import (
     SECONDS_TO_READY,
+    assert_says_nothing_of,
+    clients,
     forwarded,
     output_of,
     pods_of,
@@ -18,30 +18,13 @@ from tests.e2e.mlflow import (
     wait_until_rolled_out,
 )
 from tests.kube_api import KubeApi
-from tests.operator_fixtures import OPERATOR_NAMESPACE, Team, a_class, a_team
+from tests.operator_fixtures import Team, a_class, a_team
 from tests.postgres import Postgres, running_postgres
 from tests.waiting import wait_until
-from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, EVENT, POD, REPLICA_SET, SECRET, KubeObject
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
+from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject
 
 PASSWORD = "correct-horse-battery-staple"
 WRONG = "not-the-password-of-anybody"
-
-ASK_AGAIN_AND_AGAIN = """
-import json, os, pathlib, time, urllib.request
-url = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/get?experiment_id=0"
-answers, failures = 0, []
-print("begin", flush=True)
-while not pathlib.Path("/tmp/stop").exists() and len(failures) < 10:
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            answer.read()
-        answers += 1
-    except Exception as error:
-        failures.append(repr(error))
-    time.sleep(0.05)
-print(json.dumps({"answers": answers, "failures": failures}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -206,36 +189,3 @@ def migrate(team: Team, uri: str) -> None:
         ],
     )
     output_of(team, "migrate")
-
-
-@contextmanager
-def clients(team: Team, cluster: DevelopmentCluster) -> Iterator[KubeObject]:
-    """A pod that asks the server all the time through its Service; what it met is known after the block."""
-    seen: KubeObject = {}
-    start_pod(team, "clients", ["python", "-c", ASK_AGAIN_AND_AGAIN])
-    team.wait_until_so(
-        POD, "clients", lambda live: live["status"]["phase"] == "Running", "the client pod runs", 60
-    )
-    wait_until(lambda: team.api.pod_log(team.namespace, "clients"), 60, "the client pod begins")
-    yield seen
-    cluster.kubectl("exec", "clients", "--namespace", team.namespace, "--", "touch", "/tmp/stop")  # noqa: S108
-    seen.update(json.loads(output_of(team, "clients", 60).splitlines()[-1]))
-
-
-def assert_says_nothing_of(password: str, team: Team) -> None:
-    """Neither objects nor logs of the server or of the operator hold the password."""
-    kinds = (TRACKING_SERVER, DEPLOYMENT, REPLICA_SET, POD, CONFIG_MAP, EVENT)
-    for obj in (obj for kind in kinds for obj in team.api.list(kind, team.namespace)):
-        assert password not in json.dumps(obj), f"{obj['kind']} {obj['metadata']['name']} holds the password"
-    for pod in pods_of(team):
-        for container in ("check-backend-store", "mlflow"):
-            if has_started(pod, container):
-                assert password not in team.api.pod_log(team.namespace, pod["metadata"]["name"], container)
-    for pod in team.api.list(POD, OPERATOR_NAMESPACE):
-        assert password not in team.api.pod_log(OPERATOR_NAMESPACE, pod["metadata"]["name"])
-
-
-def has_started(pod: KubeObject, container: str) -> bool:
-    """Whether a container has a log."""
-    statuses = [*pod["status"].get("initContainerStatuses", []), *pod["status"].get("containerStatuses", [])]
-    return any(status["name"] == container and "waiting" not in status["state"] for status in statuses)
