@@ -54,8 +54,8 @@ class Wanted:
     """After how many seconds credentials are too old; None: never."""
     must_exist: bool
     """Whether the database has held data, so that an empty one may not take its place."""
-    revision: str | None = None
-    """The schema revision that it should be at by now; anything else that is remembered is out of date."""
+    migrated_by: str = ""
+    """The UID of the migration Job that has succeeded; what is remembered from before that is out of date."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class _Verified:
     login: str
     password: str = field(repr=False)
     connection_limit: int
+    migrated_by: str
     schema: SchemaState
     both_logins_work: bool
 
@@ -100,7 +101,7 @@ class _Verified:
         is_same_place = (self.access, self.tenant) == (case.access, case.tenant)
         is_same_login = (self.login, self.password) == (credentials.login, credentials.password)
         is_same_limit = self.connection_limit == case.store.connection_limit
-        is_same_schema = case.wanted.revision in (None, self.schema.revision)
+        is_same_schema = self.migrated_by == case.wanted.migrated_by
         return is_same_place and is_same_login and is_same_limit and is_same_schema
 
 
@@ -313,6 +314,7 @@ def _provision(case: _Case, credentials: DatabaseCredentials) -> _Verified:
         login.username,
         login.password,
         case.store.connection_limit,
+        case.wanted.migrated_by,
         schema,
         provisioned.other_login_works,
     )

@@ -51,10 +51,13 @@ class LiveMigration:
         """Whether Kubernetes has given it up."""
         return _has_condition(self.job, "Failed")
 
-    @property
-    def revision(self) -> str | None:
-        """The revision that it brought the schema to; None while it has not."""
-        return self.result.revision if self.is_done and self.result else None
+    def has_brought_it_to(self, found: str | None, recorded: str | None) -> bool:
+        """Whether the revision that was ``found`` after it is its work: nobody has put another one back since.
+
+        Its pod, which says to which revision it came, may be seen later than its success, or be gone already.
+        """
+        expected = (self.result.revision if self.result else None) or recorded or found
+        return self.is_done and found is not None and found == expected
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ def schema_gate(
         return _gate_without_database(recorded)
     if recorded and database.revision == recorded:
         return _open(recorded)
-    if migration and migration.is_done and database.revision and migration.revision == database.revision:
-        return _open(database.revision)
+    if migration and migration.has_brought_it_to(database.revision, recorded):
+        return _open(str(database.revision))
     if server.replicas == 0:
         return Gate(not_looked_at(TYPE, "the server to be woken up"), is_open=True)
     job = build_migration_job(server)

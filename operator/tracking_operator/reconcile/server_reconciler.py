@@ -197,7 +197,7 @@ class ServerReconciler:
             rotation=resource.asked_rotation,
             rotate_every=seconds_in(offer.rotate_every) if offer.rotate_every else None,
             must_exist=resource.status.schema_revision is not None and not resource.allows_empty_store,
-            revision=migration.revision if migration else None,
+            migrated_by=uid_of(migration.job) or "" if migration and migration.is_done else "",
         )
 
     async def _schema_gate(
