@@ -22,6 +22,9 @@ ON_OTHERS = {
     "artifactStore": {"kind": "external"},
 }
 
+ON_POSTGRES = ON_OTHERS | {"backendStore": {"kind": "postgres"}}
+POSTGRES: Manifest = {"postgres": {}}
+
 ACCEPTED = {ALLOW_EMPTY_STORE_ANNOTATION: "true"}
 
 
@@ -93,6 +96,14 @@ CHANGES = [
     Change("replicas, naming a volume that several nodes mount", {"backendStore": DATABASE},
            {"backendStore": DATABASE, "replicas": 2, "artifactStore": {"volume": {"accessMode": "ReadWriteMany"}}},
            LET_IN, status={**ON_OTHERS, "artifactStore": {"kind": "volume"}}),
+    Change("replicas, moving from SQLite to PostgreSQL", {}, {"backendStore": POSTGRES, "replicas": 3}, LET_IN,
+           status={**ON_OTHERS, "backendStore": {"kind": "sqlite"}}, annotations_after=ACCEPTED),
+    Change("replicas, moving from SQLite to an external database", {}, {"backendStore": DATABASE, "replicas": 3},
+           LET_IN, status={**ON_OTHERS, "backendStore": {"kind": "sqlite"}}, annotations_after=ACCEPTED),
+    Change("replicas, of a server on PostgreSQL without saying so", {}, {"replicas": 3}, LET_IN, status=ON_POSTGRES),
+    Change("replicas, moving from PostgreSQL to SQLite", {"backendStore": POSTGRES},
+           {"backendStore": {"sqlite": {}}, "replicas": 2}, "replicas must be 0 or 1 with backendStore.sqlite",
+           status=ON_POSTGRES, annotations_after=ACCEPTED),
     Change("replicas to none, on SQLite", {}, {"replicas": 0}, LET_IN, status=ON_SQLITE),
     Change("replicas, of a server on a database", {}, {"replicas": 3}, LET_IN, status=ON_OTHERS),
     Change("something else, where too many replicas were asked for before the store was known",
@@ -103,6 +114,24 @@ CHANGES = [
            f"spec.backendStore may not change from sqlite to external, {STARTS_EMPTY}", status=ON_SQLITE),
     Change("a database to SQLite", {"backendStore": DATABASE}, {"backendStore": {"sqlite": {}}},
            f"spec.backendStore may not change from external to sqlite, {STARTS_EMPTY}", status=ON_OTHERS),
+    Change("SQLite to PostgreSQL", {}, {"backendStore": POSTGRES},
+           f"spec.backendStore may not change from sqlite to postgres, {STARTS_EMPTY}", status=ON_SQLITE),
+    Change("SQLite to PostgreSQL, accepting that it is empty", {}, {"backendStore": POSTGRES}, LET_IN,
+           status=ON_SQLITE, annotations_after=ACCEPTED),
+    Change("SQLite by name to PostgreSQL", {"backendStore": {"sqlite": {}}}, {"backendStore": POSTGRES},
+           f"spec.backendStore may not change from sqlite to postgres, {STARTS_EMPTY}", status=ON_SQLITE),
+    Change("PostgreSQL to SQLite", {"backendStore": POSTGRES}, {"backendStore": {"sqlite": {}}},
+           f"spec.backendStore may not change from postgres to sqlite, {STARTS_EMPTY}", status=ON_POSTGRES),
+    Change("PostgreSQL to an external database", {}, {"backendStore": DATABASE},
+           f"spec.backendStore may not change from postgres to external, {STARTS_EMPTY}", status=ON_POSTGRES),
+    Change("an external database to PostgreSQL", {"backendStore": DATABASE}, {"backendStore": POSTGRES},
+           f"spec.backendStore may not change from external to postgres, {STARTS_EMPTY}", status=ON_OTHERS),
+    Change("PostgreSQL's name, left out", {"backendStore": POSTGRES}, {}, LET_IN, status=ON_POSTGRES),
+    Change("PostgreSQL, by the name of what it is", {}, {"backendStore": POSTGRES}, LET_IN, status=ON_POSTGRES),
+    Change("PostgreSQL, where the record is there but the status was lost", {"backendStore": POSTGRES},
+           {"backendStore": {"sqlite": {}}}, STARTS_EMPTY, annotations={RESOLVED_ANNOTATION: "{}"}),
+    Change("the number of connections", {"backendStore": POSTGRES},
+           {"backendStore": {"postgres": {"connectionLimit": 60}}}, LET_IN, status=ON_POSTGRES),
     Change("a volume to a bucket", {}, {"artifactStore": BUCKET},
            f"spec.artifactStore may not change from volume to external, {STARTS_EMPTY}", status=ON_SQLITE),
     Change("a bucket to a volume", {"artifactStore": BUCKET}, {"artifactStore": {"volume": {}}},

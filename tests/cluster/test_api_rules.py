@@ -20,6 +20,10 @@ NAMES = [
 ]
 
 SECRET_URI = {"uriSecretRef": {"name": "my-db", "key": "uri"}}
+ONE_BACKEND_STORE = (
+    "spec.backendStore: Invalid value: backendStore has more than one of postgres, sqlite and external; "
+    "keep the one to use and remove the others"
+)
 BUCKET = {"uri": "s3://bucket/path", "credentialsSecretRef": {"name": "my-keys"}}
 
 SERVERS: list[tuple[str, Manifest, str | None]] = [
@@ -98,8 +102,20 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
     ("SQLite", {"backendStore": {"sqlite": {}}}, LET_IN),
     ("an external database", {"backendStore": {"external": SECRET_URI}}, LET_IN),
     ("no store named", {"backendStore": {}}, LET_IN),
-    ("two backend stores", {"backendStore": {"sqlite": {}, "external": SECRET_URI}},
-     "spec.backendStore: Invalid value: backendStore has both sqlite and external"),
+    ("PostgreSQL", {"backendStore": {"postgres": {}}}, LET_IN),
+    ("PostgreSQL and SQLite", {"backendStore": {"postgres": {}, "sqlite": {}}}, ONE_BACKEND_STORE),
+    ("PostgreSQL and an external database", {"backendStore": {"postgres": {}, "external": SECRET_URI}},
+     ONE_BACKEND_STORE),
+    ("SQLite and an external database", {"backendStore": {"sqlite": {}, "external": SECRET_URI}}, ONE_BACKEND_STORE),
+    ("three backend stores", {"backendStore": {"postgres": {}, "sqlite": {}, "external": SECRET_URI}},
+     ONE_BACKEND_STORE),
+    ("one connection", {"backendStore": {"postgres": {"connectionLimit": 1}}}, LET_IN),
+    ("no connection", {"backendStore": {"postgres": {"connectionLimit": 0}}},
+     "spec.backendStore.postgres.connectionLimit in body should be greater than or equal to 1"),
+    ("more connections than a server has", {"backendStore": {"postgres": {"connectionLimit": 10001}}},
+     "spec.backendStore.postgres.connectionLimit in body should be less than or equal to 10000"),
+    ("an address of one's own", {"backendStore": {"postgres": {"host": "pg.db.svc"}}},
+     'unknown field "spec.backendStore.postgres.host"'),
     ("an external database without its Secret", {"backendStore": {"external": {}}},
      "spec.backendStore.external.uriSecretRef: Required value"),
     ("a Secret name that is a path", {"backendStore": {"external": {"uriSecretRef": {"name": "../x", "key": "uri"}}}},
@@ -107,8 +123,13 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
     ("a Secret's key that is a path", {"backendStore": {"external": {"uriSecretRef": {"name": "x", "key": "../uri"}}}},
      "must be a key of letters, digits"),
     ("one replica on SQLite", {"replicas": 1, "backendStore": {"sqlite": {}}}, LET_IN),
+    ("three replicas on PostgreSQL", {"replicas": 3, "backendStore": {"postgres": {}}}, LET_IN),
+    ("three replicas on PostgreSQL, with artifacts on a volume of one node",
+     {"replicas": 3, "backendStore": {"postgres": {}}, "artifactStore": {"volume": {}}},
+     "replicas must be 0 or 1 unless artifactStore.volume.accessMode is ReadWriteMany"),
     ("two replicas on SQLite", {"replicas": 2, "backendStore": {"sqlite": {}}},
-     "spec.replicas: Invalid value: replicas must be 0 or 1 with backendStore.sqlite"),
+     "spec.replicas: Invalid value: replicas must be 0 or 1 with backendStore.sqlite, because only one pod can use the "
+     "file; use backendStore.postgres or an external database for more"),
     ("two replicas on an external database", {"replicas": 2, "backendStore": {"external": SECRET_URI}}, LET_IN),
 
     # Artifact store
@@ -177,6 +198,22 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
     ("an unknown effect", {"podTemplate": {"tolerations": [{"effect": "Never"}]}}, 'supported values: "NoSchedule"'),
 ]  # fmt: skip
 
+ADMIN = {"adminSecretRef": {"name": "pg-admin"}}
+NO_HOST_NAME = "spec.postgres.host: Invalid value: {}: must be one host name or address without a port"
+TOO_MANY_CONNECTIONS = (
+    "spec.postgres: Invalid value: postgres.connectionLimit (absent means 20) may not be more than "
+    "limits.maxConnections"
+)
+NO_DURATION = (
+    "spec.postgres.rotateEvery: Invalid value: {}: must be a number of hours or days, such as 12h or 90d"
+)
+
+
+def postgres(**fields: object) -> Manifest:
+    """The specification of a class with a PostgreSQL server, described by these fields."""
+    return {"postgres": {"host": "pg.db.svc", **ADMIN, **fields}}
+
+
 CLASSES: list[tuple[str, Manifest, str | None]] = [
     ("nothing", {}, LET_IN),
     ("every field", {
@@ -185,11 +222,16 @@ CLASSES: list[tuple[str, Manifest, str | None]] = [
         "mlflow": {"versions": [{"version": "3.16.1", "image": "registry/mlflow:3.16.1"},
                                 {"version": "3.17.2", "image": "registry/mlflow:3.17.2"}],
                    "defaultVersion": "3.17.2"},
-        "naming": {"host": "{{ name }}-{{ namespace }}.mlflow.example.com", "path": "/"},
+        "naming": {"host": "{{ name }}-{{ namespace }}.mlflow.example.com", "path": "/",
+                   "database": "{{ namespace }}_{{ name }}"},
+        "postgres": {"host": "pg.db.svc", "port": 5432, "adminSecretRef": {"name": "pg-admin"},
+                     "maintenanceDatabase": "postgres", "sslMode": "verify-full",
+                     "caConfigMapRef": {"name": "pg-ca"}, "connectionLimit": 20, "allowSuperuser": False,
+                     "rotateEvery": "90d"},
         "permissions": {"customImages": True, "externalStores": False, "deletionPolicyDelete": False,
                         "serviceAccountAnnotations": ["eks.amazonaws.com/role-arn"],
                         "podTemplate": {"scheduling": False, "env": False, "priorityClassNames": ["high"]}},
-        "limits": {"maxServersPerNamespace": 3, "maxReplicas": 6, "maxResources": {"cpu": "4", "memory": "8Gi"}},
+        "limits": {"maxServersPerNamespace": 3, "maxReplicas": 6, "maxConnections": 60, "maxResources": {"cpu": "4", "memory": "8Gi"}},
         "defaults": {"replicas": 1, "workers": 1, "resources": {"limits": {"memory": "1Gi"}},
                      "deletionPolicy": "Retain"},
     }, LET_IN),
@@ -213,10 +255,65 @@ CLASSES: list[tuple[str, Manifest, str | None]] = [
      {"permissions": {"deletionPolicyDelete": False}, "defaults": {"deletionPolicy": "Delete"}},
      "spec.defaults.deletionPolicy: Invalid value: defaults.deletionPolicy may not be Delete"),
     ("a template that is too long", {"naming": {"host": "x" * 1025}}, "spec.naming.host"),
+    ("an empty template", {"naming": {"database": ""}}, "spec.naming.database in body should be at least 1 chars long"),
     ("an annotation key twice", {"permissions": {"serviceAccountAnnotations": ["a", "a"]}}, "Duplicate value"),
     ("an unknown selector operator",
      {"allowedNamespaces": {"matchExpressions": [{"key": "team", "operator": "Is", "values": ["a"]}]}},
      'supported values: "In", "NotIn", "Exists", "DoesNotExist"'),
+
+    # PostgreSQL
+    ("PostgreSQL by its host and admin alone", postgres(), LET_IN),
+    ("PostgreSQL without an admin", {"postgres": {"host": "pg.db.svc"}},
+     "spec.postgres.adminSecretRef: Required value"),
+    ("PostgreSQL without a host", {"postgres": ADMIN}, "spec.postgres.host: Required value"),
+    ("an admin Secret that is a path", postgres(adminSecretRef={"name": "other/pg-admin"}),
+     "must be the name of a Kubernetes object"),
+    ("the host of a cloud", postgres(host="mlflow-1.Abc123.eu-central-1.rds.amazonaws.com"), LET_IN),
+    ("a host with an underscore", postgres(host="pg_1"), LET_IN),
+    ("an IPv4 address", postgres(host="10.0.0.7"), LET_IN),
+    ("an IPv6 address", postgres(host="fd00::7"), LET_IN),
+    ("an IPv6 address written in full", postgres(host="2001:db8:0:0:0:0:0:1"), LET_IN),
+    ("an IPv6 address with an IPv4 address in it", postgres(host="::ffff:10.0.0.7"), LET_IN),
+    ("a host with a port", postgres(host="pg.db.svc:5432"), NO_HOST_NAME.format('"pg.db.svc:5432"')),
+    ("a short host with a port", postgres(host="db:5432"), NO_HOST_NAME.format('"db:5432"')),
+    ("an address with a port", postgres(host="10.0.0.7:5432"), NO_HOST_NAME.format('"10.0.0.7:5432"')),
+    ("an IPv6 address in brackets", postgres(host="[fd00::7]"), NO_HOST_NAME.format('"[fd00::7]"')),
+    ("a host with a scheme", postgres(host="postgresql://pg.db.svc"),
+     NO_HOST_NAME.format('"postgresql://pg.db.svc"')),
+    ("a host with a space", postgres(host="pg db"), NO_HOST_NAME.format('"pg db"')),
+    ("a host with a space behind it", postgres(host="pg.db.svc "), NO_HOST_NAME.format('"pg.db.svc "')),
+    ("a host of two lines", postgres(host="pg.db.svc\npassword=x"), "must be one host name or address"),
+    ("two hosts", postgres(host="pg-1,pg-2"), NO_HOST_NAME.format('"pg-1,pg-2"')),
+    ("the folder of a socket", postgres(host="/var/run/postgresql"), "must be one host name or address"),
+    ("a host that is empty", postgres(host=""), "spec.postgres.host in body should be at least 1 chars long"),
+    ("the lowest port", postgres(port=1), LET_IN),
+    ("the highest port", postgres(port=65535), LET_IN),
+    ("port 0", postgres(port=0), "spec.postgres.port in body should be greater than or equal to 1"),
+    ("port 65536", postgres(port=65536), "spec.postgres.port in body should be less than or equal to 65535"),
+    *[(f"sslMode {mode}", postgres(sslMode=mode), LET_IN)
+      for mode in ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")],
+    ("an sslMode that does not exist", postgres(sslMode="verify"),
+     'spec.postgres.sslMode: Unsupported value: "verify": supported values: "disable", "allow", "prefer", "require", '
+     '"verify-ca", "verify-full"'),
+    *[(f"rotateEvery {period}", postgres(rotateEvery=period), LET_IN) for period in ("12h", "90d", "1h")],
+    *[(f"rotateEvery {period}", postgres(rotateEvery=period), NO_DURATION.format(f'"{period}"'))
+      for period in ("90", "0d", "00h", "1w", "1.5h", "-1d", "90 d", "90D")],
+    ("rotateEvery as a number", postgres(rotateEvery=90), "spec.postgres.rotateEvery in body must be of type string"),
+    ("a connectionLimit of 1", postgres(connectionLimit=1), LET_IN),
+    ("a connectionLimit of 0", postgres(connectionLimit=0),
+     "spec.postgres.connectionLimit in body should be greater than or equal to 1"),
+    ("maxConnections of 0", {"limits": {"maxConnections": 0}},
+     "spec.limits.maxConnections in body should be greater than or equal to 1"),
+    ("as many connections by default as permitted",
+     postgres(connectionLimit=30) | {"limits": {"maxConnections": 30}}, LET_IN),
+    ("more connections by default than permitted",
+     postgres(connectionLimit=31) | {"limits": {"maxConnections": 30}}, TOO_MANY_CONNECTIONS),
+    ("fewer connections permitted than the built-in default", postgres() | {"limits": {"maxConnections": 19}},
+     TOO_MANY_CONNECTIONS),
+    ("as many connections permitted as the built-in default", postgres() | {"limits": {"maxConnections": 20}}, LET_IN),
+    ("fewer connections permitted, without PostgreSQL", {"limits": {"maxConnections": 1}}, LET_IN),
+    ("a longer name of the maintenance database than there is", postgres(maintenanceDatabase="d" * 64),
+     "spec.postgres.maintenanceDatabase: Too long"),
 ]  # fmt: skip
 
 

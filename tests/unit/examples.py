@@ -1,6 +1,7 @@
 """Tracking servers, classes and live objects that the tests of the core rooms share."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import yaml
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.reconcile.plan import Plan, ReconcileSettings, Surroundings, make_plan
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.database_secret import DatabaseCredentials, build_database_secret
+from tracking_operator.resources.server import PostgresBackend, ServerModel
 
 Manifest = dict[str, Any]
 
@@ -23,6 +25,9 @@ EXTERNAL_DATABASE: Manifest = {"external": {"uriSecretRef": {"name": "mlflow-db"
 EXTERNAL_BUCKET: Manifest = {
     "external": {"uri": "s3://bucket/team-a", "credentialsSecretRef": {"name": "mlflow-bucket"}}
 }
+POSTGRES: Manifest = {"host": "pg.db.svc", "adminSecretRef": {"name": "pg-admin"}}
+"""What a class says of its PostgreSQL server at the least."""
+PASSWORD = "letters-and-digits"
 SHARED_VOLUME: Manifest = {"volume": {"accessMode": "ReadWriteMany"}}
 
 
@@ -72,6 +77,37 @@ def plan_of(
 def model(spec: Manifest | None = None, *classes: TrackingServerClass) -> ServerModel:
     """The model of a new server with this specification."""
     return plan_of(server(spec), *classes).model
+
+
+def postgres_class(
+    offer: Manifest | None = None, spec: Manifest | None = None, name: str = "standard"
+) -> TrackingServerClass:
+    """The default class, with a PostgreSQL server that is described by ``offer``."""
+    return tracking_class({"postgres": POSTGRES | (offer or {}), **(spec or {})}, name, is_default=True)
+
+
+def postgres_store(server: ServerModel) -> PostgresBackend:
+    """The backend store of a server that has a database of its own."""
+    assert isinstance(server.backend_store, PostgresBackend)
+    return server.backend_store
+
+
+def credentials(
+    password: str = PASSWORD,
+    *,
+    login: str = "mlflow_team_a_mlflow_1a2b3c4d_a",
+    rotated_for: str = "",
+    rotated_at: datetime = datetime(2026, 1, 1, 10, tzinfo=UTC),
+) -> DatabaseCredentials:
+    """Credentials of a server's own database."""
+    return DatabaseCredentials(login, password, rotated_for, rotated_at)
+
+
+def database_secret(
+    server: ServerModel, credentials: DatabaseCredentials, ca_certificates: str | None = None
+) -> Manifest:
+    """The Secret of a server that has a database of its own."""
+    return build_database_secret(server, postgres_store(server), credentials, ca_certificates)
 
 
 def golden_plan(case: str) -> Plan:

@@ -16,11 +16,16 @@ from tracking_operator.api.tracking_server import (
     ArtifactStoreKind,
     BackendStore,
     BackendStoreKind,
+    ClientStatus,
     TrackingServer,
     TrackingServerSpec,
     TrackingServerStatus,
 )
-from tracking_operator.api.tracking_server_class import TrackingServerClass, TrackingServerClassSpec
+from tracking_operator.api.tracking_server_class import (
+    SslMode,
+    TrackingServerClass,
+    TrackingServerClassSpec,
+)
 
 SECRET_URI = {"uriSecretRef": {"name": "my-db", "key": "uri"}}
 
@@ -49,10 +54,11 @@ def test_fields_of_a_newer_version_are_ignored_wherever_they_are() -> None:
         {
             "metadata": {"name": "mlflow", "managedFields": []},
             "spec": {"autoscaling": {}, "backendStore": {"sqlite": {"journal": "wal"}}},
-            "status": {"database": {}},
+            "status": {"sharedWith": [], "client": {"configMapName": "mlflow-client", "fieldOfTheFuture": 1}},
         }
     )
     assert server.spec.backend_store.kind is BackendStoreKind.SQLITE
+    assert server.status.client == ClientStatus(config_map_name="mlflow-client")
 
 
 def test_models_cannot_be_changed() -> None:
@@ -64,6 +70,7 @@ def test_models_cannot_be_changed() -> None:
     ("store", "kind"),
     [
         ({}, None),
+        ({"postgres": {}}, BackendStoreKind.POSTGRES),
         ({"sqlite": {}}, BackendStoreKind.SQLITE),
         ({"external": SECRET_URI}, BackendStoreKind.EXTERNAL),
     ],
@@ -94,6 +101,29 @@ def test_absent_members_of_a_volume_have_their_documented_defaults() -> None:
     assert volume is not None
     assert sqlite is not None
     assert (volume.size, volume.access_mode, sqlite.size) == ("10Gi", AccessMode.READ_WRITE_ONCE, "1Gi")
+
+
+def test_a_postgresql_that_is_described_by_its_host_and_admin_alone_is_a_safe_one() -> None:
+    described = {"host": "pg.db.svc", "adminSecretRef": {"name": "pg-admin"}}
+    offer = TrackingServerClassSpec.model_validate({"postgres": described}).postgres
+    assert offer is not None
+    assert (offer.port, offer.maintenance_database, offer.connection_limit) == (5432, "postgres", 20)
+    assert (offer.ssl_mode, offer.allow_superuser, offer.rotate_every) == (SslMode.VERIFY_FULL, False, None)
+
+
+@pytest.mark.parametrize(
+    ("mode", "verifies"),
+    [
+        ("disable", False),
+        ("allow", False),
+        ("prefer", False),
+        ("require", False),
+        ("verify-ca", True),
+        ("verify-full", True),
+    ],
+)
+def test_only_two_ssl_modes_look_at_the_certificate(mode: str, verifies: bool) -> None:
+    assert SslMode(mode).verifies is verifies
 
 
 def test_quantities_are_strings_however_they_were_written() -> None:

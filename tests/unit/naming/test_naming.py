@@ -1,12 +1,15 @@
 """Names: what templates may say, what comes out, and the sentences for what cannot be used."""
 
 import re
+from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tracking_operator import naming
+from tracking_operator.backend_store.mark import Mark
+from tracking_operator.backend_store.tenant import Tenant
 from tracking_operator.naming import BadName, ChildNames, TemplateValues
 
 VALUES = TemplateValues(
@@ -124,6 +127,174 @@ class TestRender:
             assert str(refused)
 
 
+cluster_names = st.text(min_size=1, max_size=40)
+servers = st.builds(
+    TemplateValues,
+    namespace=labels,
+    name=labels,
+    class_name=labels,
+    cluster_name=cluster_names,
+    namespace_labels=st.just({"stage": "test"}),
+)
+LITERALS = st.one_of(
+    st.text(st.characters(exclude_characters="{"), max_size=60),
+    st.sampled_from(
+        [
+            "pg",
+            "pg_",
+            "PG",
+            "__pg__",
+            "pg_catalog",
+            "public",
+            "none",
+            "user",
+            "select",
+            "postgres",
+            "template1",
+            "İstanbul",
+            "ﬃ",
+            "Ä'; DROP DATABASE x; --",
+            '"quoted"',
+            "$$",
+            "🦄",
+            "数据库",
+            "-",
+            "_",
+            "1",
+            "_1",
+            "a" * 60 + "_",
+            "x" * 1000,
+            "\x00",
+            "\u202e",
+        ]
+    ),
+)
+database_templates = st.one_of(
+    LITERALS,
+    st.lists(
+        st.one_of(
+            LITERALS,
+            st.sampled_from(
+                [
+                    "{{ name }}",
+                    "{{ namespace }}",
+                    "{{ class }}",
+                    "{{ clusterName }}",
+                    "{{ namespaceLabels.stage }}",
+                    "{{ name | upper }}",
+                ]
+            ),
+        ),
+        max_size=6,
+    ).map("".join),
+)
+
+
+class TestDatabases:
+    @settings(max_examples=1000)
+    @given(database_templates, servers)
+    def test_are_called_by_a_plain_identifier_whatever_the_template(
+        self, template: str, values: TemplateValues
+    ) -> None:
+        try:
+            name = naming.database_name(template, values)
+        except BadName as refused:
+            assert "writes more than" in str(refused)
+            return
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+        assert len(name.encode()) <= 61
+        assert not name.startswith("pg_")
+        assert naming.checked_database(name) == name
+        assert naming.database_name(template, values) == name
+        tenant = Tenant.named(name, Mark(values.cluster_name, values.namespace, values.name))
+        assert {tenant.database, *tenant.roles} == {name, f"{name}_a", f"{name}_b"}
+
+    @settings(max_examples=500)
+    @given(st.sampled_from(["same", "", "s" * 100, "{{ name[:1] }}"]), servers, servers)
+    def test_of_two_servers_differ_even_if_all_that_can_be_read_is_equal(
+        self, template: str, one: TemplateValues, other: TemplateValues
+    ) -> None:
+        assume(identity(one) != identity(other))
+        assert naming.database_name(template, one) != naming.database_name(template, other)
+
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            (("north", "team-a", "mlflow"), ("south", "team-a", "mlflow")),
+            (("north", "a", "b-c"), ("north", "a-b", "c")),
+            (("north", "a", "bc"), ("north", "ab", "c")),
+            (("north/a", "b", "c"), ("north", "a", "b")),
+        ],
+    )
+    def test_of_servers_whose_names_run_together_differ(
+        self, one: tuple[str, str, str], other: tuple[str, str, str]
+    ) -> None:
+        names = {
+            naming.database_name(
+                "{{ clusterName }}{{ namespace }}{{ name }}",
+                replace(VALUES, cluster_name=cluster, namespace=namespace, name=name),
+            )
+            for cluster, namespace, name in (one, other)
+        }
+        assert len(names) == 2
+
+    def test_of_two_thousand_servers_with_the_same_template_all_differ(self) -> None:
+        names = {
+            naming.database_name("mlflow", replace(VALUES, namespace=f"team-{number}"))
+            for number in range(2_000)
+        }
+        assert len(names) == 2_000
+
+    def test_keep_their_name_when_the_class_is_called_otherwise(self) -> None:
+        template = "{{ namespace }}_{{ name }}"
+        renamed = replace(VALUES, class_name="gold", namespace_labels={})
+        assert naming.database_name(template, renamed) == naming.database_name(template, VALUES)
+
+    @pytest.mark.parametrize(
+        ("template", "readable"),
+        [
+            ("mlflow_{{ namespace }}_{{ name }}", "mlflow_team_a_mlflow"),
+            ("{{ name | upper }}", "mlflow"),
+            ("a--b  c", "a_b_c"),
+            ("__a__", "a"),
+            ("1st", "mlflow_1st"),
+            ("", "mlflow"),
+            ("!!!", "mlflow"),
+            ("数据库", "mlflow"),
+            ("pg", "mlflow_pg"),
+            ("PG-stats", "mlflow_pg_stats"),
+            ("pgsql", "pgsql"),
+            ("Röße", "r_e"),
+            ("x" * 200, "x" * 52),
+            ("x" * 51 + "-y", "x" * 51),
+        ],
+    )
+    def test_can_be_told_apart_by_people(self, template: str, readable: str) -> None:
+        name = naming.database_name(template, VALUES)
+        assert re.fullmatch(rf"{readable}_[0-9a-f]{{8}}", name)
+
+    def test_are_called_as_they_always_were(self) -> None:
+        # Another hash would give every server that has lost its record another, empty database.
+        assert naming.database_name("db", VALUES) == "db_ef5817d3"
+
+    @pytest.mark.parametrize("template", ["{{ nothing }}", "{{ name", "{{ 'a' * 9999 }}", "x" * 1025])
+    def test_get_no_name_from_a_template_that_does_not_work(self, template: str) -> None:
+        with pytest.raises(BadName, match="The template"):
+            naming.database_name(template, VALUES)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["", "A", "1a", "_a", "a-b", 'a"b', "a b", "a\n", "pg_", "pg_a", "ä", "a" * 62, "../a", "a;b", "a'b"],
+    )
+    def test_of_another_name_are_none_of_ours(self, name: str) -> None:
+        with pytest.raises(BadName, match="is not the name of a server's database"):
+            naming.checked_database(name)
+
+
+def identity(values: TemplateValues) -> tuple[str, str, str]:
+    return (values.cluster_name, values.namespace, values.name)
+
+
 class TestHosts:
     @given(hosts)
     def test_every_dns_name_is_a_host(self, host: str) -> None:
@@ -219,8 +390,15 @@ class TestChildNames:
     @given(st.from_regex(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True))
     def test_are_names_of_kubernetes_and_differ(self, server: str) -> None:
         names = ChildNames(server)
-        derived = [names.backend_store, names.artifact_store, names.client, names.check]
-        assert len({names.workload, *derived}) == 5
+        derived = [
+            names.backend_store,
+            names.artifact_store,
+            names.client,
+            names.check,
+            names.database,
+            names.migration("3.17.2"),
+        ]
+        assert len({names.workload, *derived}) == 7
         assert all(
             re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name) for name in [names.workload, *derived]
         )
@@ -232,3 +410,5 @@ class TestChildNames:
         assert names.artifact_store == "mlflow-artifact-store"
         assert names.client == "mlflow-client"
         assert names.check == "mlflow-check"
+        assert names.database == "mlflow-database"
+        assert names.migration("3.17.2") == "mlflow-migrate-3-17-2"

@@ -6,9 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.examples import EXTERNAL_BUCKET, EXTERNAL_DATABASE, Manifest, plan_of, server, tracking_class
+from tests.unit.examples import (
+    EXTERNAL_BUCKET,
+    EXTERNAL_DATABASE,
+    Manifest,
+    plan_of,
+    postgres_class,
+    postgres_store,
+    server,
+    tracking_class,
+)
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.decision import Decision
+from tracking_operator.api.decision import DecidedDatabase, Decision, decision_in
 from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import ArtifactStoreKind, BackendStoreKind, TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
@@ -17,6 +26,8 @@ from tracking_operator.reconcile.decide import recorded_decision
 from tracking_operator.reconcile.plan import Plan
 
 SQLITE: Manifest = {"sqlite": {}}
+POSTGRES: Manifest = {"postgres": {}}
+NO_POSTGRES = tracking_class(is_default=True)
 VOLUME: Manifest = {"volume": {}}
 ACCEPTS_EMPTY = {ALLOW_EMPTY_STORE_ANNOTATION: "true"}
 
@@ -153,6 +164,184 @@ class TestDecidedServer:
         assert not again.notes
 
 
+def in_status(decision: Decision) -> Manifest:
+    """The status that mirrors a decision, as far as the stores go."""
+    database = decision.database
+    found = {
+        "className": decision.class_name,
+        "version": decision.version,
+        "backendStore": {"kind": decision.backend_store},
+        "artifactStore": {"kind": decision.artifact_store},
+    }
+    if database:
+        place = database.model_dump(mode="json", by_alias=True)
+        found["database"] = place | {"role": database.role, "loginRole": f"{database.role}_b"}
+    return found
+
+
+class TestDatabase:
+    """A class with a PostgreSQL server: who gets a database there, and that it stays the same one."""
+
+    @pytest.mark.parametrize(
+        ("store", "class_", "kind"),
+        [
+            ({}, postgres_class(), BackendStoreKind.POSTGRES),
+            ({}, NO_POSTGRES, BackendStoreKind.SQLITE),
+            (POSTGRES, postgres_class(), BackendStoreKind.POSTGRES),
+            (SQLITE, postgres_class(), BackendStoreKind.SQLITE),
+            (EXTERNAL_DATABASE, postgres_class(), BackendStoreKind.EXTERNAL),
+        ],
+    )
+    def test_is_what_a_new_server_gets_where_the_class_has_it_and_nothing_else_is_named(
+        self, store: Manifest, class_: TrackingServerClass, kind: BackendStoreKind
+    ) -> None:
+        decision = plan_of(server({"backendStore": store}), class_).decision
+        assert decision.backend_store is kind
+        assert (decision.database is not None) is (kind is BackendStoreKind.POSTGRES)
+
+    def test_is_on_the_class_s_server_and_called_after_its_template(self) -> None:
+        offer = {"host": "pg.example.com", "port": 6432}
+        default, own = (
+            plan_of(server(), postgres_class(offer, spec)).decision.database
+            for spec in ({}, {"naming": {"database": "{{ name }} of {{ namespace }}"}})
+        )
+        assert default == DecidedDatabase(
+            host="pg.example.com", port=6432, name="mlflow_team_a_mlflow_827b91c5"
+        )
+        assert own == DecidedDatabase(host="pg.example.com", port=6432, name="mlflow_of_team_a_827b91c5")
+
+    def test_becomes_the_backend_store_of_the_model(self) -> None:
+        plan = plan_of(server(), postgres_class({"host": "pg.example.com", "sslMode": "require"}))
+        store = postgres_store(plan.model)
+        assert plan.decision.database == DecidedDatabase(
+            host=store.host, port=store.port, name=store.database
+        )
+        assert (store.secret, store.ssl_mode, store.has_own_ca) == ("mlflow-database", "require", False)
+
+    @pytest.mark.parametrize("store", [{}, SQLITE])
+    def test_does_not_take_the_place_of_sqlite_when_the_class_gets_a_postgresql_server(
+        self, store: Manifest
+    ) -> None:
+        created = plan_of(server({"backendStore": store}), NO_POSTGRES)
+        later = plan_of(decided(created, {"backendStore": store}), postgres_class())
+        assert later.decision == created.decision
+        assert later.model == created.model
+        told = [(note.reason, note.message) for note in later.notes]
+        expected = (
+            Reason.RESOLVED_DIFFERS,
+            "A new server would get 'postgres' as the backend store; this one keeps 'sqlite', "
+            "as decided at its creation.",
+        )
+        assert told == ([] if store else [expected])
+
+    def test_does_not_take_the_place_of_sqlite_in_the_built_in_class(self) -> None:
+        created = plan_of(server())
+        later = plan_of(decided(created), postgres_class())
+        assert later.decision == created.decision
+
+    def test_keeps_its_name_when_the_template_changes_and_the_server_hears_of_it(self) -> None:
+        created = plan_of(server(), postgres_class())
+        later = plan_of(decided(created), postgres_class(spec={"naming": {"database": "other"}}))
+        assert later.decision == created.decision
+        assert later.model == created.model
+        assert [note.reason for note in later.notes] == [Reason.RESOLVED_DIFFERS]
+        assert messages(later) == (
+            "A new server would get 'other_827b91c5' as the database; this one keeps "
+            "'mlflow_team_a_mlflow_827b91c5', as decided at its creation."
+        )
+
+    @pytest.mark.parametrize("template", ["{{ broken", "{{ namespaceLabels.gone }}"])
+    def test_keeps_its_name_when_the_template_breaks(self, template: str) -> None:
+        created = plan_of(server(), postgres_class())
+        later = plan_of(decided(created), postgres_class(spec={"naming": {"database": template}}))
+        assert later.decision == created.decision
+        assert not later.notes
+
+    @pytest.mark.parametrize("offer", [{"host": "new.db.svc"}, {"port": 6432}])
+    def test_stays_where_it_is_when_the_class_names_another_server(self, offer: Manifest) -> None:
+        created = plan_of(server(), postgres_class())
+        later = plan_of(decided(created), postgres_class(offer))
+        assert later.decision == created.decision
+        assert later.model == created.model
+
+    def test_of_a_class_without_postgresql_is_refused_to_a_new_server(self) -> None:
+        with pytest.raises(Invalid) as refused:
+            plan_of(server({"backendStore": POSTGRES}), NO_POSTGRES)
+        assert refused.value.reason is Reason.NOT_PERMITTED
+        assert refused.value.message == (
+            "spec.backendStore.postgres needs a class with a PostgreSQL server, and class 'standard' has none: "
+            "use another class, or another backend store."
+        )
+
+    def test_of_the_built_in_class_is_refused_in_the_same_words(self) -> None:
+        with pytest.raises(Invalid, match=r"NotPermitted: .*and the built-in class has none"):
+            plan_of(server({"backendStore": POSTGRES}))
+
+    @pytest.mark.parametrize("spec", [{}, {"backendStore": POSTGRES}])
+    def test_with_data_is_never_replaced_when_the_class_loses_its_postgresql_server(
+        self, spec: Manifest
+    ) -> None:
+        created = plan_of(server(spec), postgres_class())
+        before = decided(created, spec, **ACCEPTS_EMPTY)
+        with pytest.raises(Invalid) as refused:
+            plan_of(before, NO_POSTGRES)
+        assert refused.value.reason is Reason.RESOLVED_DIFFERS
+        assert refused.value.message == (
+            "The class 'standard' has no postgres any more, and this server's data is in database "
+            "mlflow_team_a_mlflow_827b91c5 on pg.db.svc:5432. What runs goes on running: ask the platform team to put "
+            "postgres back."
+        )
+        assert recorded_decision(before) == created.decision
+        assert plan_of(before, postgres_class()).decision == created.decision
+
+    def test_is_left_for_another_store_by_who_accepts_an_empty_one(self) -> None:
+        created = plan_of(server(), postgres_class())
+        moved = plan_of(decided(created, {"backendStore": SQLITE}, **ACCEPTS_EMPTY), NO_POSTGRES)
+        assert moved.decision == created.decision.updated(
+            backend_store=BackendStoreKind.SQLITE, database=None
+        )
+
+    @pytest.mark.parametrize("first", [SQLITE, EXTERNAL_DATABASE])
+    def test_is_moved_to_by_who_accepts_an_empty_one(self, first: Manifest) -> None:
+        created = plan_of(server({"backendStore": first}), postgres_class())
+        moved = plan_of(decided(created, {"backendStore": POSTGRES}, **ACCEPTS_EMPTY), postgres_class())
+        assert moved.decision == plan_of(server(), postgres_class()).decision
+        again = plan_of(decided(moved, None, **ACCEPTS_EMPTY), postgres_class())
+        assert again.decision == moved.decision
+
+    def test_stays_with_who_would_accept_an_empty_one_but_asks_for_none(self) -> None:
+        created = plan_of(server(), postgres_class())
+        renamed = postgres_class({"host": "new.db.svc"}, {"naming": {"database": "other"}})
+        assert plan_of(decided(created, None, **ACCEPTS_EMPTY), renamed).decision == created.decision
+
+    def test_is_found_in_the_status_when_the_record_is_lost(self) -> None:
+        created = plan_of(server(), postgres_class()).decision
+        renamed = postgres_class({"host": "new.db.svc"}, {"naming": {"database": "other"}})
+        later = plan_of(server(status=in_status(created)), renamed)
+        assert later.decision == created
+
+    def test_is_still_known_when_the_class_is_lost_with_the_record(self) -> None:
+        created = plan_of(server(), postgres_class()).decision
+        assert recorded_decision(server(status=in_status(created))) == created
+
+    templates = st.sampled_from(["mlflow", "{{ name }}", "{{ broken", "pg", "x" * 100])
+    hosts = st.sampled_from(["pg.db.svc", "new.db.svc"])
+    named = st.sampled_from([{}, POSTGRES, SQLITE, EXTERNAL_DATABASE])
+
+    @given(hosts, templates, named, named, st.booleans())
+    def test_is_another_one_only_for_who_names_another_kind_of_store(
+        self, host: str, template: str, first: Manifest, then: Manifest, offered: bool
+    ) -> None:
+        created = plan_of(server({"backendStore": first}), postgres_class())
+        changed = postgres_class({"host": host}, {"naming": {"database": template}})
+        try:
+            later = plan_of(decided(created, {"backendStore": then}), changed if offered else NO_POSTGRES)
+        except Invalid as refused:
+            assert refused.reason is Reason.RESOLVED_DIFFERS
+            return
+        assert later.decision == created.decision
+
+
 class TestStores:
     @pytest.mark.parametrize(
         ("field", "first", "then"),
@@ -161,6 +350,10 @@ class TestStores:
             ("backendStore", EXTERNAL_DATABASE, SQLITE),
             ("backendStore", EXTERNAL_DATABASE, {}),
             ("backendStore", {}, EXTERNAL_DATABASE),
+            ("backendStore", SQLITE, POSTGRES),
+            ("backendStore", POSTGRES, SQLITE),
+            ("backendStore", POSTGRES, EXTERNAL_DATABASE),
+            ("backendStore", EXTERNAL_DATABASE, POSTGRES),
             ("artifactStore", VOLUME, EXTERNAL_BUCKET),
             ("artifactStore", EXTERNAL_BUCKET, VOLUME),
             ("artifactStore", EXTERNAL_BUCKET, {}),
@@ -169,14 +362,15 @@ class TestStores:
     def test_another_kind_is_refused_and_taken_only_by_who_accepts_an_empty_one(
         self, field: str, first: Manifest, then: Manifest
     ) -> None:
-        created = plan_of(server({field: first}))
+        class_ = postgres_class() if POSTGRES in (first, then) else NO_POSTGRES
+        created = plan_of(server({field: first}), class_)
         with pytest.raises(Invalid) as refused:
-            plan_of(decided(created, {field: then}))
+            plan_of(decided(created, {field: then}), class_)
         assert refused.value.reason is Reason.RESOLVED_DIFFERS
         assert f"spec.{field} names" in refused.value.message
         assert ALLOW_EMPTY_STORE_ANNOTATION in refused.value.message
 
-        moved = plan_of(decided(created, {field: then}, **ACCEPTS_EMPTY))
+        moved = plan_of(decided(created, {field: then}, **ACCEPTS_EMPTY), class_)
         assert moved.decision != created.decision
 
     @pytest.mark.parametrize("annotation", ["false", "True", "yes", ""])
@@ -238,6 +432,45 @@ class TestRecord:
         later = plan_of(server(status=status), tracking_class(changed, is_default=True)).decision
         assert later == created.updated(version="3.16.1")
 
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            {"database": None},
+            {"backendStore": "sqlite"},
+            {"backendStore": "external"},
+            {"database": {"host": "pg.db.svc", "port": 5432, "name": "other; DROP DATABASE x"}},
+            {"database": {"host": "pg.db.svc", "port": 5432, "name": "postgres\nuser=admin"}},
+            {"database": {"host": "pg.db.svc", "port": 5432, "name": "pg_catalog"}},
+            {"database": {"host": "pg.db.svc", "port": 5432, "name": "a" * 62}},
+            {"database": {"host": "pg.db.svc", "port": 5432}},
+            {"database": {"host": "pg.db.svc", "port": "high", "name": "mlflow"}},
+        ],
+    )
+    def test_that_names_an_impossible_database_is_refused(self, edit: Manifest) -> None:
+        record = json.loads(plan_of(server(), postgres_class()).decision.to_annotation()) | edit
+        with pytest.raises(Invalid, match="cannot be used"):
+            plan_of(server(annotations={RESOLVED_ANNOTATION: json.dumps(record)}), postgres_class())
+
+    @pytest.mark.parametrize("store", [{}, POSTGRES, SQLITE, EXTERNAL_DATABASE])
+    def test_is_read_as_it_was_written(self, store: Manifest) -> None:
+        created = plan_of(server({"backendStore": store}), postgres_class()).decision
+        assert decision_in(created.to_annotation()) == created
+
+    PREVIOUS_RELEASE = (
+        '{"className":"standard","version":"3.17.2","backendStore":"sqlite","artifactStore":"volume",'
+        '"host":"mlflow.example.com","path":"/"}'
+    )
+
+    def test_of_the_previous_release_is_read_and_stays_letter_for_letter(self) -> None:
+        annotated = server(annotations={RESOLVED_ANNOTATION: self.PREVIOUS_RELEASE})
+        assert plan_of(annotated, postgres_class()).decision.to_annotation() == self.PREVIOUS_RELEASE
+
+    def test_of_the_previous_release_in_the_status_is_read(self) -> None:
+        decision = decision_in(self.PREVIOUS_RELEASE)
+        assert decision is not None
+        found = recorded_decision(server(status=in_status(decision)))
+        assert found == decision.updated(host="")
+
     def test_of_a_newer_operator_can_be_read(self) -> None:
         record = json.loads(plan_of(server()).decision.to_annotation()) | {"fieldOfTheFuture": 1}
         annotated = server(annotations={RESOLVED_ANNOTATION: json.dumps(record)})
@@ -247,6 +480,11 @@ class TestRecord:
         spec = {"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET}
         record = json.loads(plan_of(server(spec)).decision.to_annotation())
         assert record.keys() == {"className", "version", "backendStore", "artifactStore", "host", "path"}
+
+    def test_of_a_database_holds_neither_a_login_nor_how_to_be_the_admin(self) -> None:
+        record = json.loads(plan_of(server(), postgres_class()).decision.to_annotation())
+        assert record["database"].keys() == {"host", "port", "name"}
+        assert "pg-admin" not in json.dumps(record)
 
 
 class TestChoiceOfClass:

@@ -294,7 +294,10 @@ class TestConnections:
         assert plan_of(asked, self.postgres(limit=1, maximum=1))
 
     @given(
-        limit=st.integers(1, 300), replicas=st.integers(0, 6), workers=st.integers(1, 6), suspend=st.booleans()
+        limit=st.integers(1, 300),
+        replicas=st.integers(0, 6),
+        workers=st.integers(1, 6),
+        suspend=st.booleans(),
     )
     def test_that_pods_are_told_to_keep_to_are_never_more_than_the_limit(
         self, limit: int, replicas: int, workers: int, suspend: bool

@@ -3,6 +3,7 @@
 `UPDATE_GOLDEN=1` writes the files anew; the diff is then what a reviewer reads.
 """
 
+import base64
 import hashlib
 import json
 import os
@@ -12,9 +13,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.examples import GOLDEN, GOLDEN_SERVERS, Manifest, golden_plan
+from tests.unit.examples import (
+    GOLDEN,
+    GOLDEN_SERVERS,
+    Manifest,
+    credentials,
+    database_secret,
+    golden_plan,
+    postgres_store,
+)
 from tracking_operator.resources import build_objects
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.migration_job import build_migration_job
+from tracking_operator.resources.server import ExternalArtifacts, ExternalBackend, ServerModel
 
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 POD_TEMPLATE_DIGESTS = GOLDEN / "pod-template-digests.yaml"
@@ -27,23 +37,39 @@ DIGESTS_HEADER = """\
 
 
 def golden_model(case: str) -> ServerModel:
-    """The model of one golden server; its Secrets have a content if it names any."""
+    """The model of one golden server; Secrets that its specification names have a content."""
     model = golden_plan(case).model
-    names_secrets = any(
-        getattr(store, "secret", None) for store in (model.backend_store, model.artifact_store)
-    )
+    stores = (model.backend_store, model.artifact_store)
+    names_secrets = any(isinstance(one, ExternalBackend | ExternalArtifacts) and one.secret for one in stores)
     return replace(model, credentials_digest="0123456789abcdef") if names_secrets else model
 
 
 def golden_objects(case: str) -> list[Manifest]:
     """Every object of one golden server as plain YAML; the scripts' text has tests of its own."""
-    objects: list[Manifest] = json.loads(json.dumps(build_objects(golden_model(case))))
+    server = golden_model(case)
+    objects: list[Manifest] = json.loads(
+        json.dumps([*build_objects(server), *objects_of_the_database(server)])
+    )
     for obj in objects:
+        if obj["kind"] == "Secret":
+            obj["data"] = {
+                key: base64.b64decode(value).decode().splitlines() for key, value in obj["data"].items()
+            }
         if obj["kind"] == "ConfigMap":
             obj["data"] = {
                 key: SCRIPT if key.endswith(".py") else value for key, value in obj["data"].items()
             }
     return objects
+
+
+def objects_of_the_database(server: ServerModel) -> list[Manifest]:
+    """What a server with a database of its own has besides; Kubernetes is told of them one at a time."""
+    if not server.needs_migration_job:
+        return []
+    store = postgres_store(server)
+    login = credentials(login=f"{store.database}_a", rotated_for="monday")
+    secret = database_secret(server, login, "(CA certificates)\n" if store.has_own_ca else None)
+    return [secret, build_migration_job(server)]
 
 
 def pod_template_digest(case: str) -> str:
@@ -88,5 +114,6 @@ def test_building_twice_gives_equal_objects(case: str) -> None:
 
 @pytest.mark.parametrize("case", GOLDEN_SERVERS)
 def test_every_name_fits_a_label(case: str) -> None:
-    longest = replace(golden_model(case), name="m" * 40)
-    assert all(len(obj["metadata"]["name"]) <= 63 for obj in build_objects(longest))
+    longest = replace(golden_model(case), name="m" * 40, version="1000.1000.1000")
+    objects = [*build_objects(longest), build_migration_job(longest)]
+    assert all(len(obj["metadata"]["name"]) <= 63 for obj in objects)

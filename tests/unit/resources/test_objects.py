@@ -11,6 +11,7 @@ from tests.unit.examples import (
     Manifest,
     golden_plan,
     model,
+    postgres_class,
 )
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.deployment import build_deployment
@@ -96,6 +97,17 @@ STRATEGIES = [
         "RollingUpdate",
     ),
     ("SQLite and a shared volume", {"artifactStore": SHARED_VOLUME}, "Recreate"),
+    ("PostgreSQL and a volume of one node", {"backendStore": {"postgres": {}}}, "Recreate"),
+    (
+        "PostgreSQL and a shared volume",
+        {"backendStore": {"postgres": {}}, "artifactStore": SHARED_VOLUME},
+        "RollingUpdate",
+    ),
+    (
+        "PostgreSQL and a bucket",
+        {"backendStore": {"postgres": {}}, "artifactStore": EXTERNAL_BUCKET},
+        "RollingUpdate",
+    ),
 ]
 
 
@@ -105,7 +117,19 @@ STRATEGIES = [
 def test_pods_are_replaced_one_after_the_other_only_where_a_volume_demands_it(
     spec: Manifest, strategy: str
 ) -> None:
-    assert build_deployment(model(spec))["spec"]["strategy"]["type"] == strategy
+    classes = [postgres_class()] if "postgres" in spec.get("backendStore", {}) else []
+    assert build_deployment(model(spec, *classes))["spec"]["strategy"]["type"] == strategy
+
+
+def test_a_database_of_ones_own_needs_no_volume() -> None:
+    objects = build_objects(model({"artifactStore": EXTERNAL_BUCKET}, postgres_class()))
+    assert not [obj for obj in objects if obj["kind"] == CLAIM]
+
+
+def test_the_secret_and_the_job_of_a_database_come_in_an_order_of_their_own() -> None:
+    """The Secret needs credentials, the Job ends before pods start: neither is built together with the rest."""
+    kinds = {obj["kind"] for obj in build_objects(model({}, postgres_class()))}
+    assert not kinds & {"Secret", "Job"}
 
 
 def test_a_rolling_update_leaves_no_gap() -> None:

@@ -13,11 +13,14 @@ from tests.unit.examples import (
     Manifest,
     golden_plan,
     model,
+    postgres_class,
+    postgres_store,
     tracking_class,
 )
 from tracking_operator.api.pod_template import is_reserved_env
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.labels import pod_selector
+from tracking_operator.resources.migration_job import build_migration_job
 from tracking_operator.resources.pod import (
     CREDENTIALS_DIGEST_ANNOTATION,
     ENDPOINT_REMOVAL_SECONDS,
@@ -40,17 +43,28 @@ def pod_spec(spec: Manifest | None = None) -> Manifest:
 
 
 def containers(pod: Manifest) -> list[Manifest]:
-    return [*pod["initContainers"], *pod["containers"]]
+    return [*pod.get("initContainers", []), *pod["containers"]]
 
 
-@pytest.mark.parametrize("case", GOLDEN_SERVERS)
+def pods_of(case: str) -> dict[str, Manifest]:
+    """Every pod of a golden server by its purpose."""
+    server = golden_plan(case).model
+    pods = {"server": build_pod_template(server)["spec"]}
+    if server.needs_migration_job:
+        pods["migration"] = build_migration_job(server)["spec"]["template"]["spec"]
+    return pods
+
+
+PODS = {f"{case}, {purpose}": pod for case in GOLDEN_SERVERS for purpose, pod in pods_of(case).items()}
+
+
+@pytest.mark.parametrize("case", PODS)
 class TestRestrictedPodSecurityStandard:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted, and what we add."""
 
     @staticmethod
     def pod(case: str) -> Manifest:
-        result: Manifest = build_pod_template(golden_plan(case).model)["spec"]
-        return result
+        return PODS[case]
 
     def test_runs_as_a_numeric_user_that_is_no_system_user(self, case: str) -> None:
         security = self.pod(case)["securityContext"]
@@ -73,7 +87,7 @@ class TestRestrictedPodSecurityStandard:
         assert not (pod["hostNetwork"] or pod["hostPID"] or pod["hostIPC"])
         kinds = {key for volume in pod["volumes"] for key in volume if key != "name"}
         assert kinds <= {"configMap", "emptyDir", "secret", "persistentVolumeClaim"}
-        assert all("hostPort" not in port for one in pod["containers"] for port in one["ports"])
+        assert all("hostPort" not in port for one in pod["containers"] for port in one.get("ports", []))
 
     def test_has_no_token_and_no_service_links(self, case: str) -> None:
         pod = self.pod(case)
@@ -152,6 +166,56 @@ class TestStores:
     def test_sqlite_is_named_on_the_command_line(self) -> None:
         assert "--backend-store-uri=sqlite:////mlflow/backend-store/mlflow.db" in server_arguments(model())
 
+    def test_a_database_of_ones_own_is_named_by_its_service_and_nothing_else(self) -> None:
+        server = model({}, postgres_class())
+        assert "--backend-store-uri=postgresql+psycopg2:///?service=mlflow" in server_arguments(server)
+        template = json.dumps(build_pod_template(server))
+        store = postgres_store(server)
+        assert store.database not in template
+        assert store.host not in template
+
+    def test_the_service_file_is_found_by_every_container_and_mounted_whole(self) -> None:
+        # A subPath or a list of items would never be updated, and rotated credentials never seen.
+        pod = build_pod_template(model({}, postgres_class()))["spec"]
+        assert {
+            "name": "backend-store-credentials",
+            "secret": {"secretName": "mlflow-database"},
+        } in pod["volumes"]
+        for container in containers(pod):
+            variable = {"name": "PGSERVICEFILE", "value": "/etc/mlflow/backend-store/pg_service.conf"}
+            assert variable in container["env"]
+            mounts = [one for one in container["volumeMounts"] if one["name"] == "backend-store-credentials"]
+            assert mounts == [
+                {
+                    "name": "backend-store-credentials",
+                    "mountPath": "/etc/mlflow/backend-store",
+                    "readOnly": True,
+                }
+            ]
+
+    def test_a_database_of_ones_own_lets_pods_overlap(self) -> None:
+        server = model({"artifactStore": EXTERNAL_BUCKET}, postgres_class())
+        assert not server.is_bound_to_one_pod
+        assert not server.volumes
+
+    @pytest.mark.parametrize("fields", [{"suspend": True}, {"suspend": True, "replicas": 1}])
+    def test_a_nap_changes_no_pool(self, fields: Manifest) -> None:
+        awake, asleep = (model(spec, postgres_class()) for spec in ({}, fields))
+        assert build_pod_template(awake) == build_pod_template(asleep)
+
+    @pytest.mark.parametrize(
+        ("replicas", "limit", "sizes"), [(1, 20, ("2", "1")), (2, 20, ("1", "1")), (1, 1000, ("5", "10"))]
+    )
+    def test_pools_are_as_large_as_the_limit_allows(
+        self, replicas: int, limit: int, sizes: tuple[str, str]
+    ) -> None:
+        spec = {"replicas": replicas, "artifactStore": EXTERNAL_BUCKET}
+        server = model(spec, postgres_class({"connectionLimit": limit}))
+        for container in containers(build_pod_template(server)["spec"]):
+            told = {one["name"]: one["value"] for one in container["env"]}
+            prefix = "MLFLOW_SQLALCHEMYSTORE"
+            assert (told[f"{prefix}_POOL_SIZE"], told[f"{prefix}_MAX_OVERFLOW"]) == sizes
+
     def test_an_external_database_is_named_nowhere_in_the_pod(self) -> None:
         server = model({"backendStore": EXTERNAL_DATABASE})
         assert not any("backend-store-uri" in argument for argument in server_arguments(server))
@@ -218,10 +282,13 @@ class TestEnvironment:
         for container in containers(pod_spec()):
             assert {"name": name, "value": value} in container["env"]
 
-    @pytest.mark.parametrize("name", SERVER_ENVIRONMENT)
-    def test_what_we_set_nobody_else_may_set(self, name: str) -> None:
+    @pytest.mark.parametrize("case", [case for case in PODS if not case.startswith("rich-pod-template")])
+    def test_what_we_set_nobody_else_may_set(self, case: str) -> None:
         # The API server refuses a list with two entries of one name.
-        assert is_reserved_env(name)
+        for container in containers(PODS[case]):
+            names = [variable["name"] for variable in container["env"]]
+            assert len(set(names)) == len(names) >= len(SERVER_ENVIRONMENT)
+            assert [name for name in names if not is_reserved_env(name)] == []
 
     def test_what_a_team_adds_reaches_the_server(self) -> None:
         pod = pod_spec({"podTemplate": {"env": [{"name": "AWS_REGION", "value": "eu-central-1"}]}})
