@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 CHECK_SCRIPT = Path(str(files("tracking_operator.resources"))) / "scripts" / "check_backend_store.py"
+MIGRATE_SCRIPT = CHECK_SCRIPT.with_name("migrate_backend_store.py")
 
 CHAIN = ("aaa111", "bbb222", "ccc333")
 """The revisions that the stand-in knows, the oldest first."""
@@ -31,10 +32,11 @@ branch_labels = None
 
 MLFLOW_PACKAGE = """import sys
 
-assert sys.argv[0] == "-m", "the check must not import mlflow, which takes seconds"
+assert sys.argv[0] in ("-m", "mlflow"), "the check must not import mlflow, which takes seconds"
 """
 
-MLFLOW_MAIN = '''"""Migrates as Alembic does on SQLite: one commit per step, so that a kill leaves a half-migrated file."""
+MLFLOW_MAIN = '''"""Migrates as Alembic does: on SQLite one commit per step, so that a kill leaves a half-migrated file; on PostgreSQL one
+transaction."""
 
 import os
 import sqlite3
@@ -43,6 +45,10 @@ import sys
 CHAIN = {chain!r}
 
 assert sys.argv[1:3] == ["db", "upgrade"], sys.argv
+if sys.argv[3].startswith("postgresql"):
+    from mlflow.on_postgres import upgrade
+
+    sys.exit(upgrade(sys.argv[3], CHAIN))
 database = sqlite3.connect(sys.argv[3].removeprefix("sqlite:///"), isolation_level=None)
 if failure := os.environ.get("FAKE_MIGRATION_FAILURE"):
     sys.exit(failure)
@@ -56,6 +62,47 @@ for number, revision in enumerate(CHAIN[done:]):
     database.execute("DELETE FROM alembic_version")
     database.execute("INSERT INTO alembic_version VALUES (?)", [revision])
 '''
+
+MLFLOW_ON_POSTGRES = """import os
+import time
+from pathlib import Path
+
+import psycopg2
+
+
+def upgrade(uri, chain):
+    say("RUNS", Path("/proc/self/cmdline").read_bytes().replace(bytes(1), b" ").decode())
+    try:
+        with psycopg2.connect(uri.replace("+psycopg2", "")) as database, database.cursor() as cursor:
+            migrate(cursor, chain)
+    except psycopg2.Error as error:
+        kind = "Operational" if isinstance(error, psycopg2.OperationalError) else "Internal"
+        name = f"{type(error).__module__}.{type(error).__name__}"
+        return f"sqlalchemy.exc.{kind}Error: ({name}) {error}\\n[SQL: ...]\\n(Background on this error at: ...)"
+
+
+def migrate(cursor, chain):
+    cursor.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) NOT NULL)")
+    cursor.execute("SELECT version_num FROM alembic_version")
+    row = cursor.fetchone()
+    for revision in chain[chain.index(row[0]) + 1 if row else 0 :]:
+        cursor.execute(f"CREATE TABLE added_in_{revision} (value text)")
+        print(f"Running upgrade to {revision}")
+    cursor.execute("DELETE FROM alembic_version")
+    cursor.execute("INSERT INTO alembic_version VALUES (%s)", [chain[-1]])
+    if statement := os.environ.get("FAKE_MIGRATION_STATEMENT"):
+        cursor.execute(statement)
+    if gate := os.environ.get("FAKE_MIGRATION_GATE"):
+        print("At the gate")
+        while not Path(gate).exists():
+            time.sleep(0.02)
+
+
+def say(what, line):
+    if file := os.environ.get(f"FAKE_MIGRATION_{what}"):
+        with open(file, "a") as lines:
+            print(line, file=lines)
+"""
 
 
 @dataclass(frozen=True)
@@ -82,6 +129,7 @@ class MlflowImage:
         versions.mkdir(parents=True)
         (folder / "mlflow" / "__init__.py").write_text(MLFLOW_PACKAGE)
         (folder / "mlflow" / "__main__.py").write_text(MLFLOW_MAIN.format(chain=tuple(chain)))
+        (folder / "mlflow" / "on_postgres.py").write_text(MLFLOW_ON_POSTGRES)
         for down, revision in zip((None, *chain), chain, strict=False):
             script = MIGRATION.format(
                 revision=revision, down_revision=json.dumps(down).replace("null", "None")

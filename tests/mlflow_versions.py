@@ -1,0 +1,28 @@
+"""Real MLflow, without an image: what the image of a version holds, as a virtual environment in the cache folder."""
+
+import os
+import shutil
+from pathlib import Path
+
+from dev.images.recipes import ROOT
+from dev.local_cluster.cache import built_once, digest_of
+from dev.local_cluster.commands import run
+
+SECONDS_TO_INSTALL = 900
+
+
+def mlflow_python(version: str) -> Path:
+    """The Python interpreter that has this MLflow; installed from the image's lock when it is not in the cache."""
+    project = ROOT / "dev" / "images" / "mlflow" / version
+    key = f"{version}-{digest_of([(project / 'uv.lock').read_text()])}"
+    return built_once("mlflow", key, lambda folder: _install(project, folder)) / "bin" / "python"
+
+
+def _install(project: Path, folder: Path) -> None:
+    uv = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
+    # Not in the project's own folder, where it would become part of the image's build context.
+    environment = os.environ | {"UV_PROJECT_ENVIRONMENT": str(folder)}
+    run(
+        uv, "sync", "--frozen", "--no-dev", "--quiet", f"--project={project}",
+        cwd=project, env=environment, seconds=SECONDS_TO_INSTALL,
+    )  # fmt: skip
