@@ -36,13 +36,20 @@ class Image:
     size: int
 
 
-def build_images(recipes: Iterable[Recipe] | None = None) -> list[Image]:
+def build_images(
+    recipes: Iterable[Recipe] | None = None, *, mlflow: Sequence[str] | None = None
+) -> list[Image]:
     """Build what is missing, and return all of them: the operator and the newest MLflow if not told otherwise.
+
+    Args:
+        recipes: of the images; the default ones if not given.
+        mlflow: versions of MLflow, for example `mlflow_versions()`, that the default recipes are to have instead of
+            the newest one.
 
     Raises:
         ImageError: this machine has nothing to build with, or a build failed.
     """
-    return [_build(recipe) for recipe in (default_recipes() if recipes is None else recipes)]
+    return [_build(recipe) for recipe in (default_recipes(mlflow) if recipes is None else recipes)]
 
 
 def built_images(recipes: Iterable[Recipe] | None = None) -> list[Image]:
@@ -52,9 +59,10 @@ def built_images(recipes: Iterable[Recipe] | None = None) -> list[Image]:
     return [image for image in found if image]
 
 
-def default_recipes() -> list[Recipe]:
-    """What a demo and the tests need."""
-    return [operator_recipe(), mlflow_recipe()]
+def default_recipes(mlflow: Sequence[str] | None = None) -> list[Recipe]:
+    """What a demo needs: the operator, and the newest MLflow or the versions that are given."""
+    servers = [mlflow_recipe()] if mlflow is None else [mlflow_recipe(version) for version in mlflow]
+    return [operator_recipe(), *servers]
 
 
 def archive_of(recipe: Recipe, digest: str) -> Path:

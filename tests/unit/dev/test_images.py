@@ -149,6 +149,13 @@ def test_pods_find_images_by_version_and_the_operator_by_content(engine: Recordi
     assert mlflow.name == f"tracking-operator/mlflow:{mlflow_versions()[-1]}"
 
 
+def test_tests_can_ask_for_more_versions_than_the_demo_needs(engine: RecordingEngine) -> None:
+    names = [image.name for image in build_images(mlflow=mlflow_versions())]
+    assert names[1:] == [f"tracking-operator/mlflow:{version}" for version in mlflow_versions()]
+    assert {"tracking-operator/mlflow:3.16.1", "tracking-operator/mlflow:3.17.2"} <= set(names)
+    assert len(build_images()) == 2
+
+
 def test_only_the_last_builds_of_an_image_are_kept(engine: RecordingEngine) -> None:
     archives_folder().mkdir(parents=True)
     digests = [letter * 12 for letter in "abcdef"][: KEPT_ARCHIVES + 1]

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from tests.mlflow_image import CHECK_SCRIPT
 from tests.unit.examples import model
 from tracking_operator.reconcile.pods import CHECK_REASONS
+from tracking_operator.resources.migration_job import TERMINAL_EXIT_CODES
 from tracking_operator.resources.pod import server_arguments
 from tracking_operator.resources.scripts import check_backend_store as check
+from tracking_operator.resources.scripts import migrate_backend_store as migrate
 from tracking_operator.resources.scripts.start_server import credentials_environment
 
 START_SCRIPT = CHECK_SCRIPT.with_name("start_server.py")
@@ -79,6 +82,11 @@ class TestExitCodes:
     def test_are_the_reasons_that_the_operator_understands(self) -> None:
         assert set(check.EXIT_CODES) == {reason.value for reason in CHECK_REASONS}
 
+    def test_after_which_the_job_gives_up_are_those_that_no_other_attempt_cures(self) -> None:
+        lasting = {"SchemaTooNew", "ImageVersionMismatch", "UnsupportedUri", "MigrationFailed"}
+        assert set(TERMINAL_EXIT_CODES) == {check.EXIT_CODES[reason] for reason in lasting}
+        assert max(TERMINAL_EXIT_CODES) <= migrate.KILLED
+
 
 class TestConnectionFailures:
     @pytest.mark.parametrize(
@@ -108,6 +116,93 @@ class TestConnectionFailures:
         failure = check.connection_failure("cannot connect to x:s3cr%t@db", "s3cr%t")
         assert "s3cr%t" not in failure.message
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            'FATAL: password authentication failed for user "x_a"',
+            'FATAL: role "x_a" is not permitted to log in',
+            'FATAL: database "x" is not currently accepting connections',
+            'FATAL: permission denied for database "x"',
+            "fe_sendauth: no password supplied",
+        ],
+    )
+    def test_of_a_login_that_the_operator_makes_pass(self, text: str) -> None:
+        failure = check.connection_failure(text, None, check.POSTGRES)
+        assert (failure.reason, failure.passing) == ("LoginRefused", True)
+        assert "URI" not in failure.message
+
+    def test_for_want_of_a_ca_file_are_no_refused_login(self) -> None:
+        text = 'root certificate file "/etc/mlflow/backend-store/ca.crt" does not exist'
+        assert check.connection_failure(text, None, check.POSTGRES).reason == "StoreUnreachable"
+
+
+class TestRevisions:
+    MIGRATIONS = check.Migrations(frozenset({"aaa", "bbb"}), "bbb")
+
+    @pytest.mark.parametrize(("found", "reason"), [(None, "SchemaMissing"), ("aaa", "SchemaBehind")])
+    def test_of_our_own_database_wait_for_the_job(self, found: str | None, reason: str) -> None:
+        with pytest.raises(check.CheckFailed, match="the migration Job brings it up") as failed:
+            check.check_revision(found, check.POSTGRES, self.MIGRATIONS, "3.17.2")
+        assert (failed.value.reason, failed.value.passing) == (reason, True)
+
+    @pytest.mark.parametrize(("found", "reason"), [(None, "SchemaMissing"), ("aaa", "SchemaBehind")])
+    def test_of_somebody_elses_are_theirs_to_raise(self, found: str | None, reason: str) -> None:
+        with pytest.raises(check.CheckFailed, match=r"run 'mlflow db upgrade' of MLflow 3\.17\.2") as failed:
+            check.check_revision(found, check.EXTERNAL, self.MIGRATIONS, "3.17.2")
+        assert (failed.value.reason, failed.value.passing) == (reason, False)
+
+    @pytest.mark.parametrize("kind", [check.POSTGRES, check.EXTERNAL])
+    def test_that_are_unknown_are_refused_at_once(self, kind: check.Kind) -> None:
+        with pytest.raises(check.CheckFailed) as failed:
+            check.check_revision("zzz", kind, self.MIGRATIONS, "3.17.2")
+        assert (failed.value.reason, failed.value.passing) == ("SchemaTooNew", False)
+
+
+class TestMigrationFailures:
+    STORE = migrate.Store(check.EXTERNAL, "postgresql+psycopg2://x:s3cr%25t@db/x", [], ("s3cr%t", "s3cr%25t"))
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            ("sqlalchemy.exc.OperationalError: (psycopg2.errors.DiskFull) could not extend file", "DiskFull"),
+            ("sqlalchemy.exc.OperationalError: (pymysql.err.OperationalError) (1114, 'full')", "DiskFull"),
+            ("sqlalchemy.exc.OperationalError: (psycopg2.errors.DeadlockDetected) deadlock", "Busy"),
+            ("sqlalchemy.exc.OperationalError: (pymysql.err.OperationalError) (1205, 'wait')", "Busy"),
+            (
+                "sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) server closed",
+                "StoreUnreachable",
+            ),
+            ("sqlalchemy.exc.InterfaceError: (psycopg2.InterfaceError) closed", "StoreUnreachable"),
+            (
+                "sqlalchemy.exc.OperationalError: (pymysql.err.OperationalError) (2006, 'x')",
+                "StoreUnreachable",
+            ),
+        ],
+    )
+    def test_that_pass_are_known_by_the_words_of_the_drivers(self, error: str, reason: str) -> None:
+        failure = migrate.failure_of(self.STORE, error)
+        assert failure.reason == reason
+        assert check.EXIT_CODES[failure.reason] not in TERMINAL_EXIT_CODES
+        assert error in failure.message
+
+    def test_are_told_by_the_last_line_that_names_an_error(self) -> None:
+        output = [
+            "Traceback (most recent call last):",
+            "sqlalchemy.exc.DataError: (x) bad",
+            "[SQL: y]",
+            "(Background)",
+        ]
+        assert migrate.error_in(output) == "sqlalchemy.exc.DataError: (x) bad"
+
+    def test_without_such_a_line_are_told_by_the_last_one(self) -> None:
+        assert migrate.error_in(["Usage: mlflow", "no such command", ""]) == "no such command"
+        assert migrate.error_in([]) == "no output"
+
+    def test_never_repeat_a_password(self) -> None:
+        assert self.STORE.without_secrets("x:s3cr%t@db, x:s3cr%25t@db") == "x:***@db, x:***@db"
+        assert migrate.passwords_in(self.STORE.uri) == ("s3cr%t", "s3cr%25t")
+        assert "s3cr" not in repr(self.STORE)
+
 
 class TestPatience:
     @pytest.fixture(autouse=True)
@@ -135,6 +230,15 @@ class TestPatience:
         with pytest.raises(check.CheckFailed, match=r"No\."):
             check.patiently(attempt)
         assert len(attempts) == 1
+
+    def test_does_not_wait_for_an_attempt_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(check, "ATTEMPT_SECONDS", 0.05)
+        with pytest.raises(check.CheckFailed, match="it said nothing"):
+            check.patiently(threading.Event().wait)
+
+    def test_raises_what_the_attempt_raises(self) -> None:
+        with pytest.raises(ZeroDivisionError):
+            check.patiently(lambda: 1 / 0)
 
     def test_ends_after_its_time(self) -> None:
         def attempt() -> str:
