@@ -57,9 +57,13 @@ def pool_sizes(
         needed = fixed + all_engines * SMALLEST_POOL
         raise Invalid(
             Reason.CONNECTION_BUDGET_TOO_SMALL,
-            f"{replicas} replicas (and {surge} more while they roll) with {workers} workers each need at least {needed} "
-            f"database connections, and connectionLimit is {connection_limit}: raise it to {needed} or more, or lower "
-            "replicas or workers.",
+            f"{_counted(replicas, 'replica')} (and {surge} more while they roll) with {_counted(workers, 'worker')} each "
+            f"need at least {needed} database connections, and connectionLimit is {connection_limit}: raise it to "
+            f"{needed} or more, or lower replicas or workers.",
         )
     pool_size = min(MLFLOW_POOL_SIZE, share - 1)
     return PoolSizes(pool_size, min(MLFLOW_MAX_OVERFLOW, share - pool_size))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -16,7 +16,13 @@ from tracking_operator.kube.objects import JOB, POD, KubeObject, kind_of, name_o
 from tracking_operator.reconcile.databases import DatabaseState
 from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at
 from tracking_operator.reconcile.ownership import controlled_by
-from tracking_operator.reconcile.pods import CheckResult, PodProblem, container_result, pod_problem
+from tracking_operator.reconcile.pods import (
+    STORE_REASONS,
+    CheckResult,
+    PodProblem,
+    container_result,
+    pod_problem,
+)
 from tracking_operator.resources.labels import MIGRATION_COMPONENT
 from tracking_operator.resources.migration_job import MIGRATE_CONTAINER, build_migration_job
 from tracking_operator.resources.server import ServerModel
@@ -27,6 +33,9 @@ PASSING_REASONS: Final = frozenset(
     {Reason.STORE_UNREACHABLE, Reason.LOGIN_REFUSED, Reason.BUSY, Reason.DISK_FULL}
 )
 """What the Job tries again by itself."""
+
+MIGRATABLE: Final = (Reason.SCHEMA_MISSING, Reason.SCHEMA_BEHIND)
+"""What the check of a pod says about a schema that a Job can bring up to date."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,11 @@ class LiveMigration:
     def is_done(self) -> bool:
         """Whether it succeeded."""
         return _has_condition(self.job, "Complete")
+
+    @property
+    def completed_at(self) -> str:
+        """When it succeeded, as Kubernetes writes times; empty while it has not."""
+        return str((self.job.get("status") or {}).get("completionTime") or "") if self.is_done else ""
 
     @property
     def has_failed(self) -> bool:
@@ -72,6 +86,8 @@ class Gate:
     """The Job that has to exist."""
     obsolete_job: KubeObject | None = None
     """A Job that has to go, so that it can be made anew."""
+    result: CheckResult | None = None
+    """What the Job's last attempt found, as long as it keeps the gate closed."""
 
 
 def live_migration(children: Sequence[KubeObject], server: ServerModel) -> LiveMigration | None:
@@ -89,6 +105,26 @@ def live_migration(children: Sequence[KubeObject], server: ServerModel) -> LiveM
     return None
 
 
+def external_database(
+    server: ServerModel,
+    status: TrackingServerStatus,
+    migration: LiveMigration | None,
+    check: CheckResult | None,
+) -> DatabaseState:
+    """What is known of a database that the operator does not log in to: what the Job and the pods have found there.
+
+    A pod that finds no schema, or an older one, has met another database than the Job before it.
+    """
+    job_found = migration.result.revision if migration and migration.is_done and migration.result else None
+    if (
+        check
+        and check.reason in MIGRATABLE
+        and check.ended_at > (migration.completed_at if migration else "")
+    ):
+        return DatabaseState(login="", revision=None)
+    return DatabaseState(login="", revision=job_found or _recorded(server, status))
+
+
 def schema_gate(
     server: ServerModel,
     status: TrackingServerStatus,
@@ -96,7 +132,7 @@ def schema_gate(
     migration: LiveMigration | None,
 ) -> Gate:
     """Decide whether pods of the wanted version may start; ``database`` is None while PostgreSQL cannot be asked."""
-    recorded = status.schema_revision if status.version == server.version else None
+    recorded = _recorded(server, status)
     if database is None:
         return _gate_without_database(recorded)
     if recorded and database.revision == recorded:
@@ -116,6 +152,11 @@ def is_gated(obj: KubeObject, gate: Gate | None) -> bool:
     return gate is not None and not gate.is_open and obj["kind"] == "Deployment"
 
 
+def _recorded(server: ServerModel, status: TrackingServerStatus) -> str | None:
+    """The revision that the status records for the version that is wanted."""
+    return status.schema_revision if status.version == server.version else None
+
+
 def _gate_without_database(recorded: str | None) -> Gate:
     if recorded:
         return _open(recorded)
@@ -125,22 +166,25 @@ def _gate_without_database(recorded: str | None) -> Gate:
 def _gate_with_job(
     server: ServerModel, database: DatabaseState, migration: LiveMigration, job: KubeObject
 ) -> Gate:
+    if migration.is_done and migration.result is None:
+        return Gate(not_looked_at(TYPE, f"the word of Job {name_of(migration.job)}"), is_open=False)
     if migration.is_done:  # and yet the database is at another revision: somebody has put an older one back
         return Gate(_under_way(server, database), is_open=False, obsolete_job=migration.job)
     if not migration.is_running and _stamp(migration.job) != digest(job):
         return Gate(_under_way(server, database), is_open=False, obsolete_job=migration.job)
     if migration.has_failed:
         return _gate_with_failed_job(server, migration)
-    return Gate(_progress(server, database, migration), is_open=False)
+    return Gate(_progress(server, database, migration), is_open=False, result=_complaint(migration))
 
 
 def _gate_with_failed_job(server: ServerModel, migration: LiveMigration) -> Gate:
     result = migration.result
     if result and result.reason in PASSING_REASONS:
         return Gate(
-            Finding(TYPE, Verdict.FAILING, result.reason, result.message),
+            _store_finding(result) or Finding(TYPE, Verdict.FAILING, result.reason, result.message),
             is_open=False,
             obsolete_job=migration.job,
+            result=result,
         )
     job = name_of(migration.job)
     said = result.message if result and result.message else f"Job {job} failed: read the log of its pods."
@@ -148,16 +192,28 @@ def _gate_with_failed_job(server: ServerModel, migration: LiveMigration) -> Gate
     message = (
         f"{said} What ran before goes on running. To try MLflow {server.version} again, delete Job {job}."
     )
-    return Gate(Finding(TYPE, Verdict.BLOCKED, reason, message), is_open=False)
+    finding = (result and _store_finding(result)) or Finding(TYPE, Verdict.BLOCKED, reason, message)
+    return Gate(finding, is_open=False, result=result)
+
+
+def _complaint(migration: LiveMigration) -> CheckResult | None:
+    """What the last attempt of a Job that tries again did not like."""
+    result = migration.result
+    return result if result and result.reason and not migration.is_running else None
+
+
+def _store_finding(result: CheckResult) -> Finding | None:
+    """Where the store is at fault its own condition says so, and the schema waits for it."""
+    return not_looked_at(TYPE, "the backend store") if result.reason in STORE_REASONS else None
 
 
 def _progress(server: ServerModel, database: DatabaseState, migration: LiveMigration) -> Finding:
     """How a Job that has not ended is getting on."""
     if migration.problem:
         return Finding(TYPE, Verdict.FAILING, migration.problem.reason, migration.problem.message)
-    if migration.result and migration.result.reason and not migration.is_running:
-        message = f"{migration.result.message} Job {name_of(migration.job)} tries again."
-        return Finding(TYPE, Verdict.FAILING, migration.result.reason, message)
+    if (complaint := _complaint(migration)) and complaint.reason:
+        message = f"{complaint.message} Job {name_of(migration.job)} tries again."
+        return _store_finding(complaint) or Finding(TYPE, Verdict.FAILING, complaint.reason, message)
     return _under_way(server, database)
 
 

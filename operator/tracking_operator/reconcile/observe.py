@@ -18,6 +18,7 @@ from tracking_operator.reconcile.databases import DatabaseState, database_findin
 from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at
 from tracking_operator.reconcile.migrations import Gate
 from tracking_operator.reconcile.pods import (
+    STORE_REASONS,
     VERSION_LABEL,
     CheckResult,
     PodProblem,
@@ -34,14 +35,9 @@ from tracking_operator.resources.server import (
     Volume,
 )
 
-STORE_REASONS: Final = {
-    Reason.STORE_UNREACHABLE,
-    Reason.LOGIN_REFUSED,
-    Reason.UNSUPPORTED_URI,
-    Reason.VOLUME_FULL,
-}
 PASSING_REASONS: Final = {
     Reason.STORE_UNREACHABLE,
+    Reason.DISK_FULL,
     Reason.IMAGE_PULL_FAILED,
     Reason.UNSCHEDULABLE,
     Reason.POD_REFUSED,
@@ -103,9 +99,10 @@ def backend_store_finding(server: ServerModel, observed: Observed, earlier: Cond
     """Whether the database can be used."""
     type_ = ConditionType.BACKEND_STORE_READY
     check = observed.check
-    if check and check.reason in STORE_REASONS:
-        verdict = Verdict.FAILING if check.reason in PASSING_REASONS else Verdict.BLOCKED
-        return Finding(type_, verdict, check.reason, check.message)
+    for result in (observed.gate and observed.gate.result, check):
+        if result and result.reason in STORE_REASONS:
+            verdict = Verdict.FAILING if result.reason in PASSING_REASONS else Verdict.BLOCKED
+            return Finding(type_, verdict, result.reason, result.message)
     match server.backend_store:
         case SqliteBackend(volume):
             return volume_finding(type_, volume, server, observed)
@@ -115,7 +112,9 @@ def backend_store_finding(server: ServerModel, observed: Observed, earlier: Cond
             return _as_before(type_, earlier) or not_looked_at(type_, "PostgreSQL")
         case ExternalBackend():
             if check is None and server.replicas:
-                return not_looked_at(type_, "the first pod, which checks the database")
+                return _as_before(type_, earlier) or not_looked_at(
+                    type_, "the first pod that opens the database"
+                )
             message = "The external database is in use."
             return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, message)
 

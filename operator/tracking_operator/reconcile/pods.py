@@ -28,6 +28,15 @@ WAITS_FOR_VOLUME: Final = re.compile(
 """What the scheduler says while a volume is being provisioned, or while it has not heard of the claim that was made
 beside the Deployment (k8s.io/kubernetes/pkg/scheduler, volumebinding)."""
 
+STORE_REASONS: Final = {
+    Reason.STORE_UNREACHABLE,
+    Reason.LOGIN_REFUSED,
+    Reason.UNSUPPORTED_URI,
+    Reason.VOLUME_FULL,
+    Reason.DISK_FULL,
+}
+"""What says something about the store itself, and not about the schema in it."""
+
 CHECK_REASONS: Final = {
     Reason.STORE_UNREACHABLE,
     Reason.LOGIN_REFUSED,
@@ -61,6 +70,8 @@ class CheckResult:
     reason: Reason | None
     message: str
     revision: str
+    ended_at: str = ""
+    """When it ended, as Kubernetes writes times."""
 
 
 @dataclass(frozen=True)
@@ -108,16 +119,18 @@ def _result_in(terminated: KubeObject, container: str) -> CheckResult:
         said = TerminationMessage.model_validate_json(terminated.get("message") or "{}")
     except ValidationError:
         said = TerminationMessage()
+    ended_at = str(terminated.get("finishedAt") or "")
     if terminated.get("exitCode") == 0:
-        return CheckResult(None, said.message, said.revision)
+        return CheckResult(None, said.message, said.revision, ended_at)
     if known := next((reason for reason in CHECK_REASONS if reason.value == said.reason), None):
-        return CheckResult(known, said.message, "")
+        return CheckResult(known, said.message, "", ended_at)
     what = "check" if container == CHECK_CONTAINER else "migration"
     return CheckResult(
         Reason.CRASH_LOOPING,
         f"The {what} of the backend store ended with exit code {terminated.get('exitCode')} and said no reason: "
         f"read its log (container {container}).",
         "",
+        ended_at,
     )
 
 

@@ -50,7 +50,13 @@ from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.reconcile.left_databases import LeftDatabases
-from tracking_operator.reconcile.migrations import Gate, is_gated, live_migration, schema_gate
+from tracking_operator.reconcile.migrations import (
+    Gate,
+    external_database,
+    is_gated,
+    live_migration,
+    schema_gate,
+)
 from tracking_operator.reconcile.observe import Observed, findings_of, observe
 from tracking_operator.reconcile.ownership import owner_check, prunable
 from tracking_operator.reconcile.plan import (
@@ -67,7 +73,7 @@ from tracking_operator.reconcile.status import announce, status_of, write_status
 from tracking_operator.reconcile.teardown import delete_data, deletion_policy, needs_cleanup
 from tracking_operator.reconcile.volumes import keep_existing_claims
 from tracking_operator.resources import build_objects
-from tracking_operator.resources.server import PostgresBackend, ServerModel
+from tracking_operator.resources.server import ExternalBackend, PostgresBackend, ServerModel
 
 logger = logging.getLogger(__name__)
 
@@ -124,8 +130,8 @@ class ServerReconciler:
         live = await self._record(live, resource, plan)
         report.add(spec_finding(plan))
         database = await self._own_database(resource, plan, report, fresh=resync)
-        gate = await self._schema_gate(resource, plan.model, database, report)
         server = await self._with_credentials(plan.model, report, fresh=resync)
+        gate = await self._schema_gate(resource, server or plan.model, database, report)
         if server is not None:
             await self._apply(server, gate, report)
         observed = self._observe(server or plan.model, database, gate)
@@ -206,7 +212,11 @@ class ServerReconciler:
         """Whether pods may start on the schema; None where the pods find that out themselves."""
         if not server.needs_migration_job:
             return None
-        gate = schema_gate(server, resource.status, database, live_migration(self._children(server), server))
+        migration = live_migration(self._children(server), server)
+        if isinstance(server.backend_store, ExternalBackend):
+            check = self._observe(server).check
+            database = external_database(server, resource.status, migration, check)
+        gate = schema_gate(server, resource.status, database, migration)
         if job := gate.obsolete_job:
             try:
                 await self._kube.delete(JOB, namespace_of(job), name_of(job), uid=uid_of(job))

@@ -3,7 +3,12 @@
 from tracking_operator.resources.config_maps import MIGRATE_SCRIPT
 from tracking_operator.resources.labels import MIGRATION_COMPONENT, owned_labels
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.pod import backend_store_container, backend_store_volumes, pod_settings
+from tracking_operator.resources.pod import (
+    backend_store_container,
+    backend_store_volumes,
+    credentials_annotation,
+    pod_settings,
+)
 from tracking_operator.resources.server import KubeObject, ServerModel
 
 MIGRATE_CONTAINER = "migrate"
@@ -48,7 +53,10 @@ def build_migration_job(server: ServerModel) -> KubeObject:
                 ]
             },
             "template": {
-                "metadata": {"labels": owned_labels(server.name, MIGRATION_COMPONENT, server.version)},
+                "metadata": {
+                    "labels": owned_labels(server.name, MIGRATION_COMPONENT, server.version),
+                    "annotations": credentials_annotation(server),
+                },
                 "spec": {
                     **pod_settings(server),
                     "restartPolicy": "Never",

@@ -63,9 +63,7 @@ SERVER_ENVIRONMENT = {
 def build_pod_template(server: ServerModel) -> KubeObject:
     """Build a pod that the ``restricted`` Pod Security Standard admits."""
     tenant = server.pod_template
-    annotations = dict(tenant.annotations)
-    if server.credentials_digest:
-        annotations[CREDENTIALS_DIGEST_ANNOTATION] = server.credentials_digest
+    annotations = dict(tenant.annotations) | credentials_annotation(server)
     labels = dict(tenant.labels) | owned_labels(server.name, SERVER_COMPONENT, server.version)
     return {
         "metadata": {"labels": labels, "annotations": annotations},
@@ -76,6 +74,11 @@ def build_pod_template(server: ServerModel) -> KubeObject:
             "volumes": _volumes(server),
         },
     }
+
+
+def credentials_annotation(server: ServerModel) -> dict[str, str]:
+    """What changes the pods' template whenever a Secret changes that they read only when they start."""
+    return {CREDENTIALS_DIGEST_ANNOTATION: server.credentials_digest} if server.credentials_digest else {}
 
 
 def pod_settings(server: ServerModel) -> KubeObject:

@@ -149,7 +149,7 @@ class ServerModel:
     @property
     def needs_migration_job(self) -> bool:
         """Whether a Job brings the schema up to date; SQLite is the init container's business."""
-        return isinstance(self.backend_store, PostgresBackend)
+        return not isinstance(self.backend_store, SqliteBackend)
 
     def pool_sizes(self, connection_limit: int) -> PoolSizes:
         """How many connections MLflow may hold, so that all pods together stay below the login's limit.

@@ -79,6 +79,16 @@ def pod(
     return live("v1", "Pod", name, metadata=metadata, status=status)
 
 
+def migration_pod(job: Manifest, state: Manifest, name: str = "mlflow-migrate-1") -> Manifest:
+    """A pod of a migration Job, with the state of its container."""
+    metadata: Manifest = owned_by(job["metadata"]["uid"], kind="Job", name=job["metadata"]["name"]) | {
+        "creationTimestamp": "2026-01-01T09:00:00Z",
+        "labels": OURS | {"app.kubernetes.io/component": "migration"},
+    }
+    status: Manifest = {"phase": "Succeeded", "containerStatuses": [{"name": "migrate", "state": state}]}
+    return live("v1", "Pod", name, metadata=metadata, status=status)
+
+
 def terminated(exit_code: int, reason: str, message: str | None = None) -> Manifest:
     """The state of a container that ended."""
     state: Manifest = {"exitCode": exit_code, "reason": reason}

@@ -262,7 +262,7 @@ class TestConnections:
         with pytest.raises(Invalid) as refused:
             plan_of(server(self.spec(replicas=3)), self.postgres())
         assert refused.value.message == (
-            "3 replicas (and 1 more while they roll) with 1 workers each need at least 26 database connections, and "
+            "3 replicas (and 1 more while they roll) with 1 worker each need at least 26 database connections, and "
             "connectionLimit is 20: raise it to 26 or more, or lower replicas or workers."
         )
         assert plan_of(server(self.spec(26, replicas=3)), self.postgres())

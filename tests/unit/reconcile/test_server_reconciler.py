@@ -7,7 +7,7 @@ from typing import ClassVar, cast
 import pytest
 
 from tests.unit.examples import EXTERNAL_DATABASE, SETTINGS, Manifest
-from tests.unit.reconcile.live import PASSED, RUNNING, owned_by, pod
+from tests.unit.reconcile.live import PASSED, RUNNING, migration_pod, owned_by, pod, said, terminated
 from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.marks import API_VERSION, FINALIZER, RESOLVED_ANNOTATION, SERVER_LABEL
 from tracking_operator.backend_store.executor import PostgresExecutor
@@ -17,6 +17,7 @@ from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    JOB,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     SECRET,
@@ -120,6 +121,12 @@ class World:
         if wanted:
             self.put(pod(check=PASSED, server=RUNNING, version=version))
 
+    def migrate(self, revision: str = "abc") -> None:
+        """What the Job controller and the kubelet do: let the migration Job succeed."""
+        (job,) = (obj for (kind, *_), obj in self.api.objects.items() if kind == JOB)
+        self.put(job | {"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+        self.put(migration_pod(job, terminated(0, "Completed", said("", "migrated", revision))))
+
     def child(self, kind: Kind, name: str = "mlflow") -> Manifest:
         return self.api.objects[(kind, "team-a", name)]
 
@@ -137,7 +144,7 @@ class World:
 
 
 OURS = (TRACKING_SERVER, TRACKING_SERVER_CLASS)
-KINDS = (*OURS, DEPLOYMENT, SERVICE, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, POD)
+KINDS = (*OURS, DEPLOYMENT, JOB, SERVICE, CONFIG_MAP, PERSISTENT_VOLUME_CLAIM, POD)
 
 
 def labels_of(obj: Manifest) -> Manifest:
@@ -148,8 +155,10 @@ def labels_of(obj: Manifest) -> Manifest:
 async def serving(spec: Manifest | None = None) -> World:
     """A server that was created and runs."""
     world = World(spec)
-    if spec and "backendStore" in spec:
+    if spec and spec.get("backendStore") == EXTERNAL_DATABASE:
         world.put(secret())
+        await world.reconcile()
+        world.migrate()
     await world.reconcile()
     world.roll_out()
     await world.reconcile()
@@ -300,6 +309,10 @@ class TestSecrets:
         world = World(self.SPEC)
         await world.reconcile()
         world.put(secret())
+        await world.reconcile()
+        assert "Job/mlflow-migrate-3-17-2" in world.api.names()
+        assert "Deployment/mlflow" not in world.api.names()
+        world.migrate()
         await world.reconcile()
         assert "Deployment/mlflow" in world.api.names()
 
