@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
@@ -64,27 +64,18 @@ class ClusterPostgres:
         self.wait_until_it_answers()
 
     def wait_until_it_answers(self) -> None:
-        """Wait until the superuser can log in.
+        """Wait until the superuser can log in, and until pods reach it by its name.
 
         Raises:
             ClusterError: not within three minutes; the message has the last lines of its log.
         """
-        timeout = f"--timeout={SECONDS_TO_START}s"
         try:
-            self._kubectl("rollout", "status", f"deployment/{NAME}", timeout)
+            self._kubectl("rollout", "status", f"deployment/{NAME}", f"--timeout={SECONDS_TO_START}s")
         except subprocess.CalledProcessError as error:
             raise ClusterError(self._why_not(error.stderr)) from error
-        problem = ""
-
-        def answers() -> bool:
-            nonlocal problem
-            try:
-                return self.query("SELECT 1") == [(1,)]
-            except (psycopg2.OperationalError, ClusterError) as error:
-                problem = str(error)
-                return False
-
-        wait_until(answers, seconds=SECONDS_TO_START, otherwise=lambda: self._why_not(problem), interval=0.2)
+        self._wait_until_it_works(lambda: self.query("SELECT 1"))
+        # The node learns of a Service's new address a moment after the pod is ready.
+        self._wait_until_it_works(self._connect_by_name)
 
     def query(
         self,
@@ -145,6 +136,28 @@ class ClusterPostgres:
             with closing(connection):
                 yield connection
 
+    def _wait_until_it_works(self, use: Callable[[], object]) -> None:
+        problem = ""
+
+        def works() -> bool:
+            nonlocal problem
+            try:
+                use()
+            except subprocess.CalledProcessError as error:
+                problem = error.stderr
+            except (psycopg2.OperationalError, ClusterError) as error:
+                problem = str(error)
+            else:
+                return True
+            return False
+
+        wait_until(works, seconds=SECONDS_TO_START, otherwise=lambda: self._why_not(problem), interval=0.2)
+
+    def _connect_by_name(self) -> None:
+        """Open a connection to the Service from the server's own pod."""
+        connect = f"exec 3<>/dev/tcp/{self.host}/{self.port}"
+        self._kubectl("exec", f"deployment/{NAME}", "--", "timeout", "5", "bash", "-c", connect)
+
     def _scale(self, replicas: int) -> None:
         self._kubectl("scale", f"deployment/{NAME}", f"--replicas={replicas}")
 
@@ -167,4 +180,4 @@ class ClusterPostgres:
         )
 
     def _kubectl(self, *arguments: str) -> str:
-        return self.cluster.kubectl(*arguments, "--namespace", self.namespace)
+        return self.cluster.kubectl("--namespace", self.namespace, *arguments)
