@@ -18,6 +18,13 @@ INVALID_DATABASE: Final = -2
 """``datconnlimit`` of a database whose DROP DATABASE did not finish: nothing can be done but drop it again."""
 
 
+IS_ADMINISTERED: Final = (
+    f"(current_setting('server_version_num')::int < {ROLE_ATTRIBUTES_SINCE} "
+    "OR pg_has_role(r.oid, 'USAGE WITH ADMIN OPTION'))"
+)
+"""Whether the admin may alter the role ``r`` of a query."""
+
+
 @dataclass(frozen=True)
 class Grant:
     """One privilege that one role (or PUBLIC) has on a database."""
@@ -176,8 +183,7 @@ SELECT json_build_object(
             CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL),
         'connection_limit', r.rolconnlimit,
         'comment', shobj_description(r.oid, 'pg_authid'),
-        'administered', current_setting('server_version_num')::int < {ROLE_ATTRIBUTES_SINCE}
-            OR pg_has_role(r.oid, 'USAGE WITH ADMIN OPTION'))), '[]')
+        'administered', {IS_ADMINISTERED})), '[]')
     FROM pg_roles AS r WHERE r.rolname = ANY(%(roles)s)),
   'memberships', (
     SELECT coalesce(json_agg(json_build_object(

@@ -9,7 +9,12 @@ from psycopg2.sql import SQL, Composable, Identifier, Literal
 from tracking_operator.backend_store.apply import apply
 from tracking_operator.backend_store.connection import Sessions
 from tracking_operator.backend_store.mark import MANAGED_BY, Mark
-from tracking_operator.backend_store.observe import Observed, ObservedDatabase, observe_catalog
+from tracking_operator.backend_store.observe import (
+    IS_ADMINISTERED,
+    Observed,
+    ObservedDatabase,
+    observe_catalog,
+)
 from tracking_operator.backend_store.plan import check_ownership, no_login
 from tracking_operator.backend_store.statements import Step
 from tracking_operator.backend_store.tenant import Tenant
@@ -51,9 +56,10 @@ def drop(sessions: Sessions, tenant: Tenant) -> tuple[Step, ...]:
 
 
 def logins_of_cluster(sessions: Sessions, cluster: str) -> tuple[MarkedLogin, ...]:
-    """Every login on the server that carries a mark of ``cluster``.
+    """Every login on the server that carries a mark of ``cluster``, and that the admin may alter.
 
-    Those whose server is not there any more lose their login by ``take_logins``.
+    Those whose server is not there any more lose their login by ``take_logins``. Two classes may have
+    different admins on one server; each sees to its own.
     """
     rows = sessions.session().rows(_MARKED_LOGINS, {"sign": MANAGED_BY}, doing="list its marked roles")
     found = [(role, Mark.read(comment)) for role, comment in rows]
@@ -134,10 +140,10 @@ def _end_sessions(logins: list[str]) -> Composable:
     )
 
 
-_MARKED_LOGINS: Final = SQL("""
+_MARKED_LOGINS: Final = SQL(f"""
 SELECT r.rolname, d.description
 FROM pg_roles AS r
 JOIN pg_shdescription AS d ON d.objoid = r.oid AND d.classoid = 'pg_authid'::regclass
-WHERE r.rolcanlogin AND strpos(d.description, %(sign)s) > 0
+WHERE r.rolcanlogin AND strpos(d.description, %(sign)s) > 0 AND {IS_ADMINISTERED}
 ORDER BY r.rolname
-""")
+""")  # noqa: S608 — only our own constants are put in

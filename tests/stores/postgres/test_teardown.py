@@ -79,6 +79,13 @@ def test_logins_whose_server_is_gone_are_found_by_their_marks(
         assert [one.role for one in logins_of_cluster(sessions, CLUSTER)] == [another.logins[0]]
 
 
+def test_logins_that_another_admin_manages_are_left_to_it(one_world: World) -> None:
+    one_world.provision(desired(tenant()))
+    one_world.sql("CREATE ROLE another_admin LOGIN CREATEROLE CREATEDB PASSWORD 'secret'")
+    with one_world.sessions(login=Login("another_admin", "secret")) as sessions:
+        assert logins_of_cluster(sessions, CLUSTER) == ()
+
+
 def test_a_drop_leaves_nothing_and_touches_no_other(world: World, mine: Tenant, another: Tenant) -> None:
     others = world.state(another)
     roles, databases = world.names()
