@@ -62,6 +62,18 @@ class PostgresServer:
     superuser_password: str = field(repr=False)
     data: Path
     process: "subprocess.Popen[bytes]" = field(repr=False)
+    programs: Path
+    log: Path
+
+    def stop(self) -> None:
+        """End it, its clients' sessions included; the data stays."""
+        self.resume()
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(SECONDS_TO_STOP)
+
+    def start(self) -> None:
+        """Start it again after `stop`, at the same port with the same data."""
+        self.process = _start(self.programs, self.data, self.log)
 
     def pause(self) -> None:
         """Stop the supervisor: connections are accepted by the kernel, and nobody answers."""
@@ -103,10 +115,11 @@ def postgres_server(
             _give_away(data / name)
         log = home / "log"
         process = _start(programs, data, log)
+        server = PostgresServer(version, port, superuser_password, data, process, programs, log)
         try:
-            yield PostgresServer(version, port, superuser_password, data, process)
+            yield server
         finally:
-            _stop(process)
+            _stop(server.process)
 
 
 def _fast_folder() -> Path | None:
@@ -196,7 +209,7 @@ def _initialise(programs: Path, data: Path, password_file: Path, password: str) 
 
 def _start(programs: Path, data: Path, log: Path) -> "subprocess.Popen[bytes]":
     user, group = _user_and_group()
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [str(programs / "bin" / "postgres"), "-D", str(data)],
             user=user,

@@ -86,6 +86,11 @@ class KubeApi:
         path = kind.path(namespace, name) + f"?fieldManager={SOMEBODY}"
         return self._call("PATCH", path, change, MERGE_PATCH)
 
+    def patch_status(self, kind: Kind, namespace: str | None, name: str, status: KubeObject) -> KubeObject:
+        """Merge a change into the object's status, as the controller of its kind does. Raises Refused."""
+        path = kind.path(namespace, name, "status") + f"?fieldManager={SOMEBODY}"
+        return self._call("PATCH", path, {"status": status}, MERGE_PATCH)
+
     def json_patch(
         self, kind: Kind, namespace: str | None, name: str, operations: Sequence[KubeObject]
     ) -> KubeObject:

@@ -4,6 +4,12 @@ import pytest
 
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import HOSTS, remove_operator_pods
+from tests.operator_postgres import (  # noqa: F401 — fixtures
+    old_postgres,
+    postgres,
+    postgres_class,
+    postgres_team,
+)
 
 
 @pytest.fixture(scope="session", autouse=True)

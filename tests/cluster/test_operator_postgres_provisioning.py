@@ -1,0 +1,218 @@
+"""A server of a class with PostgreSQL gets a database that nobody else can open, and a schema before its pods."""
+
+import json
+
+import psycopg2
+import pytest
+
+from tests.kube_api import KubeApi
+from tests.operator_fixtures import OperatorCalls, OperatorHost, RunningOperator
+from tests.operator_postgres import (
+    HOST,
+    PostgresClass,
+    PostgresTeam,
+    RealPostgres,
+    a_postgres_class,
+    a_postgres_team,
+)
+from tests.waiting import wait_until
+from tracking_operator.api.marks import FINALIZER
+from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, SECRET, KubeObject, uid_of
+from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+
+
+def test_a_server_gets_a_database_roles_and_a_secret_as_decided(
+    postgres_team: PostgresTeam, postgres_class: PostgresClass, operator: RunningOperator
+) -> None:
+    postgres, team = postgres_class.postgres, postgres_team
+    deployment = team.served()
+
+    name = team.database()
+    server = team.server()
+    assert server["status"]["database"] == {
+        "host": HOST,
+        "port": postgres.port,
+        "name": name,
+        "role": name,
+        "loginRole": f"{name}_a",
+    }
+    assert server["status"]["backendStore"] == {"kind": "postgres"}
+    assert FINALIZER in server["metadata"]["finalizers"]
+    assert team.decision()["database"] == {"host": HOST, "port": postgres.port, "name": name}
+    assert deployment["spec"]["template"]["spec"]["volumes"]
+
+    roles = postgres.sql(
+        "SELECT rolname, rolcanlogin, rolconnlimit, rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication "
+        "OR rolbypassrls, coalesce(left(rolpassword, 14), '') FROM pg_authid "
+        "WHERE rolname = ANY(%s) ORDER BY rolname",
+        [name, f"{name}_a", f"{name}_b"],
+    )
+    assert roles == [
+        (name, False, -1, False, ""),
+        (f"{name}_a", True, 20, False, "SCRAM-SHA-256$"),
+        (f"{name}_b", False, 20, False, ""),
+    ]
+    members = postgres.sql(
+        "SELECT r.rolname, m.rolname FROM pg_auth_members JOIN pg_roles r ON r.oid = roleid "
+        "JOIN pg_roles m ON m.oid = member WHERE r.rolname = ANY(%s) AND m.rolname <> %s ORDER BY 2",
+        [name, f"{name}_a", f"{name}_b"],
+        postgres_class.admin,
+    )
+    assert members == [(name, f"{name}_a"), (name, f"{name}_b")]
+    assert postgres.sql(
+        "SELECT pg_get_userbyid(datdba), datallowconn, datacl::text FROM pg_database WHERE datname = %s", name
+    ) == [
+        (
+            postgres_class.admin,
+            True,
+            f"{{{postgres_class.admin}=CTc/{postgres_class.admin},{name}=Tc/{postgres_class.admin}}}",
+        )
+    ]
+    assert {(mark["namespace"], mark["name"], mark["uid"]) for mark in marks(postgres, name)} == {
+        (team.namespace, "mlflow", uid_of(server))
+    }
+    cluster = uid_of(team.api.get(NAMESPACE, None, "kube-system"))
+    assert {mark["cluster"] for mark in marks(postgres, name)} == {cluster}
+
+
+def test_the_secret_opens_its_database_and_what_is_made_there_belongs_to_the_owner_role(
+    postgres_team: PostgresTeam, operator: RunningOperator
+) -> None:
+    team = postgres_team
+    team.served("one")
+    team.served("two")
+
+    with team.connected("one") as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE runs (id int); INSERT INTO runs VALUES (1)")
+        cursor.execute(
+            "SELECT tableowner, current_user, session_user FROM pg_tables WHERE tablename = 'runs'"
+        )
+        owner = team.database("one")
+        assert cursor.fetchone() == (owner, owner, f"{owner}_a")
+        assert connection.info.ssl_in_use
+    with pytest.raises(psycopg2.OperationalError, match="permission denied"):
+        team.connected("one", team.database("two")).__enter__()
+    assert team.service_file("one")["password"] != team.service_file("two")["password"]
+
+
+def test_pods_are_made_only_after_the_migration_has_succeeded(
+    postgres_team: PostgresTeam, operator: RunningOperator
+) -> None:
+    team = postgres_team
+    team.serve()
+    pod = team.migration_pod()
+    team.wait_for_condition("BackendStoreReady", status="True")
+    assert team.find(DEPLOYMENT) is None
+    condition = team.condition("SchemaReady")
+    assert condition is not None
+    assert condition["status"] == "False"
+    team.set_revision("aaaa")
+    assert team.find(DEPLOYMENT) is None
+
+    team.end_migration(pod, revision="aaaa")
+
+    team.wait_for(DEPLOYMENT, "mlflow", seconds=10)
+    team.wait_for_condition("SchemaReady", status="True")
+    status = team.server()["status"]
+    assert (status["schemaRevision"], status["version"]) == ("aaaa", "3.17.2")
+
+
+def test_a_server_on_the_oldest_postgresql_is_provisioned_and_dropped(
+    api: KubeApi, old_postgres: RealPostgres, operator: RunningOperator
+) -> None:
+    with (
+        a_postgres_class(api, old_postgres, sslMode="disable", caConfigMapRef=None) as class_,
+        a_postgres_team(api, class_) as team,
+    ):
+        message = class_.wait_for("AsExpected")["message"]
+        assert "pg_execute_server_program" in message
+        assert "not encrypted" in message
+        team.served(deletionPolicy="Delete")
+        name = team.database()
+        assert old_postgres.logins(name) == ["a"]
+
+        team.delete_server()
+
+        wait_until(lambda: not old_postgres.has_database(name), 20, "the database is gone")
+        wait_until(lambda: not team.api.list(SECRET, team.namespace), 30, "the Secret is gone")
+        assert not old_postgres.sql("SELECT 1 FROM pg_roles WHERE rolname LIKE %s", f"{name}%")
+
+
+def test_a_settled_server_costs_no_statement_and_no_write(
+    postgres_team: PostgresTeam,
+    postgres_class: PostgresClass,
+    operators: OperatorHost,
+    calls: OperatorCalls,
+) -> None:
+    operators.share()
+    team, postgres = postgres_team, postgres_class.postgres
+    team.served()
+    users = (postgres_class.admin, *(f"{team.database()}_{letter}" for letter in "ab"))
+    team.wait_for_condition("Ready", reason="Unschedulable")
+    team.wait_until_so(
+        TRACKING_SERVER, "mlflow", lambda live: live["status"]["replicas"] == 1, "its pod is counted"
+    )
+    quiet_since = postgres.log_size()
+    calls.mark()
+
+    for number in range(5):
+        team.patch_server({"metadata": {"annotations": {"example.com/number": str(number)}}})
+    wait_until(
+        lambda: postgres.log_since(quiet_since).count("public_may_connect") >= 2,
+        20,
+        "the class's server was probed twice",
+    )
+
+    assert not postgres.statements(*users, since=quiet_since)
+    assert not calls.writes(team.namespace)
+
+
+def test_a_resync_verifies_a_server_with_few_statements(
+    postgres_team: PostgresTeam, postgres_class: PostgresClass, operators: OperatorHost
+) -> None:
+    operators.share()
+    team, postgres = postgres_team, postgres_class.postgres
+    team.served()
+    users = (postgres_class.admin, *(f"{team.database()}_{letter}" for letter in "ab"))
+    operators.make_room()
+    before = postgres.log_size()
+
+    operators.start().wait_until_active()
+    wait_until(
+        lambda: "FROM public.alembic_version" in postgres.log_since(before), 20, "the schema was read again"
+    )
+
+    statements = postgres.statements(*users, since=before)
+    # For the class: whose logins there are. For the server: the catalog and its schema; its own role and revision.
+    assert len(statements) == 5, statements
+
+
+def test_a_server_with_sqlite_keeps_it_when_its_class_gets_a_postgresql(
+    api: KubeApi, postgres: RealPostgres, operator: RunningOperator
+) -> None:
+    with a_postgres_class(api, postgres) as class_, a_postgres_team(api, class_) as team:
+        offer = team.api.get(TRACKING_SERVER_CLASS, None, class_.name)["spec"]["postgres"]
+        team.api.patch(TRACKING_SERVER_CLASS, None, class_.name, {"spec": {"postgres": None}})
+        team.serve()
+        before = team.wait_for(DEPLOYMENT, "mlflow")
+        assert team.settled()["status"]["backendStore"] == {"kind": "sqlite"}
+
+        class_.change(**offer)
+        class_.wait_for("AsExpected")
+
+        condition = team.wait_for_condition("SpecValid", reason="ResolvedDiffers")
+        assert "sqlite" in condition["message"]
+        assert team.get(DEPLOYMENT)["spec"] == before["spec"]
+        assert team.find(SECRET, "mlflow-database") is None
+
+
+def marks(postgres: RealPostgres, name: str) -> list[KubeObject]:
+    """The marks of a database and its three roles."""
+    comments = postgres.sql(
+        "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = ANY(%s) "
+        "UNION ALL SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s",
+        [name, f"{name}_a", f"{name}_b"],
+        name,
+    )
+    assert len(comments) == 4
+    return [json.loads(comment) for (comment,) in comments]
