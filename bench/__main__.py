@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 from bench.circumstances import circumstances
 from bench.measures.creation import calls_table, creation_table, measure_creation
+from bench.measures.databases import database_tables, measure_databases
 from bench.measures.drift import drift_table, measure_drift
 from bench.measures.floor import floor_table, measure_floor
 from bench.measures.idle import (
@@ -39,6 +40,7 @@ MEASURES: Final = {
     "drift": "until an object that somebody changed or deleted is right again, and the writes that takes",
     "readiness": "until a new server with real pods is Ready, and where the time goes",
     "idle": "memory, calls of a restart, calls of reconciles that find nothing to do",
+    "databases": "servers with a PostgreSQL database of their own: until Ready, a hundred at once, against CREATE DATABASE",
     "takeover": "until the other pod is active after a stop and after a SIGKILL",
 }
 EXAMPLES: Final = """\
@@ -47,7 +49,7 @@ measures:
   The raw floor of the API server is always measured first. Only a run of all measures writes docs/performance.md.
 
 examples:
-  python -m bench                          everything, about eight minutes; writes docs/performance.md
+  python -m bench                          everything, about twelve minutes; writes docs/performance.md
   python -m bench --repeat 3               everything, with fewer repetitions
   python -m bench creation drift --keep    two of them, printed only; the cluster stays
   python -m bench drift --no-deploy        measure the operator that already runs there, as it is
@@ -109,6 +111,8 @@ async def _tables(ready: Stage, measures: list[str]) -> list[Table]:
         tables += [noop_table(noops), restart_table(restart), memory_table(memory)]
     if "takeover" in measures:
         tables.append(takeover_table(await _step("takeover", measure_takeover(ready))))
+    if "databases" in measures:
+        tables += database_tables(await _step("databases", measure_databases(ready)))
     return tables
 
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,9 +37,11 @@ from tracking_operator.kube.objects import (
     SERVICE_ACCOUNT,
     Kind,
     KubeObject,
+    name_of,
     register,
 )
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.resources.migration_job import MIGRATE_CONTAINER
 
 BASE = Path(__file__).parent.parent / "manifests" / "base"
 OPERATOR_NAMESPACE = "tracking-operator-system"
@@ -173,6 +175,50 @@ class Team:
             return found if found and is_so(found) else None
 
         return wait_until(fits, seconds, what, interval=0.01)
+
+    def migration_pod(
+        self, name: str = "mlflow", version: str = "3.17.2", *, but: Sequence[str] = ()
+    ) -> KubeObject:
+        """Return the pod of a migration that has not ended, as soon as it is there; none of those in ``but``."""
+        job = f"{name}-migrate-{version.replace('.', '-')}"
+
+        def waiting() -> KubeObject | None:
+            pods = self.api.list(POD, self.namespace, f"batch.kubernetes.io/job-name={job}")
+            open_ = [pod for pod in pods if pod["status"].get("phase") == "Pending"]
+            return next((pod for pod in open_ if name_of(pod) not in but), None)
+
+        return wait_until(
+            waiting, PATIENCE_SECONDS, lambda: f"Job {job} has a pod; {self.server(name).get('status')}"
+        )
+
+    def end_migration(
+        self, pod: KubeObject, exit_code: int = 0, reason: str = "", message: str = "", revision: str = ""
+    ) -> None:
+        """Report the end of a migration's pod, as the kubelet does."""
+        said = {"reason": reason, "message": message, "revision": revision}
+        terminated = {
+            "exitCode": exit_code,
+            "reason": "Error" if exit_code else "Completed",
+            "message": json.dumps(said),
+            "startedAt": "2026-01-01T00:00:00Z",
+            "finishedAt": "2026-01-01T00:00:01Z",
+        }
+        container = pod["spec"]["containers"][0]
+        assert container["name"] == MIGRATE_CONTAINER
+        status = {
+            "phase": "Failed" if exit_code else "Succeeded",
+            "containerStatuses": [
+                {
+                    "name": MIGRATE_CONTAINER,
+                    "image": container["image"],
+                    "imageID": "",
+                    "ready": False,
+                    "restartCount": 0,
+                    "state": {"terminated": terminated},
+                }
+            ],
+        }
+        self.api.patch_status(POD, self.namespace, name_of(pod), status)
 
     def warnings(self, name: str = "mlflow") -> list[KubeObject]:
         """Return the Warning Events about the server."""

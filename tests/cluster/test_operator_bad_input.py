@@ -59,7 +59,7 @@ TYPOS = [
     Typo("a malformed amount of memory", server("{resources: {limits: {memory: lots}}}"), ("spec.resources.limits",)),
     Typo("a malformed version", server("{version: latest}"), ("spec.version",)),
     Typo("two backend stores", server("{backendStore: {sqlite: {}, external: {uriSecretRef: {name: a, key: b}}}}"),
-         ("backendStore has both sqlite and external", "remove the other")),
+         ("backendStore has more than one of postgres, sqlite and external", "remove the others")),
     Typo("two artifact stores", server("{artifactStore: {volume: {}, external: {uri: 's3://a'}}}"),
          ("artifactStore has both volume and external", "remove the other")),
     Typo("a name of 200 characters", server("{}", "a" * 200), ("metadata.name may have at most 40 characters",)),

@@ -87,6 +87,8 @@ def test_kubectl_scale_reaches_the_deployment(
 ) -> None:
     database(team)
     team.made(NOWHERE | SHARED)
+    team.end_migration(team.migration_pod(), revision="abc")
+    team.wait_for(DEPLOYMENT, "mlflow")
 
     cluster.kubectl("scale", "trackingserver/mlflow", "--replicas=3", "--namespace", team.namespace)
 
@@ -101,6 +103,7 @@ def test_servers_without_volumes_of_their_own_roll_without_a_gap(
 ) -> None:
     database(team)
     team.made(NOWHERE | SHARED | {"replicas": 2})
+    team.end_migration(team.migration_pod(), revision="abc")
 
     deployment = team.wait_for(DEPLOYMENT, "mlflow")
     assert deployment["spec"]["strategy"] == {

@@ -28,8 +28,10 @@ def test_the_password_of_an_external_database_appears_nowhere(team: Team, operat
             "artifactStore": {
                 "external": {"uri": "s3://bucket/path", "credentialsSecretRef": {"name": "keys"}}
             },
+            "podTemplate": {"nodeSelector": {"no-such-node": "true"}},
         }
     )
+    team.end_migration(team.migration_pod(), revision="abc")
     team.wait_for(DEPLOYMENT, "mlflow")
     team.patch(SECRET, {"stringData": {"uri": URI + "2"}}, "db")
     team.patch(SECRET, {"stringData": {"uri": ""}}, "db")

@@ -73,7 +73,6 @@ def team(api: KubeApi, class_name: str) -> Iterator[Team]:
                 "replicas": 2,
                 "artifactStore": NOWHERE,
                 "resources": SMALL,
-                "deletionPolicy": "Delete",
             }
         )
         wait_until_ready(team)
@@ -169,7 +168,6 @@ def test_five_replicas_start_on_an_empty_database_without_a_failed_container(
                 "backendStore": {"postgres": {"connectionLimit": 60}},
                 "artifactStore": NOWHERE,
                 "resources": SMALL,
-                "deletionPolicy": "Delete",
             }
         )
         wait_until_ready(team, seconds=2 * SECONDS_TO_READY)
@@ -183,7 +181,7 @@ def test_a_team_opens_its_own_database_and_no_other(
     team: Team, api: KubeApi, class_name: str, cluster: DevelopmentCluster
 ) -> None:
     with a_team(api, **RESTRICTED) as other:
-        other.apply({"className": class_name, "deletionPolicy": "Delete"})
+        other.apply({"className": class_name})
         wait_until_ready(other)
         wait_until_ready(team)
         own, foreign = database(team), database(other)

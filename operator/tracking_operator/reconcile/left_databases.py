@@ -61,8 +61,8 @@ class LeftDatabases:
         if offer is None or (offer.host, offer.port) != (database.host, database.port):
             raise Invalid(
                 Reason.CLASS_NOT_FOUND,
-                f"The {chosen.title} does not name PostgreSQL at {database.host}:{database.port} any more, where database "
-                f"{database.name} is.",
+                f"The {chosen.title} is gone, or does not name PostgreSQL at {database.host}:{database.port} any more, where "
+                f"database {database.name} is.",
             )
         return await self._postgres.access(chosen.name, offer)
 

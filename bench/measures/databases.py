@@ -1,0 +1,316 @@
+"""Servers with databases of their own: until they are Ready, and what making a database takes."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import psycopg2
+from psycopg2.sql import SQL, Composable, Identifier
+
+from bench.report import Table
+from bench.samples import Samples, duration, ratio, verdict
+from bench.servers import NAME, is_ready
+from bench.stage import Stage
+from bench.watching import Sighting
+from dev.database import deploy_postgres
+from dev.postgres import PostgresServer as RunningServer
+from dev.postgres import postgres_server
+from tracking_operator.api.marks import API_VERSION, COMPONENT_LABEL
+from tracking_operator.api.tracking_server_class import SslMode
+from tracking_operator.backend_store import scram
+from tracking_operator.backend_store.connection import Sessions
+from tracking_operator.backend_store.mark import Mark
+from tracking_operator.backend_store.provision import provision
+from tracking_operator.backend_store.schema import read_schema
+from tracking_operator.backend_store.server import Login, PostgresServer
+from tracking_operator.backend_store.tenant import Desired, Tenant
+from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of, namespace_of
+from tracking_operator.reconcile.kinds import TRACKING_SERVER
+from tracking_operator.resources.labels import MIGRATION_COMPONENT, SERVER_COMPONENT
+
+CLASS: Final = "bench-postgres"
+READY_AIM_SECONDS: Final = 30.0
+READY_PATIENCE_SECONDS: Final = 300.0
+PROVISIONING_AIM: Final = 2.0
+CROWD: Final = 100
+CROWD_PATIENCE_SECONDS: Final = 600.0
+VERSIONS: Final = ("15", "18")
+ADMIN: Final = "admin"
+PORT: Final = 54321
+
+Matches = Callable[[Sighting], bool]
+
+
+def _pod(component: str, is_so: Callable[[KubeObject], bool]) -> Matches:
+    return lambda sighting: (
+        kind_of(sighting.obj) == POD
+        and sighting.obj["metadata"]["labels"].get(COMPONENT_LABEL) == component
+        and is_so(sighting.obj)
+    )
+
+
+def _condition(type_: str) -> Matches:
+    return lambda sighting: (
+        kind_of(sighting.obj) == TRACKING_SERVER
+        and any(
+            one["type"] == type_ and one["status"] == "True"
+            for one in (sighting.obj.get("status") or {}).get("conditions") or ()
+        )
+    )
+
+
+def _runs(pod: KubeObject) -> bool:
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any(state in container["state"] for container in containers for state in ("running", "terminated"))
+
+
+def _answers(pod: KubeObject) -> bool:
+    return any(
+        container.get("ready") for container in (pod.get("status") or {}).get("containerStatuses") or ()
+    )
+
+
+PHASES: Final[tuple[tuple[str, Matches], ...]] = (
+    ("database, roles and Secret made, verified by a login", _condition("BackendStoreReady")),
+    ("migration's container runs", _pod(MIGRATION_COMPONENT, _runs)),
+    ("schema made (MLflow's own migrations), Job complete", _condition("SchemaReady")),
+    ("server's pod: volume, init container, MLflow's container runs", _pod(SERVER_COMPONENT, _runs)),
+    ("MLflow answers: pod Ready", _pod(SERVER_COMPONENT, _answers)),
+    ("Deployment available, status says Ready", lambda sighting: is_ready(sighting.obj)),
+)
+
+
+@dataclass(frozen=True)
+class Provisionings:
+    """What making databases took on one version of PostgreSQL, beside a bare CREATE DATABASE."""
+
+    version: str
+    tenants: Samples
+    bare: Samples
+    statements_to_make: int
+    statements_to_verify: int
+
+
+@dataclass(frozen=True)
+class Databases:
+    """Everything that was measured about servers with databases of their own."""
+
+    starts: Sequence[tuple[float, ...]]
+    """For each server the seconds to the end of each phase."""
+    crowd: Samples
+    """For each of a hundred servers at once, the seconds from the first request until BackendStoreReady."""
+    provisionings: Sequence[Provisionings]
+
+
+async def measure_databases(stage: Stage) -> Databases:
+    """Start servers one after the other, then a hundred at once; measure provisioning apart from all that."""
+    provisionings = [
+        await asyncio.to_thread(_measure_provisioning, version, stage.repeat) for version in VERSIONS
+    ]
+    postgres = await asyncio.to_thread(deploy_postgres, stage.cluster)
+    await stage.kube.apply(
+        {
+            "apiVersion": API_VERSION,
+            "kind": "TrackingServerClass",
+            "metadata": {"name": CLASS},
+            "spec": {"postgres": postgres.class_spec()},
+        }
+    )
+    starts = [
+        await _start(stage, namespace) for namespace in await stage.make_namespaces("database", stage.repeat)
+    ]
+    return Databases(starts, await _crowd(stage), provisionings)
+
+
+async def _start(stage: Stage, namespace: str) -> tuple[float, ...]:
+    since = stage.watcher.mark()
+    await stage.kube.create(_server(namespace, NAME, {}))
+    asked = time.monotonic()
+    reached = []
+    for what, matches in PHASES:
+        sighting = await stage.watcher.first(
+            lambda sighting, matches=matches: namespace_of(sighting.obj) == namespace and matches(sighting),  # type: ignore[misc]
+            f"{what} in namespace {namespace}",
+            since=since,
+            patience=READY_PATIENCE_SECONDS,
+        )
+        reached.append(sighting.moment - asked)
+    await stage.kube.delete(TRACKING_SERVER, namespace, NAME)
+    await stage.watcher.first(
+        lambda sighting: (
+            namespace_of(sighting.obj) == namespace
+            and sighting.change == "DELETED"
+            and _pod(SERVER_COMPONENT, lambda _: True)(sighting)
+        ),
+        f"the pod in namespace {namespace} is gone",
+        since=since,
+    )
+    return tuple(reached)
+
+
+async def _crowd(stage: Stage) -> Samples:
+    """Make a hundred servers at once, whose pods no node takes: they play no part in making databases."""
+    (namespace,) = await stage.make_namespaces("crowd", 1)
+    nowhere = {"podTemplate": {"nodeSelector": {"no-such-node": "true"}}}
+    names = [f"s{number:03}" for number in range(CROWD)]
+    since, started = stage.watcher.mark(), time.monotonic()
+    await asyncio.gather(*(stage.kube.create(_server(namespace, name, nowhere)) for name in names))
+    seconds = []
+    for name in names:
+        sighting = await stage.watcher.first(
+            lambda sighting, name=name: (  # type: ignore[misc]
+                name_of(sighting.obj) == name and _condition("BackendStoreReady")(sighting)
+            ),
+            f"server {name} of {CROWD} has its database",
+            since=since,
+            patience=CROWD_PATIENCE_SECONDS,
+        )
+        seconds.append(sighting.moment - started)
+    for name in names:
+        await stage.kube.delete(TRACKING_SERVER, namespace, name)
+    return Samples.of(seconds)
+
+
+def _server(namespace: str, name: str, spec: KubeObject) -> KubeObject:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "TrackingServer",
+        "metadata": {"namespace": namespace, "name": name},
+        "spec": {"className": CLASS} | spec,
+    }
+
+
+def _measure_provisioning(version: str, repeat: int) -> Provisionings:
+    """Make tenants and bare databases by turns, as the same admin, on a server of this version."""
+    password = scram.new_password()
+    with postgres_server(version, PORT, password, settings={"fsync": "on"}) as running:
+        admin = _make_admin(running)
+        server = PostgresServer("127.0.0.1", running.port, ssl_mode=SslMode.DISABLE)
+        tenants, bare = [], []
+        statements: list[Composable] = []
+        _make_tenant(server, admin, "warm_up", statements)
+        to_make = len(statements)
+        for number in range(repeat):
+            tenants.append(_seconds(partial(_make_tenant, server, admin, f"tenant_{number}", [])))
+            with _connected(server, admin) as connection:
+                bare.append(_seconds(partial(_make_bare, connection, f"bare_{number}")))
+        statements.clear()
+        _make_tenant(server, admin, "warm_up", statements)
+        return Provisionings(version, Samples.of(tenants), Samples.of(bare), to_make, len(statements))
+
+
+def _make_tenant(server: PostgresServer, admin: Login, name: str, statements: list[Composable]) -> None:
+    """What one verification of the operator does: provision what is missing, then read the schema as the tenant."""
+    tenant = Tenant.named(name, Mark("bench", "team", name))
+    login, password = tenant.logins[0], f"the password of {name}"
+    with Sessions(server, admin, watch=statements.append) as sessions:
+        provision(sessions, Desired(tenant, login, scram.new_verifier(password)))
+    read_schema(server, Login(login, password), tenant, watch=statements.append)
+
+
+def _make_bare(connection: "psycopg2.extensions.connection", name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(SQL("CREATE DATABASE {} TEMPLATE template0").format(Identifier(name)))
+
+
+def _make_admin(running: RunningServer) -> Login:
+    admin = Login(ADMIN, scram.new_password())
+    superuser = Login("postgres", running.superuser_password)
+    with (
+        _connected(PostgresServer("127.0.0.1", running.port), superuser) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(f"CREATE ROLE {ADMIN} LOGIN CREATEROLE CREATEDB PASSWORD %s", [admin.password])
+    return admin
+
+
+@contextmanager
+def _connected(server: PostgresServer, login: Login) -> Iterator["psycopg2.extensions.connection"]:
+    connection = psycopg2.connect(
+        host=server.host, port=server.port, user=login.username, password=login.password, dbname="postgres"
+    )
+    connection.autocommit = True
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.monotonic()
+    work()
+    return time.monotonic() - started
+
+
+def database_tables(found: Databases) -> list[Table]:
+    """Tell all of it."""
+    return [_ready_table(found), _phases_table(found), _provisioning_table(found), _crowd_table(found)]
+
+
+def _ready_table(found: Databases) -> Table:
+    ready = Samples.of([reached[-1] for reached in found.starts])
+    aim = verdict(ready.median, READY_AIM_SECONDS, duration(READY_AIM_SECONDS))
+    return Table(
+        "A new server with a database of its own: until it is Ready",
+        ("what", "n", "p50", "worst", "aim (p50)"),
+        (("server → Ready", str(len(ready)), duration(ready.median), ready.worst, aim),),
+        (
+            "One after the other, images on the node, PostgreSQL 18 in the cluster with TLS, artifacts on a volume.",
+        ),
+    )
+
+
+def _phases_table(found: Databases) -> Table:
+    rows = []
+    before = [0.0] * len(found.starts)
+    for number, (what, _) in enumerate(PHASES):
+        reached = [start[number] for start in found.starts]
+        own = [max(0.0, now - then) for now, then in zip(reached, before, strict=True)]
+        rows.append((what, duration(statistics.median(own)), duration(statistics.median(reached))))
+        before = reached
+    return Table("Where that time goes", ("phase", "p50", "p50 since the request"), tuple(rows))
+
+
+def _provisioning_table(found: Databases) -> Table:
+    rows = []
+    for one in found.provisionings:
+        times = one.tenants.median / one.bare.median
+        rows.append(
+            (
+                f"PostgreSQL {one.version}",
+                str(len(one.tenants)),
+                duration(one.tenants.median),
+                duration(one.bare.median),
+                ratio(one.tenants.median, one.bare.median),
+                verdict(times, PROVISIONING_AIM, f"{PROVISIONING_AIM:g} ×"),
+                str(one.statements_to_make),
+                str(one.statements_to_verify),
+            )
+        )
+    return Table(
+        "Making one database with its roles, beside a bare CREATE DATABASE",
+        ("server", "n", "all of it", "bare", "ratio", "aim", "statements", "to verify"),
+        tuple(rows),
+        (
+            "By turns on one server on this machine, connections included in the first and not in the second. “All of it” is "
+            "three roles, database, privileges read back, and a login as the tenant. “To verify” is what a resync sends for a "
+            "server that is as it should be; a look between two resyncs sends nothing.",
+        ),
+    )
+
+
+def _crowd_table(found: Databases) -> Table:
+    last = max(found.crowd.seconds)
+    return Table(
+        f"{CROWD} servers at once, until BackendStoreReady",
+        ("p50", "last", "servers per second"),
+        ((duration(found.crowd.median), duration(last), f"{CROWD / last:.1f}"),),
+        (
+            "From the first request. No pod runs: no node takes them. At most four databases are made at a time.",
+        ),
+    )
