@@ -209,7 +209,7 @@ class TestDatabases:
         tenant = Tenant.named(name, Mark(values.cluster_name, values.namespace, values.name))
         assert {tenant.database, *tenant.roles} == {name, f"{name}_a", f"{name}_b"}
 
-    @settings(max_examples=500)
+    @settings(max_examples=300)
     @given(st.sampled_from(["same", "", "s" * 100, "{{ name[:1] }}"]), servers, servers)
     def test_of_two_servers_differ_even_if_all_that_can_be_read_is_equal(
         self, template: str, one: TemplateValues, other: TemplateValues

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.unit.examples import (
+    POSTGRES,
     SETTINGS,
     Manifest,
     plan_of,
@@ -44,17 +45,15 @@ class TestWhatRuns:
         ("spec", "class_spec"),
         [
             ({}, {}),
-            ({"image": "their/mlflow", "version": "3.17.2"}, {"postgres": {"host": "pg.db.svc"}}),
-            ({"replicas": 50}, {"limits": {"maxReplicas": 1}}),
-            ({"backendStore": {"postgres": {"connectionLimit": 1}}}, {}),
-            ({"backendStore": {"sqlite": {}}}, {}),
+            ({"image": "their/mlflow", "version": "3.17.2"}, {"postgres": POSTGRES}),
+            ({"replicas": 50}, {"postgres": POSTGRES}),
+            ({"backendStore": {"postgres": {"connectionLimit": 1}}}, {"postgres": POSTGRES}),
+            ({"backendStore": {"sqlite": {}}}, {"postgres": POSTGRES}),
         ],
     )
     def test_is_still_on_its_own_database(self, spec: Manifest, class_spec: Manifest) -> None:
         created = plan_of(server(), postgres_class())
         refused = running(spec, created.decision.to_annotation())
-        if "postgres" in class_spec:
-            class_spec = {"postgres": created.chosen.spec.postgres}
         with pytest.raises(Invalid):
             plan_of(refused, tracking_class(class_spec, is_default=True))
 

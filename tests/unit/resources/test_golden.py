@@ -20,11 +20,15 @@ from tests.unit.examples import (
     credentials,
     database_secret,
     golden_plan,
-    postgres_store,
 )
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.migration_job import build_migration_job
-from tracking_operator.resources.server import ExternalArtifacts, ExternalBackend, ServerModel
+from tracking_operator.resources.server import (
+    ExternalArtifacts,
+    ExternalBackend,
+    PostgresBackend,
+    ServerModel,
+)
 
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 POD_TEMPLATE_DIGESTS = GOLDEN / "pod-template-digests.yaml"
@@ -63,13 +67,14 @@ def golden_objects(case: str) -> list[Manifest]:
 
 
 def objects_of_the_database(server: ServerModel) -> list[Manifest]:
-    """What a server with a database of its own has besides; Kubernetes is told of them one at a time."""
-    if not server.needs_migration_job:
-        return []
-    store = postgres_store(server)
-    login = credentials(login=f"{store.database}_a", rotated_for="monday")
-    secret = database_secret(server, login, "(CA certificates)\n" if store.has_own_ca else None)
-    return [secret, build_migration_job(server)]
+    """What comes in an order of its own: the Secret before anything else, the Job before the pods."""
+    objects = []
+    if isinstance(store := server.backend_store, PostgresBackend):
+        login = credentials(login=f"{store.database}_a", rotated_for="monday")
+        objects.append(database_secret(server, login, "(CA certificates)\n" if store.has_own_ca else None))
+    if server.needs_migration_job:
+        objects.append(build_migration_job(server))
+    return objects
 
 
 def pod_template_digest(case: str) -> str:

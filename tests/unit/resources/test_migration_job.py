@@ -1,5 +1,7 @@
 """The Job that migrates a schema: what it may touch, and when Kubernetes gives it up."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.unit.examples import EXTERNAL_DATABASE, Manifest, model, postgres_class
@@ -32,10 +34,12 @@ def test_is_called_after_the_version() -> None:
         ({}, True),
         ({"backendStore": {"postgres": {}}}, True),
         ({"backendStore": {"sqlite": {}}}, False),
-        ({"backendStore": EXTERNAL_DATABASE}, False),
+        ({"backendStore": EXTERNAL_DATABASE}, True),
     ],
 )
-def test_is_needed_for_a_database_of_ones_own_only(spec: Manifest, needed: bool) -> None:
+def test_is_needed_for_everything_but_sqlite_which_the_init_container_migrates(
+    spec: Manifest, needed: bool
+) -> None:
     assert postgres_model(spec).needs_migration_job is needed
 
 
@@ -55,6 +59,34 @@ def test_goes_where_the_pods_of_the_server_go() -> None:
     where = {"nodeSelector": {"pool": "ml"}, "imagePullSecrets": [{"name": "registry"}]}
     pod = job({"podTemplate": where})["spec"]["template"]["spec"]
     assert pod.items() >= where.items()
+
+
+@pytest.mark.parametrize(
+    ("spec", "place"),
+    [
+        ({}, ["postgres", "/etc/mlflow/backend-store/pg_service.conf"]),
+        ({"backendStore": EXTERNAL_DATABASE}, ["external", "/etc/mlflow/backend-store/uri"]),
+    ],
+)
+def test_migrates_the_database_that_the_pods_check(spec: Manifest, place: list[str]) -> None:
+    server = postgres_model(spec)
+    (checking,) = build_pod_template(server)["spec"]["initContainers"]
+    (migrating,) = build_migration_job(server)["spec"]["template"]["spec"]["containers"]
+    assert migrating["command"] == [
+        "python",
+        "/opt/tracking-operator/migrate_backend_store.py",
+        *place,
+        "--version=3.17.2",
+    ]
+    assert migrating["command"][2:] == checking["command"][2:]
+
+
+def test_is_another_one_when_the_secret_of_an_external_database_changes() -> None:
+    server = postgres_model({"backendStore": EXTERNAL_DATABASE})
+    before, after = (
+        build_migration_job(replace(server, credentials_digest=digest)) for digest in ("old", "new")
+    )
+    assert before != after
 
 
 def test_sees_the_database_but_not_the_artifacts() -> None:
