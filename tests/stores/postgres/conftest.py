@@ -59,6 +59,16 @@ def world(request: pytest.FixtureRequest, worlds: dict[str, World]) -> Iterator[
     yield from tidied(worlds[request.param])
 
 
+@pytest.fixture
+def edge_worlds(worlds: dict[str, World]) -> Iterator[list[World]]:
+    """The oldest and the newest server together, for what takes so long that they do it at the same time."""
+    with ExitStack() as stack:
+        edges = [worlds[version] for version in sorted({WANTED[0], WANTED[-1]})]
+        for world in edges:
+            stack.enter_context(contextmanager(tidied)(world))
+        yield edges
+
+
 @pytest.fixture(params=sorted({WANTED[0], WANTED[-1]}))
 def edge_world(request: pytest.FixtureRequest, worlds: dict[str, World]) -> Iterator[World]:
     """The oldest and the newest server, for what is long and depends on little: roles changed with 16 only."""

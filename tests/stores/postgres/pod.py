@@ -16,13 +16,14 @@ from tests.waiting import wait_until
 from tracking_operator.backend_store.tenant import Tenant
 from tracking_operator.resources.migration_job import PG_OPTIONS
 
+PYTHON = Path(sys.executable)
 SECONDS_TO_SAY_SOMETHING = 60
 SECONDS_TO_END = 120
 
 
 @dataclass
 class Pod:
-    """Where the Secret is mounted, and the Python of the image that runs.
+    """Where the Secret is mounted, and the environment that its image brings.
 
     ``host`` and ``port`` are what the Secret says; the server's own unless a test sets others.
     """
@@ -30,7 +31,7 @@ class Pod:
     folder: Path
     world: World
     tenant: Tenant
-    python: Path = Path(sys.executable)
+    python: Path = PYTHON
     image: Mapping[str, str] = field(default_factory=dict)
     host: str = "localhost"
     port: int = 0
@@ -59,11 +60,11 @@ class Pod:
 
     @contextmanager
     def running(self, script: Path, *arguments: str, **environment: str) -> Iterator["Container"]:
-        """Start a script; if the test has not waited for its end, it is killed, with all that it started."""
+        """Start a script with the Python of the image; if the test has not waited for its end, it is killed, with all that it started."""
         log = self.folder / f"termination-log-{os.urandom(4).hex()}"
         with (self.folder / f"{log.name}-output").open("w+b") as output:
             process = subprocess.Popen(
-                [self.python, script, *(arguments or ("postgres", str(self.service_file)))],
+                [self.python, script, *arguments],
                 env=os.environ | self.image | self._environment(log) | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -21,23 +21,37 @@ UNION ALL SELECT proname, pg_get_userbyid(proowner) FROM pg_proc WHERE pronamesp
 
 
 @pytest.fixture
-def pod(edge_world: World, tmp_path: Path) -> Pod:
-    return Pod(tmp_path, edge_world, tenant())
+def pods(edge_worlds: list[World], tmp_path_factory: pytest.TempPathFactory) -> list[Pod]:
+    """A pod per server; all do the same at the same time, because MLflow takes its time."""
+    return [Pod(tmp_path_factory.mktemp("pod"), world, tenant()) for world in edge_worlds]
 
 
-def log_in_as(pod: Pod, login: str) -> None:
+def log_in_as(pods: list[Pod], login: str) -> None:
     """What the operator does: the login works, and the Secret names it."""
-    pod.world.provision(desired(tenant(), login, login=login))
-    pod.mount(login, login)
+    for pod in pods:
+        pod.world.provision(desired(tenant(), login, login=login))
+        pod.mount(login, login)
 
 
-def run(pod: Pod, script: Path, version: str, *, times: int = 1) -> list[Answer]:
-    """Run a script in so many pods at once."""
-    pod.python = mlflow_python(version)
-    arguments = (script, "postgres", str(pod.service_file), f"--version={version}")
+def run(pods: list[Pod], script: Path, version: str, *, times: int = 1) -> list[list[Answer]]:
+    """Run a script for each server, in so many pods at once; their answers by server."""
+    for pod in pods:
+        pod.python = mlflow_python(version)
     with ExitStack() as stack:
-        containers = [stack.enter_context(pod.running(*arguments)) for _ in range(times)]
-        return [container.answer() for container in containers]
+        started = [
+            [stack.enter_context(pod.running(script, *arguments(pod, version))) for _ in range(times)]
+            for pod in pods
+        ]
+        return [[container.answer() for container in containers] for containers in started]
+
+
+def arguments(pod: Pod, version: str) -> tuple[str, ...]:
+    return ("postgres", str(pod.service_file), f"--version={version}")
+
+
+def assert_one_of_two_migrated(answers: list[Answer], head: str) -> None:
+    assert [(one.exit_code, one.revision) for one in answers] == [(0, head)] * 2, answers
+    assert sum("Migrating from" in one.output for one in answers) == 1
 
 
 def objects(pod: Pod) -> list[Row]:
@@ -47,33 +61,31 @@ def objects(pod: Pod) -> list[Row]:
         return cursor.fetchall()
 
 
-def test_two_versions_and_two_logins_migrate_one_database_once_each(pod: Pod) -> None:
+def test_two_versions_and_two_logins_migrate_one_database_once_each(pods: list[Pod]) -> None:
     first, second = tenant().logins
-    log_in_as(pod, first)
-    answers = run(pod, MIGRATE_SCRIPT, OLD, times=2)
-    assert [(one.exit_code, one.revision) for one in answers] == [(0, OLD_HEAD)] * 2, answers
-    assert sum("Migrating from" in one.output for one in answers) == 1
-    tables_before = objects(pod)
+    log_in_as(pods, first)
+    for answers in run(pods, MIGRATE_SCRIPT, OLD, times=2):
+        assert_one_of_two_migrated(answers, OLD_HEAD)
+    before = [len(objects(pod)) for pod in pods]
 
-    log_in_as(pod, second)
-    answers = run(pod, MIGRATE_SCRIPT, NEW, times=2)
-    assert [(one.exit_code, one.revision) for one in answers] == [(0, NEW_HEAD)] * 2, answers
-    assert sum("Migrating from" in one.output for one in answers) == 1
+    log_in_as(pods, second)
+    for answers in run(pods, MIGRATE_SCRIPT, NEW, times=2):
+        assert_one_of_two_migrated(answers, NEW_HEAD)
+    for pod, number in zip(pods, before, strict=True):
+        owned = objects(pod)
+        assert len(owned) > number
+        assert {owner for _, owner in owned} == {tenant().role}
 
-    owned = objects(pod)
-    assert len(owned) > len(tables_before)
-    assert {owner for _, owner in owned} == {tenant().role}
-
-    (checked,) = run(pod, CHECK_SCRIPT, NEW)
-    assert (checked.exit_code, checked.revision) == (0, NEW_HEAD)
+    for (checked,) in run(pods, CHECK_SCRIPT, NEW):
+        assert (checked.exit_code, checked.revision) == (0, NEW_HEAD)
     for script in (CHECK_SCRIPT, MIGRATE_SCRIPT):
-        (refused,) = run(pod, script, OLD)
-        assert (refused.exit_code, refused.reason) == (24, "SchemaTooNew")
+        for (refused,) in run(pods, script, OLD):
+            assert (refused.exit_code, refused.reason) == (24, "SchemaTooNew")
 
 
 def test_an_empty_database_gets_the_newest_schema(one_world: World, tmp_path: Path) -> None:
     pod = Pod(tmp_path, one_world, tenant())
-    log_in_as(pod, tenant().logins[0])
-    (answer,) = run(pod, MIGRATE_SCRIPT, NEW)
+    log_in_as([pod], tenant().logins[0])
+    ((answer,),) = run([pod], MIGRATE_SCRIPT, NEW)
     assert (answer.exit_code, answer.revision) == (0, NEW_HEAD), answer.output
     assert {owner for _, owner in objects(pod)} == {tenant().role}
