@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tracking_operator.api.base import seconds_in
 from tracking_operator.api.conditions import ConditionType
 from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, DEFAULT_CLASS_ANNOTATION
 from tracking_operator.api.pod_template import RESERVED_ENV, EnvVar, PodTemplate, is_reserved_env
@@ -124,6 +125,11 @@ def test_a_postgresql_that_is_described_by_its_host_and_admin_alone_is_a_safe_on
 )
 def test_only_two_ssl_modes_look_at_the_certificate(mode: str, verifies: bool) -> None:
     assert SslMode(mode).verifies is verifies
+
+
+@pytest.mark.parametrize(("duration", "seconds"), [("1h", 3600), ("12h", 43_200), ("90d", 7_776_000)])
+def test_a_duration_is_hours_or_days(duration: str, seconds: float) -> None:
+    assert seconds_in(duration) == seconds
 
 
 def test_quantities_are_strings_however_they_were_written() -> None:
