@@ -52,6 +52,7 @@ from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_C
 from tracking_operator.reconcile.left_databases import LeftDatabases
 from tracking_operator.reconcile.migrations import (
     Gate,
+    LiveMigration,
     external_database,
     is_gated,
     live_migration,
@@ -129,9 +130,11 @@ class ServerReconciler:
             return await self._report_on_what_runs(live, resource, report)
         live = await self._record(live, resource, plan)
         report.add(spec_finding(plan))
-        database = await self._own_database(resource, plan, report, fresh=resync)
+        # Looked at once: one that ends while PostgreSQL is asked is compared with what PostgreSQL says the next time.
+        migration = live_migration(self._children(plan.model), plan.model)
+        database = await self._own_database(resource, plan, migration, report, fresh=resync)
         server = await self._with_credentials(plan.model, report, fresh=resync)
-        gate = await self._schema_gate(resource, server or plan.model, database, report)
+        gate = await self._schema_gate(resource, server or plan.model, database, migration, report)
         if server is not None:
             await self._apply(server, gate, report)
         observed = self._observe(server or plan.model, database, gate)
@@ -177,7 +180,13 @@ class ServerReconciler:
         return answer
 
     async def _own_database(
-        self, resource: TrackingServer, plan: Plan, report: Report, *, fresh: bool
+        self,
+        resource: TrackingServer,
+        plan: Plan,
+        migration: LiveMigration | None,
+        report: Report,
+        *,
+        fresh: bool,
     ) -> DatabaseState | None:
         """Bring the server's own database about; None if it has none, or PostgreSQL cannot be asked."""
         store, offer = plan.model.backend_store, plan.chosen.spec.postgres
@@ -185,9 +194,8 @@ class ServerReconciler:
             return None
         try:
             access = await self._postgres.access(plan.chosen.name, offer)
-            state = await self._databases.bring_about(
-                plan.model, store, access, self._wanted_database(resource, plan.model, offer), fresh=fresh
-            )
+            wanted = _wanted_database(resource, offer, migration)
+            state = await self._databases.bring_about(plan.model, store, access, wanted, fresh=fresh)
         except Failure as failure:
             report.add_failure(failure, ConditionType.BACKEND_STORE_READY)
             return None
@@ -195,24 +203,17 @@ class ServerReconciler:
             report.retry_after.append(state.look_again)
         return state
 
-    def _wanted_database(
-        self, resource: TrackingServer, server: ServerModel, offer: PostgresOffer
-    ) -> WantedDatabase:
-        migration = live_migration(self._children(server), server)
-        return WantedDatabase(
-            rotation=resource.asked_rotation,
-            rotate_every=seconds_in(offer.rotate_every) if offer.rotate_every else None,
-            must_exist=resource.status.schema_revision is not None and not resource.allows_empty_store,
-            migrated_by=uid_of(migration.job) or "" if migration and migration.is_done else "",
-        )
-
     async def _schema_gate(
-        self, resource: TrackingServer, server: ServerModel, database: DatabaseState | None, report: Report
+        self,
+        resource: TrackingServer,
+        server: ServerModel,
+        database: DatabaseState | None,
+        migration: LiveMigration | None,
+        report: Report,
     ) -> Gate | None:
         """Whether pods may start on the schema; None where the pods find that out themselves."""
         if not server.needs_migration_job:
             return None
-        migration = live_migration(self._children(server), server)
         if isinstance(server.backend_store, ExternalBackend):
             check = self._observe(server).check
             database = external_database(server, resource.status, migration, check)
@@ -360,6 +361,17 @@ class ServerReconciler:
             observed_generation=resource.metadata.generation, conditions=conditions
         )
         return await self._finish(live, resource, status, report)
+
+
+def _wanted_database(
+    resource: TrackingServer, offer: PostgresOffer, migration: LiveMigration | None
+) -> WantedDatabase:
+    return WantedDatabase(
+        rotation=resource.asked_rotation,
+        rotate_every=seconds_in(offer.rotate_every) if offer.rotate_every else None,
+        must_exist=resource.status.schema_revision is not None and not resource.allows_empty_store,
+        migrated_by=uid_of(migration.job) or "" if migration and migration.is_done else "",
+    )
 
 
 def _volumes_go() -> Finding:
