@@ -22,7 +22,7 @@ SECONDS_TO_READY = 180.0
 SECONDS_TO_STOP = 60.0
 USER = 10001
 
-CLIENTS = 4
+CLIENTS = 2
 ASK_AGAIN_AND_AGAIN = f"""
 import json, os, pathlib, threading, time, urllib.request
 url = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/get?experiment_id=0"
@@ -35,7 +35,7 @@ def ask():
                 answers.append(answer.read() and 1)
         except Exception as error:
             failures.append(repr(error))
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 print("begin", flush=True)
 threads = [threading.Thread(target=ask) for _ in range({CLIENTS})]
@@ -178,8 +178,15 @@ def output_of(team: Team, name: str, seconds: float = SECONDS_TO_READY) -> str:
     )
     printed = team.api.pod_log(team.namespace, name)
     assert pod["status"]["phase"] == "Succeeded", printed
-    team.api.delete(POD, team.namespace, name)
+    remove_pod(team, name)
     return printed
+
+
+def remove_pod(team: Team, name: str) -> None:
+    """Remove a pod, if it is there, and wait until its name is free."""
+    if team.find(POD, name):
+        team.api.delete(POD, team.namespace, name)
+        team.wait_until_gone(POD, name, SECONDS_TO_STOP)
 
 
 def run_pod(team: Team, name: str, script: str) -> str:
@@ -215,9 +222,12 @@ def clients(team: Team, cluster: DevelopmentCluster) -> Iterator[KubeObject]:
         POD, "clients", lambda live: live["status"]["phase"] == "Running", "the client pod runs", 60
     )
     wait_until(lambda: team.api.pod_log(team.namespace, "clients"), 60, "the client pod begins")
-    yield seen
-    cluster.kubectl("exec", "clients", "--namespace", team.namespace, "--", "touch", "/tmp/stop")  # noqa: S108
-    seen.update(json.loads(output_of(team, "clients", 60).splitlines()[-1]))
+    try:
+        yield seen
+        cluster.kubectl("exec", "clients", "--namespace", team.namespace, "--", "touch", "/tmp/stop")  # noqa: S108
+        seen.update(json.loads(output_of(team, "clients", 60).splitlines()[-1]))
+    finally:
+        remove_pod(team, "clients")
 
 
 def assert_says_nothing_of(password: str, team: Team) -> None:

@@ -9,7 +9,7 @@ from tracking_operator.resources.pod import (
     credentials_annotation,
     pod_settings,
 )
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server import KubeObject, PostgresBackend, ServerModel
 
 MIGRATE_CONTAINER = "migrate"
 
@@ -27,7 +27,8 @@ PG_OPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_se
 def build_migration_job(server: ServerModel) -> KubeObject:
     """Build the Job. It may run again at any time: what is done already is not done twice."""
     container = backend_store_container(server, MIGRATE_CONTAINER, MIGRATE_SCRIPT)
-    container["env"].append({"name": "PGOPTIONS", "value": PG_OPTIONS})
+    if isinstance(server.backend_store, PostgresBackend):  # a pooler before somebody else's would refuse it
+        container["env"].append({"name": "PGOPTIONS", "value": PG_OPTIONS})
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

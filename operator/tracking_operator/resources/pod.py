@@ -1,5 +1,7 @@
 """The pod of a server: what checks the store first, what serves, and with what it may touch."""
 
+from collections.abc import Mapping
+
 from tracking_operator.api.marks import GROUP
 from tracking_operator.naming import CONTAINER_PORT, service_host_names
 from tracking_operator.resources.config_maps import CHECK_SCRIPT, START_SCRIPT
@@ -194,7 +196,7 @@ def _server_container(server: ServerModel) -> KubeObject:
         "command": ["python", f"{SCRIPTS}/{START_SCRIPT}"],
         "args": server_arguments(server),
         "ports": [{"name": "http", "containerPort": CONTAINER_PORT, "protocol": "TCP"}],
-        "env": _environment(server),
+        "env": _pool_environment(server) + _environment(server),
         "envFrom": [source.as_kubernetes() for source in server.pod_template.env_from],
         "resources": server.resources.as_kubernetes(),
         "startupProbe": _probe(server, period=1, failures=180, timeout=2),
@@ -220,20 +222,26 @@ def _probe(server: ServerModel, *, period: int, failures: int, timeout: int) -> 
 
 
 def _environment(server: ServerModel) -> list[KubeObject]:
-    variables = SERVER_ENVIRONMENT | _database_environment(server)
-    ours: list[KubeObject] = [{"name": name, "value": value} for name, value in variables.items()]
-    return ours + [variable.as_kubernetes() for variable in server.pod_template.env]
+    has_own_database = isinstance(server.backend_store, PostgresBackend)
+    variables = SERVER_ENVIRONMENT | ({"PGSERVICEFILE": SERVICE_FILE} if has_own_database else {})
+    return _variables(variables) + [variable.as_kubernetes() for variable in server.pod_template.env]
 
 
-def _database_environment(server: ServerModel) -> dict[str, str]:
+def _pool_environment(server: ServerModel) -> list[KubeObject]:
+    """How many connections MLflow may hold: a matter of the pods that serve, and of how many there are."""
     if not isinstance(server.backend_store, PostgresBackend):
-        return {}
+        return []
     sizes = server.pool_sizes(server.backend_store.connection_limit)
-    return {
-        "PGSERVICEFILE": SERVICE_FILE,
-        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(sizes.pool_size),
-        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(sizes.max_overflow),
-    }
+    return _variables(
+        {
+            "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(sizes.pool_size),
+            "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(sizes.max_overflow),
+        }
+    )
+
+
+def _variables(values: Mapping[str, str]) -> list[KubeObject]:
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def _container_security() -> KubeObject:

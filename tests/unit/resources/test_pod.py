@@ -211,10 +211,17 @@ class TestStores:
     ) -> None:
         spec = {"replicas": replicas, "artifactStore": EXTERNAL_BUCKET}
         server = model(spec, postgres_class({"connectionLimit": limit}))
-        for container in containers(build_pod_template(server)["spec"]):
-            told = {one["name"]: one["value"] for one in container["env"]}
-            prefix = "MLFLOW_SQLALCHEMYSTORE"
-            assert (told[f"{prefix}_POOL_SIZE"], told[f"{prefix}_MAX_OVERFLOW"]) == sizes
+        (container,) = build_pod_template(server)["spec"]["containers"]
+        told = {one["name"]: one["value"] for one in container["env"]}
+        prefix = "MLFLOW_SQLALCHEMYSTORE"
+        assert (told[f"{prefix}_POOL_SIZE"], told[f"{prefix}_MAX_OVERFLOW"]) == sizes
+
+    def test_a_migration_depends_on_no_number_of_pods(self) -> None:
+        few, many = (
+            model({"replicas": replicas, "artifactStore": EXTERNAL_BUCKET}, postgres_class())
+            for replicas in (1, 2)
+        )
+        assert build_migration_job(few) == build_migration_job(many)
 
     def test_an_external_database_is_named_nowhere_in_the_pod(self) -> None:
         server = model({"backendStore": EXTERNAL_DATABASE})
