@@ -18,7 +18,7 @@ from tracking_operator.backend_store.mark import Mark
 from tracking_operator.failures import Failure
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.objects import describe
+from tracking_operator.kube.objects import describe, uid_of
 from tracking_operator.reconcile.classes import ChosenClass
 from tracking_operator.reconcile.decide import named_database, named_host, named_path
 from tracking_operator.reconcile.findings import Finding, Verdict, finding_from, summarise
@@ -93,8 +93,11 @@ class ClassReconciler:
         is_new = resource.status.observed_generation != resource.metadata.generation
         try:
             access = await self._postgres.verify(resource.metadata.name, offer, fresh=resync or is_new)
-            if resync or is_new or not was_well:
+            left = self._postgres.left_behind(resource.metadata.name)
+            if resync or is_new or not was_well or left:
+                gone = left - {uid_of(live) for live in self._cache.list(TRACKING_SERVER)}
                 await self._take_logins_of_the_dead(access)
+                self._postgres.settle(resource.metadata.name, gone)
         except Failure as failure:
             return finding_from(failure, type_)
         message = " ".join((f"PostgreSQL at {access.server} can be used.", *access.remarks))

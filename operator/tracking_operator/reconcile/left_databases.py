@@ -43,9 +43,9 @@ class LeftDatabases:
                     await self._retain(resource, chosen, database)
         except TimeoutError:
             why = f"PostgreSQL did not answer within {SECONDS_TO_RETAIN:g} s."
-            return self._give_up(live, resource, policy, why)
+            return self._give_up(live, resource, chosen, policy, why)
         except Failure as failure:
-            return self._give_up(live, resource, policy, failure.message)
+            return self._give_up(live, resource, chosen, policy, failure.message)
         return None
 
     async def _drop(self, resource: TrackingServer, chosen: ChosenClass, database: DecidedDatabase) -> None:
@@ -67,7 +67,12 @@ class LeftDatabases:
         return await self._postgres.access(chosen.name, offer)
 
     def _give_up(
-        self, live: KubeObject, resource: TrackingServer, policy: DeletionPolicy, why: str
+        self,
+        live: KubeObject,
+        resource: TrackingServer,
+        chosen: ChosenClass,
+        policy: DeletionPolicy,
+        why: str,
     ) -> Finding | None:
         """Say what became of a database that was out of reach: only ``Delete`` waits, unless told not to."""
         if policy is DeletionPolicy.DELETE and not resource.may_be_orphaned:
@@ -82,6 +87,7 @@ class LeftDatabases:
             if policy is DeletionPolicy.DELETE
             else "The logins of the server's database stay until the operator looks at the class again"
         )
+        self._postgres.leave_behind(chosen.name, resource.metadata.uid)
         self._events.record(live, "Warning", Reason.DELETION_BLOCKED.value, f"{what}: {why}")
         return None
 

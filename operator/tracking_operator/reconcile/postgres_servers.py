@@ -56,19 +56,25 @@ class PostgresServers:
         self._namespace = own_namespace
         self._known: dict[str, _Known] = {}
         self._read: dict[tuple[Kind, str], KubeObject] = {}
+        self._left: defaultdict[str, set[str]] = defaultdict(set)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def access(self, class_name: str, offer: PostgresOffer) -> Access:
         """How the class's server was found last; it is looked at only if it never was.
 
+        Nobody waits for a look that is under way: many servers of a class whose PostgreSQL hangs would take
+        all workers from the servers of others.
+
         Raises:
             Failure: it cannot be used.
 
         """
-        async with self._locks[class_name]:
-            known = self._known.get(class_name)
-            if known is None or known.offer != offer:
-                return await self._look(class_name, offer, fresh=False)
+        known = self._known.get(class_name)
+        if known is None or known.offer != offer:
+            async with self._locks[class_name]:
+                known = self._known.get(class_name)
+                if known is None or known.offer != offer:
+                    return await self._look(class_name, offer, fresh=False)
         if isinstance(known.outcome, Failure):
             raise known.outcome
         return known.outcome
@@ -91,9 +97,22 @@ class PostgresServers:
         """Take logins away. Raises Failure."""
         await self.executor.run(access.server, _take_logins, access, logins)
 
+    def left_behind(self, class_name: str) -> frozenset[str]:
+        """The UIDs of servers that went while their logins could not be taken away."""
+        return frozenset(self._left.get(class_name, ()))
+
+    def leave_behind(self, class_name: str, uid: str) -> None:
+        """Remember that the logins of a server which goes have to be taken away later."""
+        self._left[class_name].add(uid)
+
+    def settle(self, class_name: str, uids: frozenset[str]) -> None:
+        """Forget servers whose logins have been taken away."""
+        self._left[class_name] -= uids
+
     def forget(self, class_name: str) -> None:
         """Forget a class that is gone, or has no PostgreSQL any more."""
         self._known.pop(class_name, None)
+        self._left.pop(class_name, None)
 
     async def _look(self, class_name: str, offer: PostgresOffer, *, fresh: bool) -> Access:
         known = self._known.get(class_name)
