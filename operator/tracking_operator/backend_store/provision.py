@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from tracking_operator.api.conditions import Reason
 from tracking_operator.backend_store.apply import apply
 from tracking_operator.backend_store.connection import Sessions
-from tracking_operator.backend_store.observe import Observed, observe
-from tracking_operator.backend_store.plan import plan
+from tracking_operator.backend_store.observe import Observed, observe, observe_catalog
+from tracking_operator.backend_store.plan import check_ownership, plan
 from tracking_operator.backend_store.statements import Step, explain
 from tracking_operator.backend_store.tenant import Desired, Tenant
 from tracking_operator.failures import Invalid, Unavailable
@@ -41,6 +41,19 @@ def provision(sessions: Sessions, desired: Desired, *, must_exist: bool = False)
         observed = observe(sessions, desired.tenant)
         _prove_settled(observed, desired)
     return Provisioned(steps, _works(desired.tenant.other_login(desired.login), observed))
+
+
+def require_own(sessions: Sessions, tenant: Tenant, *, must_exist: bool) -> None:
+    """Make sure that ``provision`` would not be refused, with one query and without a change.
+
+    Raises:
+        Failure: something of a needed name is not the tenant's; or the database is gone, and ``must_exist``.
+
+    """
+    observed = observe_catalog(sessions.session(), tenant)
+    check_ownership(observed, tenant)
+    if must_exist and observed.database is None:
+        raise _lost(sessions, tenant)
 
 
 def preview(sessions: Sessions, desired: Desired) -> str:

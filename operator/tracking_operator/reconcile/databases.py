@@ -15,7 +15,7 @@ from tracking_operator.api.kubernetes_types import ObjectMeta
 from tracking_operator.backend_store import rotation, scram, teardown
 from tracking_operator.backend_store.connection import Sessions
 from tracking_operator.backend_store.mark import Mark
-from tracking_operator.backend_store.provision import provision
+from tracking_operator.backend_store.provision import provision, require_own
 from tracking_operator.backend_store.rotation import Sighting
 from tracking_operator.backend_store.schema import SchemaState, read_schema
 from tracking_operator.backend_store.server import Login
@@ -184,8 +184,17 @@ class Databases:
                     retry_after=LEAVING_RETRY_SECONDS,
                 )
             case Ownership.OURS:
-                found = credentials_in(secret)
-                return found if found and found.login in case.tenant.logins else None
+                return await self._usable(case, credentials_in(secret))
+
+    async def _usable(self, case: _Case, found: DatabaseCredentials | None) -> DatabaseCredentials | None:
+        """The credentials, if they are for this database; if not, nothing may be lost by making others.
+
+        Pods go on using the Secret while a server's record names a database that is not the server's.
+        """
+        if found and found.login in case.tenant.logins:
+            return found
+        await self._run(case, _require_own, case)
+        return None
 
     async def _secret(self, case: _Case) -> KubeObject | None:
         place = SECRET, case.server.namespace, case.store.secret
@@ -318,6 +327,11 @@ def _provision(case: _Case, credentials: DatabaseCredentials) -> _Verified:
         schema,
         provisioned.other_login_works,
     )
+
+
+def _require_own(case: _Case) -> None:
+    with _sessions(case.access) as sessions:
+        require_own(sessions, case.tenant, must_exist=case.wanted.must_exist)
 
 
 def _retain(access: Access, tenant: Tenant) -> None:
