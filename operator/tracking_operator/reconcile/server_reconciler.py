@@ -46,6 +46,7 @@ from tracking_operator.reconcile.classes import ChosenClass
 from tracking_operator.reconcile.credentials import Credentials, deployed_digest
 from tracking_operator.reconcile.databases import Databases, DatabaseState
 from tracking_operator.reconcile.databases import Wanted as WantedDatabase
+from tracking_operator.reconcile.decide import recorded_decision
 from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at, summarise
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
@@ -81,6 +82,8 @@ logger = logging.getLogger(__name__)
 Resource = TypeVar("Resource", TrackingServer, TrackingServerClass)
 
 TEARDOWN_RETRY_SECONDS = 10.0
+STORE_RETRY_SECONDS = 15.0
+"""Nothing tells when somebody has put right what is in PostgreSQL, or has removed a Secret that is not ours."""
 
 
 class ServerReconciler:
@@ -198,6 +201,7 @@ class ServerReconciler:
             state = await self._databases.bring_about(plan.model, store, access, wanted, fresh=fresh)
         except Failure as failure:
             report.add_failure(failure, ConditionType.BACKEND_STORE_READY)
+            report.retry_after.append(STORE_RETRY_SECONDS)
             return None
         if state.look_again is not None:
             report.retry_after.append(state.look_again)
@@ -348,7 +352,11 @@ class ServerReconciler:
 
     def _class_of(self, resource: TrackingServer) -> ChosenClass:
         """The class as it is now; one that is gone or unreadable asks for nothing, so that data is kept."""
-        name = resource.spec.class_name or resource.status.class_name or ""
+        try:
+            decision = recorded_decision(resource)
+        except Invalid:
+            decision = None
+        name = decision.class_name if decision else resource.spec.class_name or ""
         live = self._cache.get(TRACKING_SERVER_CLASS, None, name)
         found = _readable(TrackingServerClass, [live] if live else [])
         return ChosenClass(name, found[0].spec if found else TrackingServerClassSpec())
