@@ -207,6 +207,7 @@ class Team:
         assert container["name"] == MIGRATE_CONTAINER
         status = {
             "phase": "Failed" if exit_code else "Succeeded",
+            "conditions": [{"type": "PodScheduled", "status": "True"}],
             "containerStatuses": [
                 {
                     "name": MIGRATE_CONTAINER,

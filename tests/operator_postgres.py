@@ -8,7 +8,7 @@ import base64
 import json
 import os
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,6 @@ from dev.postgres import PostgresServer, postgres_server
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import (
     OPERATOR_NAMESPACE,
-    PATIENCE_SECONDS,
     OperatorHost,
     Team,
     a_class,
@@ -37,15 +36,12 @@ from tracking_operator.kube.objects import (
     DEPLOYMENT,
     JOB,
     NAMESPACE,
-    POD,
     SECRET,
     KubeObject,
     KubeObjects,
-    name_of,
     uid_of,
 )
 from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
-from tracking_operator.resources.migration_job import MIGRATE_CONTAINER
 
 HOST: Final = "127.0.0.1"
 SUPERUSER: Final = "postgres"
@@ -159,6 +155,7 @@ class PostgresClass:
     postgres: RealPostgres
     name: str
     admin: str
+    password: str = field(repr=False)
     secret: str
     config_map: str
 
@@ -205,7 +202,7 @@ class PostgresTeam(Team):
 
     def served(self, name: str = "mlflow", revision: str = REVISION, **spec: object) -> KubeObject:
         """Apply a server, migrate its schema, and return its Deployment."""
-        self.serve(name, **spec)
+        self.serve(name, metadata=None, **spec)
         self.migrate(name, revision)
         deployment = self.wait_for(DEPLOYMENT, name)
         self.wait_for_condition("SchemaReady", status="True", name=name)
@@ -230,56 +227,12 @@ class PostgresTeam(Team):
         self.set_revision(revision, name)
         self.end_migration(pod, revision=revision)
 
-    def migration_pod(
-        self, name: str = "mlflow", version: str = "3.17.2", *, but: Sequence[str] = ()
-    ) -> KubeObject:
-        """Return the pod of a migration that has not ended, as soon as it is there."""
-        job = f"{name}-migrate-{version.replace('.', '-')}"
-
-        def waiting() -> KubeObject | None:
-            pods = self.api.list(POD, self.namespace, f"batch.kubernetes.io/job-name={job}")
-            open_ = [pod for pod in pods if pod["status"].get("phase") == "Pending"]
-            return next((pod for pod in open_ if name_of(pod) not in but), None)
-
-        return wait_until(
-            waiting, PATIENCE_SECONDS, lambda: f"Job {job} has a pod; {self.server(name).get('status')}"
-        )
-
     def set_revision(self, revision: str, name: str = "mlflow") -> None:
         """Write a schema revision into a server's database, with its own credentials."""
         with self.connected(name) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) PRIMARY KEY)")
             cursor.execute("DELETE FROM alembic_version")
             cursor.execute("INSERT INTO alembic_version VALUES (%s)", (revision,))
-
-    def end_migration(
-        self, pod: KubeObject, exit_code: int = 0, reason: str = "", message: str = "", revision: str = ""
-    ) -> None:
-        """Report the end of a migration's pod, as the kubelet does."""
-        said = {"reason": reason, "message": message, "revision": revision}
-        terminated = {
-            "exitCode": exit_code,
-            "reason": "Error" if exit_code else "Completed",
-            "message": json.dumps(said),
-            "startedAt": "2026-01-01T00:00:00Z",
-            "finishedAt": "2026-01-01T00:00:01Z",
-        }
-        container = pod["spec"]["containers"][0]
-        assert container["name"] == MIGRATE_CONTAINER
-        status = {
-            "phase": "Failed" if exit_code else "Succeeded",
-            "containerStatuses": [
-                {
-                    "name": MIGRATE_CONTAINER,
-                    "image": container["image"],
-                    "imageID": "",
-                    "ready": False,
-                    "restartCount": 0,
-                    "state": {"terminated": terminated},
-                }
-            ],
-        }
-        self.api.patch_status(POD, self.namespace, name_of(pod), status)
 
     def secret(self, name: str = "mlflow") -> KubeObject:
         """The Secret by which a server's pods log in."""
@@ -383,7 +336,7 @@ def a_postgres_class(
     }
     try:
         with a_class(api, (spec or {}) | {"postgres": wanted | offer}) as class_name:
-            yield PostgresClass(api, postgres, class_name, username, name, name)
+            yield PostgresClass(api, postgres, class_name, username, password, name, name)
     finally:
         api.delete(SECRET, OPERATOR_NAMESPACE, name)
         api.delete(CONFIG_MAP, OPERATOR_NAMESPACE, name)

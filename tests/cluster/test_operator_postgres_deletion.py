@@ -1,0 +1,222 @@
+"""What becomes of a server's database when the server goes, whether its PostgreSQL answers or not."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import psycopg2
+import pytest
+from psycopg2.sql import SQL, Identifier
+
+from tests.kube_api import KubeApi
+from tests.operator_fixtures import RunningOperator
+from tests.operator_postgres import (
+    PostgresClass,
+    PostgresTeam,
+    RealPostgres,
+    a_postgres_class,
+    a_postgres_team,
+    connected_by,
+)
+from tests.waiting import wait_until
+from tracking_operator.api.marks import FORCE_ORPHAN_ANNOTATION
+from tracking_operator.kube.objects import NAMESPACE
+from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+
+SECONDS_TO_LET_GO = 6.0
+SECONDS_TO_RECOVER = 10.0
+SECONDS_TO_DROP = 20.0
+SECONDS_TO_COLLECT = 60.0
+
+Trouble = Callable[[PostgresClass], AbstractContextManager[None]]
+
+
+@contextmanager
+def stopped(class_: PostgresClass) -> Iterator[None]:
+    """Nothing listens."""
+    class_.postgres.running.stop()
+    try:
+        yield
+    finally:
+        class_.postgres.running.start()
+
+
+@contextmanager
+def hanging(class_: PostgresClass) -> Iterator[None]:
+    """Connections are accepted, and nobody answers."""
+    class_.postgres.running.pause()
+    try:
+        yield
+    finally:
+        class_.postgres.running.resume()
+
+
+@contextmanager
+def refusing(class_: PostgresClass) -> Iterator[None]:
+    """The admin's login does not work."""
+    admin = Identifier(class_.admin)
+    class_.postgres.sql(SQL("ALTER ROLE {} NOLOGIN").format(admin))
+    try:
+        yield
+    finally:
+        class_.postgres.sql(SQL("ALTER ROLE {} LOGIN").format(admin))
+
+
+def test_retain_takes_the_logins_and_keeps_the_database_for_a_successor(
+    postgres_team: PostgresTeam, operator: RunningOperator
+) -> None:
+    team, postgres = postgres_team, postgres_team.postgres
+    team.served()
+    name, old = team.database(), team.secret()
+    with team.connected() as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE runs (id int); INSERT INTO runs VALUES (42)")
+    mark = mark_of(postgres, name)
+
+    team.delete_server()
+
+    team.wait_until_gone(TRACKING_SERVER, seconds=SECONDS_TO_LET_GO)
+    assert postgres.logins(name) == []
+    assert postgres.has_database(name)
+    assert mark_of(postgres, name) == mark
+    with pytest.raises(psycopg2.OperationalError):
+        connected_by(old).__enter__()
+
+    team.serve()
+    team.wait_for_condition("BackendStoreReady", status="True")
+    assert team.database() == name
+    with team.connected() as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM runs")
+        assert cursor.fetchall() == [(42,)]
+    assert team.service_file()["password"] not in str(old)
+    assert mark_of(postgres, name) != mark, "the mark names the new server"
+
+
+@pytest.mark.parametrize("trouble", [stopped, hanging, refusing])
+def test_retain_lets_a_server_go_whatever_postgresql_does_and_takes_its_logins_afterwards(
+    trouble: Trouble,
+    postgres_team: PostgresTeam,
+    postgres_class: PostgresClass,
+    operator: RunningOperator,
+) -> None:
+    team, postgres = postgres_team, postgres_class.postgres
+    team.served("leaving")
+    team.served("staying")
+    leaving, staying = team.database("leaving"), team.database("staying")
+
+    with trouble(postgres_class):
+        team.delete_server("leaving")
+        team.wait_until_gone(TRACKING_SERVER, "leaving", seconds=SECONDS_TO_LET_GO)
+
+    wait_until(
+        lambda: postgres.logins(leaving) == [], SECONDS_TO_RECOVER, "the logins of the dead are taken away"
+    )
+    assert postgres.has_database(leaving)
+    assert postgres.logins(staying) == ["a"]
+    assert team.logs_in("staying")
+    postgres_class.wait_for("AsExpected")
+
+
+def test_delete_drops_the_database_and_the_roles_under_the_feet_of_open_sessions(
+    postgres_team: PostgresTeam, operator: RunningOperator
+) -> None:
+    team, postgres = postgres_team, postgres_team.postgres
+    team.served("other")
+    team.served(deletionPolicy="Delete")
+    name = team.database()
+    with team.connected():
+        team.delete_server()
+        team.wait_until_gone(TRACKING_SERVER, seconds=SECONDS_TO_DROP)
+
+    assert not postgres.has_database(name)
+    assert not postgres.sql(
+        "SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [name, f"{name}_a", f"{name}_b"]
+    )
+    assert team.logs_in("other")
+
+
+@pytest.mark.parametrize("trouble", [stopped, hanging])
+def test_delete_waits_for_postgresql_and_finishes_by_itself(
+    trouble: Trouble,
+    postgres_team: PostgresTeam,
+    postgres_class: PostgresClass,
+    operator: RunningOperator,
+) -> None:
+    team, postgres = postgres_team, postgres_class.postgres
+    team.served(deletionPolicy="Delete", artifactStore={"external": {"uri": "s3://bucket"}})
+    name = team.database()
+
+    with trouble(postgres_class):
+        team.delete_server()
+        condition = team.wait_for_condition("BackendStoreReady", reason="DeletionBlocked", seconds=10)
+        assert FORCE_ORPHAN_ANNOTATION in condition["message"]
+
+    team.wait_until_gone(TRACKING_SERVER, seconds=SECONDS_TO_DROP)
+    assert not postgres.has_database(name)
+
+
+def test_force_orphan_lets_a_server_go_whose_database_cannot_be_dropped(
+    postgres_team: PostgresTeam, postgres_class: PostgresClass, operator: RunningOperator
+) -> None:
+    team, postgres = postgres_team, postgres_class.postgres
+    team.served(deletionPolicy="Delete")
+    name = team.database()
+    with refusing(postgres_class):
+        team.delete_server()
+        team.wait_for_condition("BackendStoreReady", reason="DeletionBlocked", seconds=20)
+
+        team.patch_server({"metadata": {"annotations": {FORCE_ORPHAN_ANNOTATION: "true"}}})
+
+        team.wait_until_gone(TRACKING_SERVER, seconds=SECONDS_TO_LET_GO)
+    assert postgres.has_database(name)
+
+
+def test_delete_without_its_class_waits_for_the_class(
+    api: KubeApi, postgres: RealPostgres, operator: RunningOperator
+) -> None:
+    with a_postgres_class(api, postgres) as class_, a_postgres_team(api, class_) as team:
+        team.served("kept")
+        team.served("dropped", deletionPolicy="Delete")
+        name = team.database("dropped")
+        live = api.get(TRACKING_SERVER_CLASS, None, class_.name)
+        api.delete(TRACKING_SERVER_CLASS, None, class_.name)
+        wait_until(lambda: api.find(TRACKING_SERVER_CLASS, None, class_.name) is None, 10, "it is gone")
+
+        team.delete_server("kept")
+        team.delete_server("dropped")
+        team.wait_until_gone(TRACKING_SERVER, "kept", seconds=SECONDS_TO_LET_GO)
+        team.wait_for_condition("BackendStoreReady", reason="DeletionBlocked", name="dropped", seconds=20)
+        assert postgres.has_database(name)
+
+        api.create(
+            {key: live[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": class_.name}}
+        )
+        team.wait_until_gone(TRACKING_SERVER, "dropped", seconds=SECONDS_TO_DROP)
+        assert not postgres.has_database(name)
+
+
+def test_a_namespace_with_retained_databases_is_gone_although_postgresql_is_down(
+    postgres_class: PostgresClass, api: KubeApi, operator: RunningOperator
+) -> None:
+    with a_postgres_team(api, postgres_class) as team:
+        team.served("one")
+        team.serve("unfinished")
+        team.migration_pod("unfinished")
+        name = team.database("one")
+        with stopped(postgres_class):
+            api.delete(NAMESPACE, None, team.namespace)
+            wait_until(
+                lambda: api.find(NAMESPACE, None, team.namespace) is None,
+                SECONDS_TO_COLLECT,
+                "the namespace is gone",
+            )
+        wait_until(
+            lambda: postgres_class.postgres.logins(name) == [],
+            SECONDS_TO_RECOVER,
+            "the logins are taken away",
+        )
+
+
+def mark_of(postgres: RealPostgres, name: str) -> object:
+    """The comment on a database."""
+    return postgres.sql(
+        "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", name
+    )[0][0]

@@ -1,0 +1,440 @@
+"""Whatever is wrong with a PostgreSQL has a reason within ten seconds, and what runs is not touched."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+
+import pytest
+from psycopg2.sql import SQL, Identifier
+
+from tests.kube_api import KubeApi
+from tests.operator_fixtures import LEASE_NAME, OPERATOR_NAMESPACE, OperatorHost, RunningOperator
+from tests.operator_postgres import (
+    PostgresClass,
+    PostgresTeam,
+    RealPostgres,
+    a_postgres_class,
+    a_postgres_team,
+)
+from tests.stores.postgres.world import make_certificates
+from tests.waiting import wait_until
+from tracking_operator.api.marks import RESOLVED_ANNOTATION
+from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, LEASE, SECRET
+from tracking_operator.reconcile.kinds import TRACKING_SERVER
+
+SECONDS_TO_SAY_SO = 10.0
+SECONDS_TO_RECOVER = 10.0
+SECONDS_TO_LOOK_AGAIN = 20.0
+"""For what only the server's own look finds out: nothing reports that it was put right."""
+SECONDS_FOR_ANOTHER_CLASS = 5.0
+MANY = 30
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Something that goes wrong with a class, as the reason says, and is put right again."""
+
+    what: str
+    reason: str
+    words: str
+    cause: Callable[[PostgresClass], object]
+    cure: Callable[[PostgresClass], object]
+
+
+def alter_admin(attributes: str) -> Callable[[PostgresClass], object]:
+    """Change the admin's role in PostgreSQL."""
+    return lambda class_: class_.postgres.sql(
+        SQL(f"ALTER ROLE {{}} {attributes}").format(Identifier(class_.admin))
+    )
+
+
+def change(**offer: object) -> Callable[[PostgresClass], object]:
+    """Change `spec.postgres` of the class."""
+    return lambda class_: class_.change(**offer)
+
+
+def use_another_ca(class_: PostgresClass) -> None:
+    """Name a ConfigMap with a CA that has signed something else."""
+    metadata = {"name": f"{class_.config_map}-another", "namespace": OPERATOR_NAMESPACE}
+    data = {"ca.crt": make_certificates("another.example.com")[0]}
+    class_.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
+    class_.change(caConfigMapRef={"name": metadata["name"]})
+
+
+def use_own_ca(class_: PostgresClass) -> None:
+    """Name the right ConfigMap again."""
+    class_.change(caConfigMapRef={"name": class_.config_map})
+    class_.api.delete(CONFIG_MAP, OPERATOR_NAMESPACE, f"{class_.config_map}-another")
+
+
+def lose_password(class_: PostgresClass) -> None:
+    """Remove a key from the admin's Secret."""
+    class_.api.patch(SECRET, OPERATOR_NAMESPACE, class_.secret, {"data": {"password": None}})
+
+
+def restore_password(class_: PostgresClass) -> None:
+    """Write the key again."""
+    class_.give_admin(class_.admin, class_.password)
+
+
+def name_own_secret(class_: PostgresClass) -> None:
+    """Name the right Secret again."""
+    class_.change(adminSecretRef={"name": class_.secret})
+
+
+TROUBLES = [
+    Trouble("the admin's password is wrong", "LoginRefused", "Correct username and password in Secret",
+            lambda class_: class_.give_admin(class_.admin, "wrong"), restore_password),
+    Trouble("the host does not resolve", "HostNotFound", "Correct postgres.host",
+            change(host="no-such-host.invalid"), change(host="127.0.0.1")),
+    Trouble("nothing listens at the port", "StoreUnreachable", "Check the server",
+            change(port=1), lambda class_: class_.change(port=class_.postgres.port)),
+    Trouble("the CA has not signed the certificate", "TlsFailed", "caConfigMapRef", use_another_ca, use_own_ca),
+    Trouble("the CA is missing", "SecretNotFound", "postgres.caConfigMapRef",
+            change(caConfigMapRef={"name": "missing"}), use_own_ca),
+    Trouble("the admin's Secret is missing", "SecretNotFound", "postgres.adminSecretRef",
+            change(adminSecretRef={"name": "missing"}), name_own_secret),
+    Trouble("a key is missing", "SecretKeyMissing", "password", lose_password, restore_password),
+    Trouble("the maintenance database is missing", "InvalidSpec", "postgres.maintenanceDatabase",
+            change(maintenanceDatabase="missing"), change(maintenanceDatabase=None)),
+    Trouble("the admin is a superuser", "SuperuserRefused", "allowSuperuser",
+            alter_admin("SUPERUSER"), alter_admin("NOSUPERUSER")),
+    Trouble("the admin may not create databases", "InsufficientPrivileges", "CREATEDB",
+            alter_admin("NOCREATEDB"), alter_admin("CREATEDB")),
+    Trouble("the admin has no connection left", "TooManyConnections", "max_connections",
+            alter_admin("CONNECTION LIMIT 0"), alter_admin("CONNECTION LIMIT -1")),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def living(
+    api: KubeApi, operators: OperatorHost, postgres: RealPostgres
+) -> Iterator[tuple[PostgresClass, PostgresTeam]]:
+    """A class and a team with a server that has a database, for one trouble after the other."""
+    operators.share()
+    with a_postgres_class(api, postgres) as class_, a_postgres_team(api, class_) as team:
+        team.served()
+        yield class_, team
+
+
+@pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.what)
+def test_trouble_with_a_class_has_its_reason_on_class_and_server_and_touches_nothing(
+    trouble: Trouble, living: tuple[PostgresClass, PostgresTeam], operator: RunningOperator
+) -> None:
+    class_, team = living
+    team.wait_for_condition("BackendStoreReady", status="True")
+    before = team.untouched()
+
+    trouble.cause(class_)
+    try:
+        condition = class_.wait_for(trouble.reason, words=trouble.words)
+        assert condition["status"] == "False"
+        team.wait_for_condition(
+            "BackendStoreReady", status="False", reason=trouble.reason, seconds=SECONDS_TO_SAY_SO
+        )
+        ready = class_.condition("Ready")
+        assert ready is not None
+        assert (ready["status"], ready["reason"]) == ("False", trouble.reason)
+        assert team.untouched() == before
+        assert trouble.reason in {event["reason"] for event in team.warnings()}
+    finally:
+        trouble.cure(class_)
+    class_.wait_for("AsExpected")
+    team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_RECOVER)
+    assert team.untouched() == before
+
+
+def test_a_superuser_is_taken_where_the_class_allows_it(
+    api: KubeApi, postgres: RealPostgres, operator: RunningOperator
+) -> None:
+    admin = postgres.make_admin("SUPERUSER")
+    with a_postgres_class(api, postgres, admin=admin) as class_, a_postgres_team(api, class_) as team:
+        class_.wait_for("SuperuserRefused")
+        team.serve()
+        team.wait_for_condition("BackendStoreReady", reason="SuperuserRefused", seconds=SECONDS_TO_SAY_SO)
+        assert not postgres.has_database(team.database())
+
+        class_.change(allowSuperuser=True)
+
+        assert "superuser" in class_.wait_for("AsExpected")["message"]
+        team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_RECOVER)
+
+
+def test_a_server_without_tls_is_refused_by_a_class_that_verifies(
+    api: KubeApi, postgres: RealPostgres, old_postgres: RealPostgres, operator: RunningOperator
+) -> None:
+    with a_postgres_class(api, old_postgres, caConfigMapRef=None) as class_:
+        assert "verify-full" in class_.wait_for("TlsFailed")["message"]
+
+
+def test_a_database_without_our_mark_is_a_conflict_and_left_alone(
+    living: tuple[PostgresClass, PostgresTeam], operator: RunningOperator
+) -> None:
+    class_, team = living
+    postgres = class_.postgres
+    with a_postgres_team(team.api, class_) as other:
+        other.serve()
+        other.wait_for_condition("BackendStoreReady", status="True")
+        mine = Identifier(other.database())
+        other.delete_server()
+        other.wait_until_gone(TRACKING_SERVER)
+        postgres.sql(SQL("COMMENT ON DATABASE {} IS NULL").format(mine))
+
+        other.serve()
+
+        condition = other.wait_for_condition(
+            "BackendStoreReady", reason="Conflict", seconds=SECONDS_TO_SAY_SO
+        )
+        assert other.database() in condition["message"]
+        assert postgres.logins(other.database()) == []
+        assert other.find(DEPLOYMENT) is None
+        class_.wait_for("AsExpected")
+
+        postgres.sql(SQL("DROP DATABASE {}").format(mine))
+        other.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_LOOK_AGAIN)
+
+
+def test_an_admin_who_does_not_own_the_databases_is_told_what_to_grant(
+    api: KubeApi, postgres: RealPostgres, operator: RunningOperator
+) -> None:
+    with a_postgres_class(api, postgres) as class_, a_postgres_team(api, class_) as team:
+        team.served()
+        before = team.untouched()
+        new, password = postgres.make_admin("CREATEROLE", "CREATEDB")
+
+        class_.give_admin(new, password)
+
+        grant = f'GRANT "{class_.admin}" TO "{new}"'
+        condition = team.wait_for_condition(
+            "BackendStoreReady", reason="AdminIsNotOwner", seconds=SECONDS_TO_SAY_SO
+        )
+        assert grant in condition["message"]
+        assert team.untouched() == before
+        class_.wait_for("AsExpected")
+
+        postgres.sql(grant)
+        team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_LOOK_AGAIN)
+        assert team.untouched() == before
+
+
+def test_a_class_that_names_another_host_leaves_its_servers_where_they_are(
+    living: tuple[PostgresClass, PostgresTeam], operator: RunningOperator
+) -> None:
+    class_, team = living
+    before = team.untouched()
+    class_.change(host="localhost")
+    try:
+        class_.wait_for("AsExpected", words="localhost")
+        condition = team.wait_for_condition(
+            "BackendStoreReady", reason="ResolvedDiffers", seconds=SECONDS_TO_SAY_SO
+        )
+        assert "127.0.0.1" in condition["message"]
+        assert team.untouched() == before
+    finally:
+        class_.change(host="127.0.0.1")
+    team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_RECOVER)
+
+
+def test_a_record_that_names_another_host_never_brings_the_admin_there(
+    living: tuple[PostgresClass, PostgresTeam], operator: RunningOperator
+) -> None:
+    _, team = living
+    before, decision = team.untouched(), team.decision()
+    with listening("127.0.0.2") as trap:
+        evil = decision["database"] | {"host": "127.0.0.2", "port": trap.port}
+        set_record(team, decision | {"database": evil})
+        team.wait_for_condition("BackendStoreReady", reason="ResolvedDiffers", seconds=SECONDS_TO_SAY_SO)
+        set_record(team, decision | {"database": decision["database"] | {"port": trap.port}})
+        wait_until(
+            lambda: str(trap.port) in str(team.condition("BackendStoreReady")),
+            SECONDS_TO_SAY_SO,
+            "it says which port",
+        )
+        assert team.untouched() == before
+        assert trap.visitors == []
+    set_record(team, decision)
+    team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_RECOVER)
+
+
+def test_a_record_that_names_the_database_of_somebody_else_opens_nothing_and_loses_nothing(
+    living: tuple[PostgresClass, PostgresTeam], operator: RunningOperator
+) -> None:
+    class_, team = living
+    postgres = class_.postgres
+    with a_postgres_team(team.api, class_) as victim:
+        victim.served()
+        theirs, secret = victim.database(), victim.secret()
+        before, decision = team.untouched(), team.decision()
+
+        set_record(team, decision | {"database": decision["database"] | {"name": theirs}})
+
+        condition = team.wait_for_condition("BackendStoreReady", reason="Conflict", seconds=SECONDS_TO_SAY_SO)
+        assert victim.namespace in condition["message"]
+        assert team.untouched() == before
+        assert team.logs_in()
+        assert postgres.logins(theirs) == ["a"]
+        assert victim.secret()["data"] == secret["data"]
+        assert victim.logs_in()
+
+        team.patch_server({"spec": {"deletionPolicy": "Delete"}})
+        set_record(team, decision | {"database": decision["database"] | {"name": "postgres"}})
+        wait_until(
+            lambda: (
+                '"postgres"' in str(team.condition("BackendStoreReady"))
+                or "database postgres" in str(team.condition("BackendStoreReady"))
+            ),
+            SECONDS_TO_SAY_SO,
+            lambda: f"it says that the database is not its own: {team.condition('BackendStoreReady')}",
+        )
+        assert team.untouched() == before
+        team.patch_server({"spec": {"deletionPolicy": None}})
+        set_record(team, decision)
+        team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_RECOVER)
+        assert team.untouched() == before
+
+
+@contextmanager
+def stopped(postgres: RealPostgres) -> Iterator[None]:
+    """Nothing listens."""
+    postgres.running.stop()
+    try:
+        yield
+    finally:
+        postgres.running.start()
+
+
+@contextmanager
+def hanging(postgres: RealPostgres) -> Iterator[None]:
+    """Connections are accepted, and nobody answers."""
+    postgres.running.pause()
+    try:
+        yield
+    finally:
+        postgres.running.resume()
+
+
+@pytest.mark.parametrize("outage", [stopped, hanging])
+def test_an_outage_is_said_in_time_touches_nothing_and_is_over_in_time(
+    outage: Callable[[RealPostgres], AbstractContextManager[None]],
+    living: tuple[PostgresClass, PostgresTeam],
+    operator: RunningOperator,
+) -> None:
+    class_, team = living
+    team.wait_for_condition("BackendStoreReady", status="True")
+    before = team.untouched()
+    with outage(class_.postgres):
+        class_.wait_for("StoreUnreachable", seconds=SECONDS_TO_SAY_SO)
+        team.wait_for_condition("BackendStoreReady", reason="StoreUnreachable", seconds=SECONDS_TO_SAY_SO)
+        assert team.condition("SchemaReady") is not None
+        team.patch_server({"spec": {"resources": {"limits": {"memory": "2Gi"}}}})
+        team.wait_until_so(
+            DEPLOYMENT, "mlflow", lambda live: "2Gi" in str(live["spec"]), "other changes go on"
+        )
+        team.patch_server({"spec": {"resources": None}})
+        wait_until(lambda: team.untouched() == before, SECONDS_TO_SAY_SO, "all is as it was")
+    class_.wait_for("AsExpected", seconds=SECONDS_TO_RECOVER)
+    team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_RECOVER)
+    assert team.untouched() == before
+    assert team.logs_in()
+
+
+def test_a_class_whose_server_hangs_does_not_delay_servers_of_another(
+    api: KubeApi,
+    living: tuple[PostgresClass, PostgresTeam],
+    old_postgres: RealPostgres,
+    operator: RunningOperator,
+) -> None:
+    hung, team = living
+    with (
+        a_postgres_class(api, old_postgres, sslMode="disable", caConfigMapRef=None) as well,
+        a_postgres_team(api, well) as lucky,
+        hanging(hung.postgres),
+    ):
+        well.wait_for("AsExpected")
+        for number in range(12):
+            team.serve(f"unlucky-{number}", suspend=True)
+        lucky.serve()
+
+        lucky.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_FOR_ANOTHER_CLASS)
+        team.wait_for_condition("BackendStoreReady", reason="StoreUnreachable", name="unlucky-11", seconds=20)
+    for number in range(12):
+        team.wait_for_condition("BackendStoreReady", status="True", name=f"unlucky-{number}", seconds=30)
+
+
+def test_many_servers_at_once_are_whole_although_the_operator_is_killed_in_the_middle(
+    api: KubeApi, postgres: RealPostgres, operators: OperatorHost
+) -> None:
+    operators.make_room()
+    operator = operators.start()
+    operator.wait_until_active()
+    with a_postgres_class(api, postgres) as class_, a_postgres_team(api, class_) as team:
+        names = [f"server-{number}" for number in range(MANY)]
+        for name in names:
+            team.serve(name, suspend=True)
+        wait_until(
+            lambda: len(databases_of(class_)) >= MANY // 3, 60, "a third has a database", interval=0.01
+        )
+        operator.kill()
+        assert len(databases_of(class_)) < MANY
+        api.delete(LEASE, OPERATOR_NAMESPACE, LEASE_NAME)
+
+        operators.start().wait_until_active()
+
+        for name in names:
+            team.wait_for_condition("BackendStoreReady", status="True", name=name, seconds=60)
+        found = databases_of(class_)
+        expected = {team.database(name) for name in names}
+        assert {name for name, *_ in found} == expected
+        for name, is_open, limit, mark, acl in found:
+            assert is_open, name
+            assert limit == -1
+            assert json.loads(mark)["namespace"] == team.namespace
+            assert acl == f"{{{class_.admin}=CTc/{class_.admin},{name}=Tc/{class_.admin}}}"
+            assert postgres.logins(name) == ["a"]
+        for name in names[:: MANY // 5]:
+            assert team.logs_in(name)
+    operators.make_room()
+
+
+@dataclass
+class Trap:
+    """A listener that remembers who came."""
+
+    port: int
+    visitors: list[object] = field(default_factory=list)
+
+
+@contextmanager
+def listening(host: str) -> Iterator[Trap]:
+    """Accept connections at an address of the loopback for the time of the block."""
+    with socket.create_server((host, 0)) as listener:
+        trap = Trap(int(listener.getsockname()[1]))
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    trap.visitors.append(listener.accept()[1])
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        yield trap
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(5)
+
+
+def set_record(team: PostgresTeam, decision: object) -> None:
+    """Edit where the server's data is said to live."""
+    team.patch_server({"metadata": {"annotations": {RESOLVED_ANNOTATION: json.dumps(decision)}}})
+
+
+def databases_of(class_: PostgresClass) -> list[tuple[str, bool, int, str, str]]:
+    """All databases that a class's admin owns."""
+    rows = class_.postgres.sql(
+        "SELECT datname, datallowconn, datconnlimit, shobj_description(oid, 'pg_database'), datacl::text "
+        "FROM pg_database WHERE pg_get_userbyid(datdba) = %s",
+        class_.admin,
+    )
+    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
