@@ -100,7 +100,9 @@ class ClassReconciler:
                 self._postgres.settle(resource.metadata.name, gone)
         except Failure as failure:
             return finding_from(failure, type_)
-        message = " ".join((f"PostgreSQL at {access.server} can be used.", *access.remarks))
+        # That the message names the admin is how servers hear of another one: they look when the class changes.
+        usable = f"PostgreSQL at {access.server} can be used by {access.admin.username}."
+        message = " ".join((usable, *access.remarks))
         return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, message)
 
     async def _take_logins_of_the_dead(self, access: Access) -> None:
