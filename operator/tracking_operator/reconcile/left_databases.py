@@ -77,7 +77,7 @@ class LeftDatabases:
         """Say what became of a database that was out of reach: only ``Delete`` waits, unless told not to."""
         if policy is DeletionPolicy.DELETE and not resource.may_be_orphaned:
             message = (
-                f"The server's database could not be deleted yet: {why} The operator goes on trying; to let the server "
+                f"The server's database could not be deleted yet: {why} It is tried again and again; to let the server "
                 f'go and leave the database behind, set its annotation {FORCE_ORPHAN_ANNOTATION} to "true".'
             )
             type_ = ConditionType.BACKEND_STORE_READY
