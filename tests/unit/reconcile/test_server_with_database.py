@@ -1,0 +1,133 @@
+"""The loop of a server with a database of its own, where PostgreSQL answers what a test wants."""
+
+from collections.abc import Callable
+from typing import cast
+
+from tests.unit.examples import POSTGRES, Manifest
+from tests.unit.reconcile.test_server_reconciler import World
+from tracking_operator.api.conditions import Reason
+from tracking_operator.api.marks import API_VERSION, FINALIZER
+from tracking_operator.backend_store.server import Login, PostgresServer
+from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.kube.objects import DEPLOYMENT, JOB
+from tracking_operator.reconcile.databases import DatabaseState, Wanted
+from tracking_operator.reconcile.left_databases import LeftDatabases
+from tracking_operator.reconcile.postgres_servers import Access
+from tracking_operator.reconcile.server_reconciler import STORE_RETRY_SECONDS
+
+LEAVING = "2026-01-01T12:00:00Z"
+
+
+class PostgresWorld(World):
+    """A server of a class with PostgreSQL."""
+
+    def __init__(self, **spec: object) -> None:
+        self.revision: str | None = None
+        self.failure: Failure | None = None
+        self.meanwhile: Callable[[], None] = lambda: None
+        self.wanted: list[Wanted] = []
+        self.dropped: list[str] = []
+        super().__init__({"className": "standard", **spec})
+        metadata = {"name": "standard"}
+        self.put(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "TrackingServerClass",
+                "metadata": metadata,
+                "spec": {"postgres": POSTGRES},
+            }
+        )
+
+    def restart(self) -> None:
+        super().restart()
+        self.loop._postgres = self  # type: ignore[assignment]
+        self.loop._databases = self  # type: ignore[assignment]
+        self.loop._left_databases = cast(LeftDatabases, self)
+
+    async def access(self, class_name: str, offer: object) -> Access:
+        return Access(PostgresServer("pg.db.svc"), Login("admin", "secret"))
+
+    async def bring_about(
+        self, server: object, store: object, access: Access, wanted: Wanted, *, fresh: bool
+    ) -> DatabaseState:
+        if self.failure:
+            raise self.failure
+        self.wanted.append(wanted)
+        found = DatabaseState("x_a", self.revision)
+        self.meanwhile()
+        return found
+
+    async def leave(self, live: Manifest, resource: object, chosen: object, policy: object) -> None:
+        self.dropped.append(f"{chosen.name} {policy}")  # type: ignore[attr-defined]
+
+    def forget(self, uid: str) -> None:
+        pass
+
+
+async def test_the_job_comes_first_and_the_deployment_after_it() -> None:
+    world = PostgresWorld()
+    await world.reconcile()
+    assert (DEPLOYMENT, "team-a", "mlflow") not in world.api.objects
+    world.migrate()
+    world.revision = "abc"
+    await world.reconcile()
+    assert world.child(DEPLOYMENT)
+    assert world.resource["status"]["schemaRevision"] == "abc"
+    assert world.wanted[-1].migrated_by == world.child(JOB, "mlflow-migrate-3-17-2")["metadata"]["uid"]
+
+
+async def test_a_job_that_ends_while_postgresql_is_asked_is_not_run_again() -> None:
+    world = PostgresWorld()
+    await world.reconcile()
+
+    def end_the_job() -> None:
+        world.migrate()
+        world.watch()
+        world.meanwhile = lambda: None
+
+    world.meanwhile = end_the_job
+    await world.reconcile()
+    assert "delete Job" not in world.api.writes
+    world.revision = "abc"
+    await world.reconcile()
+    assert world.child(DEPLOYMENT)
+
+
+async def test_a_store_that_a_person_must_see_to_is_looked_at_again() -> None:
+    world = PostgresWorld()
+    world.failure = Invalid(Reason.CONFLICT, "It is somebody else's.")
+    outcome = await world.reconcile()
+    assert (outcome.retry_after, outcome.failed) == (STORE_RETRY_SECONDS, False)
+    assert world.condition("BackendStoreReady") == ("False", "Conflict")
+    assert world.condition("SchemaReady") == ("False", "Pending")
+    assert (DEPLOYMENT, "team-a", "mlflow") not in world.api.objects
+
+
+async def test_a_store_that_does_not_answer_leaves_what_runs_alone() -> None:
+    world = PostgresWorld()
+    await world.reconcile()
+    world.migrate()
+    world.revision = "abc"
+    await world.reconcile()
+    before = world.child(DEPLOYMENT)
+    world.failure = Unavailable(Reason.STORE_UNREACHABLE, "It does not answer.")
+    world.restart()
+    outcome = await world.reconcile()
+    assert outcome.failed
+    assert world.condition("BackendStoreReady") == ("False", "StoreUnreachable")
+    assert world.condition("SchemaReady") == ("True", "AsExpected")
+    assert world.child(DEPLOYMENT) == before
+
+
+async def test_a_server_is_torn_down_by_the_class_that_was_decided_for_it_even_before_its_first_status() -> (
+    None
+):
+    world = PostgresWorld(deletionPolicy="Delete", artifactStore={"external": {"uri": "s3://bucket"}})
+    await world.reconcile()
+    assert world.resource["metadata"]["finalizers"] == [FINALIZER]
+    resource = {key: value for key, value in world.resource.items() if key != "status"}
+    spec = {key: value for key, value in resource["spec"].items() if key != "className"}
+    world.put(resource | {"metadata": resource["metadata"] | {"deletionTimestamp": LEAVING}, "spec": spec})
+    await world.reconcile()
+    assert world.dropped == ["standard Delete"]
+    assert world.resource["metadata"]["finalizers"] == []
