@@ -138,30 +138,6 @@ def test_the_password_of_a_database_appears_nowhere_but_in_its_secret(
     operators.make_room()
 
 
-def test_what_somebody_changed_in_postgresql_is_put_right_at_the_next_resync(
-    api: KubeApi, postgres: RealPostgres, operators: OperatorHost
-) -> None:
-    operators.make_room()
-    operators.start(resync=2).wait_until_active()
-    with a_postgres_class(api, postgres) as class_, a_postgres_team(api, class_) as team:
-        team.served()
-        name, secret = team.database(), team.secret()
-        database, login = Identifier(name), Identifier(f"{name}_a")
-        for statement in (
-            SQL("ALTER ROLE {} PASSWORD 'another'").format(login),
-            SQL("ALTER ROLE {} NOLOGIN").format(login),
-            SQL("GRANT CONNECT ON DATABASE {} TO PUBLIC").format(database),
-            SQL("ALTER ROLE {} CONNECTION LIMIT 1").format(login),
-            SQL("ALTER ROLE {} IN DATABASE {} RESET role").format(login, database),
-        ):
-            before = state_of(postgres, name)
-            postgres.sql(statement)
-            assert state_of(postgres, name) != before
-            wait_until(lambda: postgres_is_right(team, name), 15, "PostgreSQL is as it should be")
-        assert team.secret()["data"] == secret["data"]
-    operators.make_room()
-
-
 @pytest.mark.parametrize("is_labelled", [True, False], ids=["labelled", "unlabelled"])
 def test_a_changed_admin_secret_takes_effect_by_itself(
     is_labelled: bool, api: KubeApi, postgres: RealPostgres, operator: RunningOperator
@@ -309,29 +285,3 @@ def make_older(team: PostgresTeam, name: str) -> None:
     """Let the operator think that the Secret was written ten minutes ago."""
     then = (datetime.now(UTC) - timedelta(minutes=10)).replace(microsecond=0).isoformat()
     team.patch(SECRET, {"metadata": {"annotations": {ROTATED_AT_ANNOTATION: then}}}, f"{name}-database")
-
-
-def state_of(postgres: RealPostgres, name: str) -> list[object]:
-    """What PostgreSQL knows about a server's first login and its database."""
-    return [
-        postgres.sql(
-            "SELECT rolcanlogin, rolconnlimit, rolpassword FROM pg_authid WHERE rolname = %s", f"{name}_a"
-        ),
-        postgres.sql("SELECT datacl::text FROM pg_database WHERE datname = %s", name),
-        postgres.sql(
-            "SELECT setconfig FROM pg_db_role_setting WHERE setrole = (SELECT oid FROM pg_roles WHERE rolname = %s)",
-            f"{name}_a",
-        ),
-    ]
-
-
-def postgres_is_right(team: PostgresTeam, name: str) -> bool:
-    """Whether the Secret logs in, acts as the owner, with the right limit, and nobody else may come in."""
-    if not team.logs_in():
-        return False
-    with team.connected() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT current_user::text")
-        is_owner = cursor.fetchone() == (name,)
-    acl = team.postgres.sql("SELECT datacl::text FROM pg_database WHERE datname = %s", name)[0][0]
-    limit = team.postgres.sql("SELECT rolconnlimit FROM pg_roles WHERE rolname = %s", f"{name}_a")[0][0]
-    return is_owner and "=Tc/" not in acl.replace(f"{name}=Tc/", "") and "=c/" not in acl and limit == 20

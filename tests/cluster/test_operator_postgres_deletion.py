@@ -18,7 +18,7 @@ from tests.operator_postgres import (
     connected_by,
 )
 from tests.waiting import wait_until
-from tracking_operator.api.marks import FORCE_ORPHAN_ANNOTATION
+from tracking_operator.api.marks import FINALIZER, FORCE_ORPHAN_ANNOTATION
 from tracking_operator.kube.objects import NAMESPACE
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 
@@ -133,9 +133,7 @@ def test_delete_drops_the_database_and_the_roles_under_the_feet_of_open_sessions
     assert team.logs_in("other")
 
 
-@pytest.mark.parametrize("trouble", [stopped, hanging])
 def test_delete_waits_for_postgresql_and_finishes_by_itself(
-    trouble: Trouble,
     postgres_team: PostgresTeam,
     postgres_class: PostgresClass,
     operator: RunningOperator,
@@ -144,13 +142,35 @@ def test_delete_waits_for_postgresql_and_finishes_by_itself(
     team.served(deletionPolicy="Delete", artifactStore={"external": {"uri": "s3://bucket"}})
     name = team.database()
 
-    with trouble(postgres_class):
+    with stopped(postgres_class):
         team.delete_server()
         condition = team.wait_for_condition("BackendStoreReady", reason="DeletionBlocked", seconds=10)
         assert FORCE_ORPHAN_ANNOTATION in condition["message"]
 
     team.wait_until_gone(TRACKING_SERVER, seconds=SECONDS_TO_DROP)
     assert not postgres.has_database(name)
+
+
+def test_servers_that_are_deleted_while_they_are_made_leave_nothing(
+    postgres_team: PostgresTeam, postgres_class: PostgresClass, operator: RunningOperator
+) -> None:
+    team, postgres = postgres_team, postgres_class.postgres
+    names = [f"short-lived-{number}" for number in range(6)]
+    for name in names:
+        team.serve(name, deletionPolicy="Delete", artifactStore={"external": {"uri": "s3://bucket"}})
+    wait_until(lambda: FINALIZER in str(team.server(names[0])["metadata"]), 10, "the first one is begun")
+    for name in names:
+        team.delete_server(name)
+
+    for name in names:
+        team.wait_until_gone(TRACKING_SERVER, name, seconds=SECONDS_TO_DROP)
+    assert not postgres.sql(
+        "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s", postgres_class.admin
+    )
+    assert not postgres.sql(
+        "SELECT rolname FROM pg_roles WHERE strpos(shobj_description(oid, 'pg_authid'), %s) > 0",
+        team.namespace,
+    )
 
 
 def test_force_orphan_lets_a_server_go_whose_database_cannot_be_dropped(

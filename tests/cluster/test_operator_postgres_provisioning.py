@@ -138,6 +138,29 @@ def test_a_server_on_the_oldest_postgresql_is_provisioned_and_dropped(
         assert not old_postgres.sql("SELECT 1 FROM pg_roles WHERE rolname LIKE %s", f"{name}%")
 
 
+def test_another_connection_limit_reaches_the_logins_and_the_pods(
+    postgres_team: PostgresTeam, postgres_class: PostgresClass, operator: RunningOperator
+) -> None:
+    team = postgres_team
+    before = team.served()["spec"]["template"]
+    logins = [f"{team.database()}_{letter}" for letter in "ab"]
+
+    postgres_class.change(connectionLimit=40)
+
+    wait_until(
+        lambda: (
+            postgres_class.postgres.sql("SELECT rolconnlimit FROM pg_roles WHERE rolname = ANY(%s)", logins)
+            == [(40,), (40,)]
+        ),
+        10,
+        "both logins may have more connections",
+    )
+    team.wait_until_so(
+        DEPLOYMENT, "mlflow", lambda live: live["spec"]["template"] != before, "pods have larger pools"
+    )
+    team.wait_for_condition("SchemaReady", status="True")
+
+
 def test_a_settled_server_costs_no_statement_and_no_write(
     postgres_team: PostgresTeam,
     postgres_class: PostgresClass,
