@@ -116,10 +116,13 @@ class PostgresServers:
 
     async def _look(self, class_name: str, offer: PostgresOffer, *, fresh: bool) -> Access:
         known = self._known.get(class_name)
+        well = known.outcome if known and known.offer == offer and isinstance(known.outcome, Access) else None
         has_failed = known is not None and isinstance(known.outcome, Failure)
         try:
             outcome = await self._ask(offer, fresh=fresh or has_failed)
         except Failure as failure:
+            if well and isinstance(failure, Waiting) and failure.reason is Reason.BUSY:
+                return well  # it is at work for many servers at once; should it hang, they find out
             self._known[class_name] = _Known(offer, failure)
             raise
         self._known[class_name] = _Known(offer, outcome)

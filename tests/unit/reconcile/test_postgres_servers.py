@@ -14,7 +14,7 @@ from tracking_operator.api.marks import SERVER_LABEL
 from tracking_operator.api.tracking_server_class import PostgresOffer
 from tracking_operator.backend_store.executor import PostgresExecutor
 from tracking_operator.backend_store.server import PostgresServer
-from tracking_operator.failures import Failure, Invalid, Waiting
+from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.reconcile.postgres_servers import PostgresServers
 
@@ -94,6 +94,19 @@ async def test_a_failure_is_remembered_until_the_next_look() -> None:
     await world.servers.verify("standard", OFFER, fresh=False)
     await world.servers.access("standard", OFFER)
     assert len(world.executor.asked) == 2
+
+
+async def test_a_server_that_is_at_work_for_others_is_as_well_as_it_was() -> None:
+    world = World()
+    known = await world.servers.access("standard", OFFER)
+    world.executor.failure = Waiting(Reason.BUSY, "Four are under way.")
+    assert await world.servers.verify("standard", OFFER, fresh=False) is known
+    assert await world.servers.access("standard", OFFER) is known
+    with pytest.raises(Waiting, match="Busy"):
+        await world.servers.access("another", OFFER)
+    world.executor.failure = Unavailable(Reason.BUSY, "Something holds a lock.")
+    with pytest.raises(Unavailable, match="Busy"):
+        await world.servers.verify("standard", OFFER, fresh=False)
 
 
 async def test_another_offer_or_class_is_looked_at_anew() -> None:
