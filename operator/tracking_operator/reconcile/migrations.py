@@ -166,7 +166,7 @@ def _gate_without_database(recorded: str | None) -> Gate:
 def _gate_with_job(
     server: ServerModel, database: DatabaseState, migration: LiveMigration, job: KubeObject
 ) -> Gate:
-    if migration.is_done and migration.result is None:
+    if migration.is_done and migration.result is None and not database.login:
         return Gate(not_looked_at(TYPE, f"the word of Job {name_of(migration.job)}"), is_open=False)
     if migration.is_done:  # and yet the database is at another revision: somebody has put an older one back
         return Gate(_under_way(server, database), is_open=False, obsolete_job=migration.job)
@@ -212,7 +212,8 @@ def _progress(server: ServerModel, database: DatabaseState, migration: LiveMigra
     if migration.problem:
         return Finding(TYPE, Verdict.FAILING, migration.problem.reason, migration.problem.message)
     if (complaint := _complaint(migration)) and complaint.reason:
-        message = f"{complaint.message} Job {name_of(migration.job)} tries again."
+        goes_on = f" Job {name_of(migration.job)} tries again." if complaint.reason in PASSING_REASONS else ""
+        message = complaint.message + goes_on
         return _store_finding(complaint) or Finding(TYPE, Verdict.FAILING, complaint.reason, message)
     return _under_way(server, database)
 

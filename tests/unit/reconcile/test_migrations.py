@@ -108,8 +108,17 @@ def test_a_success_counts_although_its_pod_is_not_seen(wanted: ServerModel) -> N
     assert (opened.is_open, opened.revision) == (True, NEW)
 
 
-def test_a_success_whose_work_cannot_be_seen_is_waited_for(wanted: ServerModel) -> None:
-    closed = gate(wanted, None, job(wanted, "Complete"))
+def test_a_success_whose_work_is_not_there_is_repeated(wanted: ServerModel) -> None:
+    live_job = job(wanted, "Complete")
+    closed = gate(wanted, None, live_job)
+    assert (closed.is_open, closed.obsolete_job) == (False, live_job)
+
+
+def test_a_success_in_an_external_database_waits_for_its_pod_to_tell() -> None:
+    external = model({"backendStore": EXTERNAL_DATABASE})
+    migration = live_migration([job(external, "Complete")], external)
+    status = server().status
+    closed = schema_gate(external, status, external_database(external, status, migration, None), migration)
     assert (closed.is_open, closed.obsolete_job, closed.finding.reason) == (False, None, Reason.PENDING)
 
 
@@ -166,6 +175,8 @@ def test_an_attempt_that_failed_says_so_while_the_job_tries_again(wanted: Server
     assert (closed.finding.verdict, closed.finding.reason) == (Verdict.FAILING, Reason.BUSY)
     assert "tries again" in closed.finding.message
     assert closed.obsolete_job is None
+    closed = gate(wanted, None, live_job, failed(live_job, "MigrationFailed", 28))
+    assert "tries again" not in closed.finding.message
 
 
 def test_an_attempt_that_did_not_reach_the_store_is_the_stores_matter(wanted: ServerModel) -> None:
