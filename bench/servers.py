@@ -54,7 +54,9 @@ def unowned(obj: KubeObject) -> KubeObject:
     return obj | {"metadata": metadata | {"labels": labels}}
 
 
-def is_ready(server: KubeObject) -> bool:
-    """Whether the server's status says that it is Ready."""
-    conditions = (server.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+def is_ready(obj: KubeObject) -> bool:
+    """Whether an object is a server whose status says that it is Ready; pods have a condition of that name, too."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return obj["kind"] == "TrackingServer" and any(
+        one["type"] == "Ready" and one["status"] == "True" for one in conditions
+    )
