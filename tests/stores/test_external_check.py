@@ -114,10 +114,10 @@ class TestSchema:
         answer = check(image, database.uri())
         assert (answer.exit_code, answer.reason, answer.revision) == (0, "", HEAD)
 
-    def test_that_is_missing_says_how_to_make_it(self, image: MlflowImage, database: Database) -> None:
+    def test_that_is_missing_says_who_makes_it(self, image: MlflowImage, database: Database) -> None:
         answer = check(image, database.uri())
         assert (answer.exit_code, answer.reason) == (22, "SchemaMissing")
-        assert "run 'mlflow db upgrade' of MLflow 3.17.2 on it once" in answer.message
+        assert "holds no MLflow schema: the migration Job brings it up" in answer.message
 
     def test_without_a_revision_in_its_table_is_missing_too(
         self, image: MlflowImage, database: Database
@@ -126,13 +126,13 @@ class TestSchema:
         assert check(image, database.uri()).reason == "SchemaMissing"
 
     @pytest.mark.parametrize("revision", CHAIN[:-1])
-    def test_behind_says_from_where_to_where_and_to_back_it_up(
+    def test_behind_says_from_where_to_where(
         self, image: MlflowImage, database: Database, revision: str
     ) -> None:
         database.migrate_to(revision)
         answer = check(image, database.uri())
         assert (answer.exit_code, answer.reason) == (23, "SchemaBehind")
-        assert f"is at revision {revision}, MLflow 3.17.2 needs {HEAD}: back it up" in answer.message
+        assert f"is at revision {revision}, MLflow 3.17.2 needs {HEAD}: the migration Job" in answer.message
 
     def test_of_a_newer_mlflow_is_refused(self, image: MlflowImage, database: Database) -> None:
         database.migrate_to("fff999")

@@ -266,13 +266,13 @@ class Reason(StrEnum):
     # Schema
     SCHEMA_MISSING = (
         "SchemaMissing",
-        "The external database has no MLflow schema yet.",
-        "Run `mlflow db upgrade URI` of the server's MLflow version on it once.",
+        "A pod has met a database without an MLflow schema.",
+        "Nothing: the migration Job makes it.",
     )
     SCHEMA_BEHIND = (
         "SchemaBehind",
-        "The schema of the external database is older than the MLflow version needs.",
-        "Back the database up, then run `mlflow db upgrade URI` of the server's MLflow version on it.",
+        "A pod has met a database whose schema is older than the MLflow version needs.",
+        "Nothing: the migration Job brings it up.",
     )
     SCHEMA_TOO_NEW = (
         "SchemaTooNew",

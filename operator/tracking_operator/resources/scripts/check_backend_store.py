@@ -5,8 +5,7 @@
     check_backend_store.py external URI_FILE --version 3.17.2
 
 A SQLite database is brought up to the image's schema, after the old file was put aside. A database on a
-server is only looked at: the server's own is migrated by a Job (``migrate_backend_store.py``), that of
-somebody else by them. What was found is written as JSON (``reason``, ``message``,
+server is only looked at: a Job migrates it (``migrate_backend_store.py``). What was found is written as JSON (``reason``, ``message``,
 ``revision``) to the termination log, from where the operator takes it into the server's conditions.
 
 The script stands alone: it runs inside the MLflow image, where the operator's package is not
@@ -109,8 +108,6 @@ class Kind:
     """Whose database it is: what somebody should do about it, and which failures pass without them."""
 
     login: str
-    missing: str
-    behind: str
     passing: frozenset[str] = frozenset({"StoreUnreachable"})
 
     def failure(self, reason: str, message: str) -> CheckFailed:
@@ -118,15 +115,11 @@ class Kind:
         return CheckFailed(reason, message, passing=reason in self.passing)
 
 
-EXTERNAL = Kind(
-    login="Correct the URI in the Secret.",
-    missing="run 'mlflow db upgrade' of MLflow {version} on it once.",
-    behind="back it up, then run 'mlflow db upgrade' of MLflow {version} on it.",
-)
+WAIT_FOR_JOB = "the migration Job brings it up; the server's condition SchemaReady says how far it is."
+
+EXTERNAL = Kind(login="Correct the URI in the Secret.")
 POSTGRES = Kind(
     login="The operator makes the login and its Secret: the server's condition BackendStoreReady says how far it is.",
-    missing="the migration Job brings it up; the server's condition SchemaReady says how far it is.",
-    behind="the migration Job brings it up; the server's condition SchemaReady says how far it is.",
     # The kubelet may still bring the Secret, the operator may still make the role, the Job may still run.
     passing=frozenset({"StoreUnreachable", "LoginRefused", "SchemaMissing", "SchemaBehind"}),
 )
@@ -380,13 +373,11 @@ def check_revision(found: str | None, kind: Kind, migrations: Migrations, versio
     if found == migrations.head:
         return found
     if found is None:
-        advice = kind.missing.format(version=version)
-        raise kind.failure("SchemaMissing", f"The database holds no MLflow schema: {advice}")
+        raise kind.failure("SchemaMissing", f"The database holds no MLflow schema: {WAIT_FOR_JOB}")
     require_known(found, migrations, version)
-    advice = kind.behind.format(version=version)
     raise kind.failure(
         "SchemaBehind",
-        f"The database is at revision {found}, MLflow {version} needs {migrations.head}: {advice}",
+        f"The database is at revision {found}, MLflow {version} needs {migrations.head}: {WAIT_FOR_JOB}",
     )
 
 
