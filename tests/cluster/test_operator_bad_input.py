@@ -24,6 +24,7 @@ from tests.waiting import wait_until
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    JOB,
     NAMESPACE,
     PERSISTENT_VOLUME_CLAIM,
     SECRET,
@@ -33,6 +34,9 @@ from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 
 SECONDS_TO_SAY_SO = 5.0
 SECONDS_TO_NOTICE_A_SECRET = 20.0
+MIGRATION = "mlflow-migrate-3-17-2"
+"""The Job without which no pod starts on a database."""
+
 DATABASE = {"backendStore": {"external": {"uriSecretRef": {"name": "db", "key": "uri"}}}}
 BUCKET = {"external": {"uri": "s3://bucket/path", "credentialsSecretRef": {"name": "keys"}}}
 
@@ -281,7 +285,7 @@ def test_a_missing_secret_that_is_created_is_noticed_by_itself(team: Team, opera
 
     create_secret(team, {"uri": "sqlite:////tmp/a.db"})
 
-    team.wait_for(DEPLOYMENT, "mlflow", SECONDS_TO_NOTICE_A_SECRET)
+    team.wait_for(JOB, MIGRATION, SECONDS_TO_NOTICE_A_SECRET)
     wait_until(
         lambda: (team.condition("BackendStoreReady") or {}).get("reason") != "SecretNotFound",
         SECONDS_TO_SAY_SO,
@@ -305,7 +309,7 @@ def test_a_secret_without_the_key_is_named_and_its_correction_noticed(
 
     team.patch(SECRET, {"stringData": {"uri": "sqlite:////tmp/a.db"}}, "db")
 
-    team.wait_for(DEPLOYMENT, "mlflow", 2)
+    team.wait_for(JOB, MIGRATION, 2)
 
 
 def test_a_labelled_secret_is_noticed_at_once(team: Team, operator: RunningOperator) -> None:
@@ -314,12 +318,13 @@ def test_a_labelled_secret_is_noticed_at_once(team: Team, operator: RunningOpera
 
     create_secret(team, {"uri": "sqlite:////tmp/a.db"}, watched=True)
 
-    team.wait_for(DEPLOYMENT, "mlflow", 2)
+    team.wait_for(JOB, MIGRATION, 2)
 
 
 def test_a_change_of_a_labelled_secret_rolls_the_pods(team: Team, operator: RunningOperator) -> None:
     create_secret(team, {"uri": "sqlite:////tmp/a.db"}, watched=True)
     team.apply(DATABASE | running())
+    team.end_migration(team.migration_pod(), revision="abc")
     before = team.wait_for(DEPLOYMENT, "mlflow")["spec"]["template"]
 
     team.patch(SECRET, {"stringData": {"uri": "sqlite:////tmp/b.db"}}, "db")
@@ -332,6 +337,7 @@ def test_a_change_of_a_labelled_secret_rolls_the_pods(team: Team, operator: Runn
 def test_a_secret_that_is_deleted_leaves_what_runs_as_it_is(team: Team, operator: RunningOperator) -> None:
     create_secret(team, {"uri": "sqlite:////tmp/a.db"}, watched=True)
     team.apply(DATABASE | running())
+    team.end_migration(team.migration_pod(), revision="abc")
     before = team.wait_for(DEPLOYMENT, "mlflow")["spec"]
 
     team.api.delete(SECRET, team.namespace, "db")
