@@ -124,9 +124,18 @@ def wait_until_no_pods(team: Team) -> None:
     )
 
 
-def pods_of(team: Team, name: str = "mlflow") -> list[KubeObject]:
-    """The pods of a server."""
+def all_pods_of(team: Team, name: str = "mlflow") -> list[KubeObject]:
+    """The pods of a server, those of its migrations included."""
     return team.api.list(POD, team.namespace, f"tracking-operator.dev/tracking-server={name}")
+
+
+def pods_of(team: Team, name: str = "mlflow") -> list[KubeObject]:
+    """The pods of a server that serve, or shall."""
+    return [
+        pod
+        for pod in all_pods_of(team, name)
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "server"
+    ]
 
 
 def start_pod(team: Team, name: str, command: list[str], **more: object) -> None:
@@ -235,7 +244,7 @@ def assert_says_nothing_of(password: str, team: Team) -> None:
     kinds = (TRACKING_SERVER, DEPLOYMENT, REPLICA_SET, JOB, POD, CONFIG_MAP, EVENT)
     for obj in (obj for kind in kinds for obj in team.api.list(kind, team.namespace)):
         assert password not in json.dumps(obj), f"{obj['kind']} {obj['metadata']['name']} holds the password"
-    for pod in pods_of(team):
+    for pod in all_pods_of(team):
         for container in ("check-backend-store", "migrate", "mlflow"):
             if has_started(pod, container):
                 assert password not in team.api.pod_log(team.namespace, pod["metadata"]["name"], container)

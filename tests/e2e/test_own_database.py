@@ -15,6 +15,7 @@ from dev.images.recipes import mlflow_recipe
 from tests.e2e.conftest import RESTRICTED
 from tests.e2e.mlflow import (
     SECONDS_TO_READY,
+    all_pods_of,
     assert_says_nothing_of,
     clients,
     forwarded,
@@ -24,7 +25,7 @@ from tests.e2e.mlflow import (
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import Team, a_class, a_team
 from tests.waiting import wait_until
-from tracking_operator.kube.objects import JOB, SECRET, KubeObject
+from tracking_operator.kube.objects import JOB, SECRET
 from tracking_operator.resources.database_secret import credentials_in
 
 pytest_plugins = ["tests.cluster_postgres"]
@@ -218,16 +219,12 @@ def stopped(postgres: ClusterPostgres) -> Iterator[None]:
 
 def uids(team: Team) -> set[str]:
     """The pods that serve."""
-    return {pod["metadata"]["uid"] for pod in pods_of(team) if component(pod) == "server"}
-
-
-def component(pod: KubeObject) -> str:
-    return str(pod["metadata"]["labels"]["app.kubernetes.io/component"])
+    return {pod["metadata"]["uid"] for pod in pods_of(team)}
 
 
 def assert_no_container_failed(team: Team) -> None:
     """No container of the server's pods, the migration's included, has ever ended badly or been started again."""
-    for pod in pods_of(team):
+    for pod in all_pods_of(team):
         status = pod["status"]
         for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
             ended = container["state"].get("terminated") or {"exitCode": 0}
@@ -238,7 +235,7 @@ def assert_no_container_failed(team: Team) -> None:
 def migrated_before_its_pods_started(team: Team, version: str) -> bool:
     """Whether the Job of this version succeeded at its first attempt, before any pod that serves was made."""
     job = team.get(JOB, f"mlflow-migrate-{version.replace('.', '-')}")
-    made = [pod["metadata"]["creationTimestamp"] for pod in pods_of(team) if component(pod) == "server"]
+    made = [pod["metadata"]["creationTimestamp"] for pod in pods_of(team)]
     counts = job["status"].get("succeeded", 0), job["status"].get("failed", 0)
     return counts == (1, 0) and all(job["status"]["completionTime"] <= moment for moment in made)
 
@@ -285,6 +282,6 @@ def traces(postgres: ClusterPostgres, name: str) -> list[tuple[object, ...]]:
 
 def tried(cluster: DevelopmentCluster, team: Team, name: str) -> str:
     """What PostgreSQL says when a pod of the team's server opens a database with the credentials that it has."""
-    pod = next(pod["metadata"]["name"] for pod in pods_of(team) if component(pod) == "server")
+    pod = pods_of(team)[0]["metadata"]["name"]
     command = ("exec", pod, "--namespace", team.namespace, "--container", "mlflow", "--")
     return cluster.kubectl(*command, "python", "-c", TRY_TO_OPEN, name).strip()
