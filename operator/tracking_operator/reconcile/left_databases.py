@@ -36,25 +36,19 @@ class LeftDatabases:
             database = _own_database(resource)
             if database is None:
                 return None
-            if policy is DeletionPolicy.DELETE:
-                await self._drop(resource, chosen, database)
-            else:
-                async with asyncio.timeout(SECONDS_TO_RETAIN):
-                    await self._retain(resource, chosen, database)
+            async with asyncio.timeout(None if policy is DeletionPolicy.DELETE else SECONDS_TO_RETAIN):
+                access = await self._access(chosen, database)
+                tenant = self._databases.tenant_of(resource.metadata, database)
+                if policy is DeletionPolicy.DELETE:
+                    await self._databases.drop(tenant, access)
+                else:
+                    await self._databases.retain(tenant, access)
         except TimeoutError:
             why = f"PostgreSQL did not answer within {SECONDS_TO_RETAIN:g} s."
             return self._give_up(live, resource, chosen, policy, why)
         except Failure as failure:
             return self._give_up(live, resource, chosen, policy, failure.message)
         return None
-
-    async def _drop(self, resource: TrackingServer, chosen: ChosenClass, database: DecidedDatabase) -> None:
-        access = await self._access(chosen, database)
-        await self._databases.drop(self._databases.tenant_of(resource.metadata, database), access)
-
-    async def _retain(self, resource: TrackingServer, chosen: ChosenClass, database: DecidedDatabase) -> None:
-        access = await self._access(chosen, database)
-        await self._databases.retain(self._databases.tenant_of(resource.metadata, database), access)
 
     async def _access(self, chosen: ChosenClass, database: DecidedDatabase) -> Access:
         offer = chosen.spec.postgres
