@@ -24,12 +24,12 @@ from tracking_operator.api.marks import API_VERSION, COMPONENT_LABEL
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.backend_store import scram
 from tracking_operator.backend_store.connection import Sessions
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.provision import provision
 from tracking_operator.backend_store.schema import read_schema
 from tracking_operator.backend_store.server import Login, PostgresServer
 from tracking_operator.backend_store.tenant import Desired, Tenant
 from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of, namespace_of
+from tracking_operator.mark import Mark
 from tracking_operator.reconcile.kinds import TRACKING_SERVER
 from tracking_operator.resources.labels import MIGRATION_COMPONENT, SERVER_COMPONENT
 

@@ -14,6 +14,7 @@ SOURCE_ROOT = Path(__file__).parents[2] / "operator"
 PACKAGE = "tracking_operator"
 
 FAILURES = {"failures"}
+STORES = {"backend_store", "artifact_store"}
 MARKS_AND_CONDITIONS = {"api.marks", "api.conditions"}
 STORE_DRIVERS = {"psycopg2", "boto3", "botocore"}
 
@@ -34,11 +35,20 @@ ROOMS = {
     "api": room("pydantic"),
     "naming": room("jinja2", rooms={"api"}),
     "failures": room(rooms={"api.conditions"}),
+    "mark": room(),
+    "executor": room(rooms={"api.conditions"} | FAILURES),
     "resources": room(rooms={"api", "naming", "backend_store.pool"} | FAILURES),
     "resources.scripts": room("psycopg2", "sqlalchemy"),
-    "backend_store": room("psycopg2", rooms={"api.conditions", "api.tracking_server_class"} | FAILURES),
+    "backend_store": room(
+        "psycopg2", rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES
+    ),
+    "artifact_store": room(
+        "boto3", "botocore", rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES
+    ),
     "kube": room("kubernetes", "aiohttp", rooms=MARKS_AND_CONDITIONS | FAILURES),
-    "reconcile": room("pydantic", rooms={"api", "naming", "resources", "kube", "backend_store"} | FAILURES),
+    "reconcile": room(
+        "pydantic", rooms={"api", "naming", "resources", "kube", "mark", "executor"} | STORES | FAILURES
+    ),
     "runtime": room(
         "kopf",
         "kubernetes",
@@ -46,7 +56,7 @@ ROOMS = {
         "pydantic",
         "pydantic_settings",
         "prometheus_client",
-        rooms={"api", "naming", "resources", "kube", "backend_store", "reconcile"} | FAILURES,
+        rooms={"api", "naming", "resources", "kube", "executor", "reconcile"} | STORES | FAILURES,
     ),
     "cli": room("pydantic", "yaml", rooms={"api", "resources", "kube", "reconcile", "runtime"} | FAILURES),
     "__main__": room(rooms={"cli"}),
@@ -55,7 +65,7 @@ ROOMS = {
 LIBRARIES_OF_SINGLE_MODULES = {"api.crds": {"yaml"}}
 """Only the rendering of the CRDs writes YAML; the models themselves are pydantic and nothing else."""
 
-PURE_ROOMS = ("api", "naming", "failures", "resources", "reconcile")
+PURE_ROOMS = ("api", "naming", "failures", "mark", "resources", "reconcile")
 """Time, randomness and the environment are passed in. The pod scripts are programs of their own."""
 
 IMPURE_CALLS = {
@@ -161,7 +171,12 @@ def test_a_module_imports_only_what_its_room_may(module: Module) -> None:
 
 @pytest.mark.parametrize(
     ("library", "room"),
-    [("kopf", "runtime"), ("prometheus_client", "runtime"), ("psycopg2", "backend_store")],
+    [
+        ("kopf", "runtime"),
+        ("prometheus_client", "runtime"),
+        ("psycopg2", "backend_store"),
+        ("botocore", "artifact_store"),
+    ],
 )
 def test_only_one_room_knows(library: str, room: str) -> None:
     users = {module.room for module in MODULES for name in module.imports() if is_within(name, {library})}

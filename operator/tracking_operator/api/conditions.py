@@ -194,8 +194,8 @@ class Reason(StrEnum):
     )
     INSUFFICIENT_PRIVILEGES = (
         "InsufficientPrivileges",
-        "The admin login of the class lacks a privilege that provisioning needs.",
-        "Run the statement that the message names as a superuser of the database server.",
+        "The admin of the class, at its database server or object store, lacks a privilege that provisioning needs.",
+        "Grant what the message names: a statement for a superuser of the database server, or an action for the bucket.",
     )
     SUPERUSER_REFUSED = (
         "SuperuserRefused",
@@ -219,12 +219,62 @@ class Reason(StrEnum):
     )
     BUSY = (
         "Busy",
-        "The database server has too much to do, or something holds a lock; the operator goes on trying.",
+        "The store has too much to do, or something holds a lock; the operator goes on trying.",
     )
     ISOLATION_NOT_PROVED = (
         "IsolationNotProved",
-        "What the database server grants is not what it was told to grant, so others might get in.",
-        "Take away what the message names, as the database's owner or a superuser.",
+        "What the store grants is not what it was told to grant, so others might get in, or the server gets out of its prefix.",
+        "Take away what the message names: as the database's owner or a superuser, or from the identity's policies.",
+    )
+    BUCKET_NOT_FOUND = (
+        "BucketNotFound",
+        "The class's bucket does not exist.",
+        "Create it, correct the class's s3.bucket, or have the class create it with s3.create.",
+    )
+    BUCKET_ELSEWHERE = (
+        "BucketElsewhere",
+        "The class's bucket is in another region, or belongs to another account.",
+        "Correct the class's s3.region or s3.bucket as the message says.",
+    )
+    BUCKET_POLICY_FULL = (
+        "BucketPolicyFull",
+        "The bucket's policy has no room for another server: S3 allows 20 KB.",
+        "Use a second class with another bucket, or isolation abac, which needs nothing per server.",
+    )
+    PREFIX_TAKEN = (
+        "PrefixTaken",
+        "There are objects under the prefix that do not carry this server's mark, or the prefix lies within another one's. "
+        "Nothing was written.",
+        "Rename the server, or move the objects away.",
+    )
+    PREFIX_LOST = (
+        "PrefixLost",
+        "The bucket, or the mark of the server's prefix in it, is gone, and perhaps the artifacts with it.",
+        "Restore the bucket, or allow the store to be empty.",
+    )
+    IDENTITY_PENDING = (
+        "IdentityPending",
+        "The server's identity is so fresh that the object store does not know it everywhere yet.",
+    )
+    IDENTITY_NOT_FOUND = (
+        "IdentityNotFound",
+        "The identity that the server is to use does not exist.",
+        "Create the role or user that the message names, or correct the class's s3.identity.",
+    )
+    ACCESS_DENIED = (
+        "AccessDenied",
+        "The object store denies the server's identity something that it needs under its own prefix.",
+        "Look at the policies of the identity and of the bucket; the message names the request that was denied.",
+    )
+    REACHES_BEYOND_PREFIX = (
+        "ReachesBeyondPrefix",
+        "The keys that the team has brought can be used outside of the server's prefix, too.",
+        "Ask the platform team for keys that end at the prefix.",
+    )
+    CHECK_FAILED = (
+        "CheckFailed",
+        "The Job that tries the artifact store out ended without saying why.",
+        "Read the log of its pod; delete the Job to have it run again.",
     )
     DATABASE_LOST = (
         "DatabaseLost",
@@ -238,7 +288,7 @@ class Reason(StrEnum):
     )
     ROTATING_CREDENTIALS = (
         "RotatingCredentials",
-        "The server goes from one database login to the other; both work until all pods use the new one.",
+        "The server goes from one login or access key to another; both work until all pods use the new one.",
     )
     DELETION_BLOCKED = (
         "DeletionBlocked",

@@ -72,6 +72,8 @@ class Naming(ApiModel):
     """The host that people use, for example "{{ name }}-{{ namespace }}.mlflow.example.com"."""
     path: Template | None = None
     """The URL prefix of the server. Default: "/"."""
+    artifact_prefix: Template | None = None
+    """The prefix of a server in the class's bucket. Default: "{{ namespace }}/{{ name }}"."""
 
 
 class SslMode(StrEnum):
@@ -130,6 +132,233 @@ class PostgresOffer(ApiModel):
     """Whether the admin login may be a superuser, which is more than is needed. Default: false."""
     rotate_every: Duration | None = None
     """After how many hours or days each server gets new database credentials, for example 90d. Default: never."""
+
+
+class AddressingStyle(StrEnum):
+    """Where a request names the bucket: in the path of the URL, or as the first part of its host."""
+
+    PATH = "path"
+    VIRTUAL = "virtual"
+
+
+class Isolation(StrEnum):
+    """What keeps a server's identity within its prefix."""
+
+    BUCKET_POLICY = "bucketPolicy"
+    ABAC = "abac"
+
+
+_BUCKET_NAME: Final = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
+_ENDPOINT: Final = "https?://([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?"
+_ROLE_ARN: Final = "arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+"
+
+Endpoint = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=300,
+        json_schema_extra=rules(
+            Rule(
+                f"self.matches('^{_ENDPOINT}$')",
+                "must be a URL of scheme, host and port without a path, for example http://s3.s3.svc:7070",
+            )
+        ),
+    ),
+]
+"""The URL of an S3 server."""
+
+
+class CreateBucket(ApiModel):
+    """How the bucket is made where it does not exist. One that exists is left as it is."""
+
+    versioning: bool = False
+    """Whether overwritten and deleted objects are kept as versions. Default: false."""
+    encryption: Literal["AES256", "aws:kms"] | None = None
+    """How objects are encrypted that do not say. Default: as the object store does by itself."""
+    kms_key_id: Annotated[str, Field(min_length=1, max_length=2048)] | None = None
+    """The KMS key for encryption aws:kms. Default: the account's own."""
+    block_public_access: bool = True
+    """Whether the bucket refuses policies and ACLs that let the public in; where the object store knows no such thing,
+    the class says so. Default: true."""
+    abort_incomplete_uploads_after_days: Annotated[
+        int, Field(ge=1, le=365, json_schema_extra={"format": "int32"})
+    ] = 7
+    """After how many days the parts of uploads are removed that were never finished. Default: 7."""
+
+
+class IamUserIdentity(ApiModel):
+    """An IAM user with an inline policy and an access key for each server."""
+
+    path: Annotated[
+        str,
+        Field(
+            max_length=200,
+            json_schema_extra=rules(
+                Rule(
+                    "self.matches('^/([A-Za-z0-9+=,.@_-]+/)*$')",
+                    "must begin and end with '/', for example /mlflow/",
+                )
+            ),
+        ),
+    ] = "/tracking-operator/"
+    """The IAM path of the users. Default: /tracking-operator/."""
+    permissions_boundary: (
+        Annotated[
+            str,
+            Field(
+                max_length=300,
+                json_schema_extra=rules(
+                    Rule(
+                        "self.matches('^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$')",
+                        "must be the ARN of a policy, for example arn:aws:iam::123456789012:policy/mlflow",
+                    )
+                ),
+            ),
+        ]
+        | None
+    ) = None
+    """The ARN of the policy that bounds what the users may ever do. Default: none."""
+    endpoint: Endpoint | None = None
+    """The URL of the IAM API, where it is not AWS's."""
+    rotate_every: Duration | None = None
+    """After how many hours or days each server gets a new access key, for example 90d. Default: never."""
+
+
+class IrsaIdentity(ApiModel):
+    """A role for each server, which its ServiceAccount assumes (IAM roles for service accounts)."""
+
+    role_arn_template: Template
+    """The ARN of a server's role, for example "arn:aws:iam::123456789012:role/mlflow-{{ namespace }}-{{ name }}". The
+    platform team makes the roles; `tracking-operator render` prints the trust policy that each needs."""
+    oidc_provider: Annotated[str, Field(min_length=1, max_length=300)] | None = None
+    """The cluster's OIDC issuer without its scheme, for the printed trust policy."""
+
+
+class PodIdentity(ApiModel):
+    """One role for all servers, with an EKS Pod Identity association for each server's ServiceAccount."""
+
+    role_arn: (
+        Annotated[
+            str,
+            Field(
+                max_length=300,
+                json_schema_extra=rules(
+                    Rule(
+                        f"self.matches('^{_ROLE_ARN}$')",
+                        "must be the ARN of a role, for example arn:aws:iam::123456789012:role/mlflow",
+                    )
+                ),
+            ),
+        ]
+        | None
+    ) = None
+    """The ARN of the role, to which the bucket's policy then grants what its tags say. Default: none, and the platform
+    team attaches the policy that `tracking-operator render` prints to the role."""
+    eks_cluster_name: Annotated[str, Field(min_length=1, max_length=100)] | None = None
+    """The name of the EKS cluster: with it, Pods of the same names in other clusters are kept out."""
+
+
+class VersitygwIdentity(ApiModel):
+    """A user of versitygw for each server, made through its admin API."""
+
+    admin_endpoint: Endpoint | None = None
+    """The URL of the admin API. Default: the endpoint of the bucket."""
+    rotate_every: Duration | None = None
+    """After how many hours or days each server gets a new access key, for example 90d. Default: never."""
+
+
+class SecretIdentity(ApiModel):
+    """Keys that somebody else made: a Secret in the server's namespace with accessKeyId and secretAccessKey."""
+
+    name_template: Template = "{{ name }}-s3"
+    """The name of the Secret. Default: "{{ name }}-s3"."""
+
+
+class S3Identity(ApiModel):
+    """As whom a server reaches its prefix: exactly one."""
+
+    model_config = with_rules(
+        Rule(
+            "[has(self.iamUser), has(self.irsa), has(self.podIdentity), has(self.versitygw), has(self.secret)]"
+            ".filter(named, named).size() == 1",
+            "identity needs exactly one of iamUser, irsa, podIdentity, versitygw and secret; keep the one to use",
+        )
+    )
+
+    iam_user: IamUserIdentity | None = None
+    """An IAM user with an access key for each server."""
+    irsa: IrsaIdentity | None = None
+    """A role for each server, which its ServiceAccount assumes."""
+    pod_identity: PodIdentity | None = None
+    """One role for all servers, by EKS Pod Identity."""
+    versitygw: VersitygwIdentity | None = None
+    """A user of versitygw for each server."""
+    secret: SecretIdentity | None = None
+    """Keys that somebody else made, in a Secret of the server's namespace."""
+
+
+class S3Offer(ApiModel):
+    """A bucket in which every server of the class gets a prefix of its own, and an identity that ends there."""
+
+    model_config = with_rules(
+        Rule(
+            "!has(self.isolation) || self.isolation != 'abac' || has(self.identity.podIdentity) || has(self.identity.iamUser)",
+            "isolation abac needs identity podIdentity or iamUser, because only these carry the tags that it compares; "
+            "use one of them, or isolation bucketPolicy",
+            ".isolation",
+        ),
+        Rule(
+            "!has(self.identity.podIdentity) || (has(self.isolation) && self.isolation == 'abac')",
+            "identity podIdentity needs isolation abac, because all servers share one role; set isolation to abac",
+            ".identity",
+        ),
+        Rule(
+            "!has(self.identity.versitygw) || has(self.endpoint)",
+            "identity versitygw needs endpoint, the URL of the versitygw",
+            ".endpoint",
+        ),
+    )
+
+    bucket: Annotated[
+        str,
+        Field(
+            min_length=3,
+            max_length=63,
+            json_schema_extra=rules(
+                Rule(
+                    f"self.matches('^{_BUCKET_NAME}$')",
+                    "must be the name of a bucket: 3 to 63 lower-case letters, digits, '-' and '.'",
+                )
+            ),
+        ),
+    ]
+    """The name of the bucket."""
+    region: Annotated[str, Field(min_length=1, max_length=63)] = "us-east-1"
+    """Its region. Default: us-east-1."""
+    endpoint: Endpoint | None = None
+    """The URL of the S3 server, as pods and the operator reach it. Default: AWS's own."""
+    addressing_style: AddressingStyle | None = None
+    """Where requests name the bucket. Default: path with an endpoint, else virtual."""
+    ca_config_map_ref: LocalObjectReference | None = None
+    """A ConfigMap in the operator's namespace with the CA certificates (PEM) under the key ca.crt. Default: the CAs of
+    the image."""
+    isolation: Isolation = Isolation.BUCKET_POLICY
+    """What keeps an identity within its prefix: a pair of statements in the bucket's policy for each server (up to 24
+    to 45 servers per bucket), or one policy that compares tags of the identity (any number). Default: bucketPolicy."""
+    identity: S3Identity
+    """As whom a server reaches its prefix."""
+    admin_secret_ref: LocalObjectReference | None = None
+    """A Secret in the operator's namespace with the keys accessKeyId and secretAccessKey of an identity that may change
+    the bucket's policy and make the servers' identities. Default: the operator's own cloud identity."""
+    create: CreateBucket | None = None
+    """How the bucket is made if it does not exist. Default: it has to exist."""
+    require_encryption: Literal["AES256", "aws:kms"] | None = None
+    """The encryption that every upload has to ask for; others are denied. Default: none."""
+
+    @property
+    def effective_addressing_style(self) -> AddressingStyle:
+        """Where requests name the bucket."""
+        return self.addressing_style or (AddressingStyle.PATH if self.endpoint else AddressingStyle.VIRTUAL)
 
 
 class PodTemplatePermissions(ApiModel):
@@ -228,6 +457,8 @@ class TrackingServerClassSpec(ApiModel):
     """How names are made: sandboxed Jinja with the variables namespace, name, class, clusterName and namespaceLabels."""
     postgres: PostgresOffer | None = None
     """A PostgreSQL server on which every server of the class gets a database and roles of its own. Default: none."""
+    s3: S3Offer | None = None
+    """A bucket in which every server of the class gets a prefix of its own. Default: none."""
     permissions: Permissions = Permissions()
     """What tenants may ask for."""
     limits: Limits = Limits()

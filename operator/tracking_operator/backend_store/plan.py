@@ -10,7 +10,6 @@ from typing import Final
 from psycopg2.sql import SQL, Composable, Identifier, Literal
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.observe import (
     PUBLIC,
     Grant,
@@ -22,6 +21,7 @@ from tracking_operator.backend_store.observe import (
 from tracking_operator.backend_store.statements import Confidential, Step, text_of
 from tracking_operator.backend_store.tenant import Desired, Tenant
 from tracking_operator.failures import Invalid
+from tracking_operator.mark import Mark
 
 ROLE_ON_DATABASE: Final = frozenset({"CONNECT", "TEMPORARY"})
 OWNER_ON_DATABASE: Final = frozenset({"CONNECT", "TEMPORARY", "CREATE"})

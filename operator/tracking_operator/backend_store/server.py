@@ -18,6 +18,16 @@ class PostgresServer:
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """What tells servers apart."""
+        return self.host, self.port
+
+    @property
+    def title(self) -> str:
+        """How a sentence calls it."""
+        return f"PostgreSQL at {self}"
+
 
 @dataclass(frozen=True)
 class Login:

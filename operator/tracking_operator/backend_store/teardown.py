@@ -8,7 +8,6 @@ from psycopg2.sql import SQL, Composable, Identifier, Literal
 
 from tracking_operator.backend_store.apply import apply
 from tracking_operator.backend_store.connection import Sessions
-from tracking_operator.backend_store.mark import MANAGED_BY, Mark
 from tracking_operator.backend_store.observe import (
     IS_ADMINISTERED,
     Observed,
@@ -18,6 +17,7 @@ from tracking_operator.backend_store.observe import (
 from tracking_operator.backend_store.plan import check_ownership, no_login
 from tracking_operator.backend_store.statements import Step
 from tracking_operator.backend_store.tenant import Tenant
+from tracking_operator.mark import MANAGED_BY, Mark
 
 
 @dataclass(frozen=True)

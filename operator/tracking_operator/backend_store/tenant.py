@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from tracking_operator.backend_store.identifiers import checked_identifier
-from tracking_operator.backend_store.mark import Mark
+from tracking_operator.mark import Mark
 
 Settings = tuple[tuple[str, str], ...]
 

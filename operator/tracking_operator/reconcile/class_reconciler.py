@@ -14,11 +14,11 @@ from tracking_operator.api.tracking_server_class import (
     TrackingServerClass,
     TrackingServerClassStatus,
 )
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.failures import Failure
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import describe, uid_of
+from tracking_operator.mark import Mark
 from tracking_operator.reconcile.classes import ChosenClass
 from tracking_operator.reconcile.decide import named_database, named_host, named_path
 from tracking_operator.reconcile.findings import Finding, Verdict, finding_from, summarise

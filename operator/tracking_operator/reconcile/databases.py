@@ -14,7 +14,6 @@ from tracking_operator.api.decision import DecidedDatabase
 from tracking_operator.api.kubernetes_types import ObjectMeta
 from tracking_operator.backend_store import rotation, scram, teardown
 from tracking_operator.backend_store.connection import Sessions
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.provision import provision, require_own
 from tracking_operator.backend_store.rotation import Sighting
 from tracking_operator.backend_store.schema import SchemaState, read_schema
@@ -26,6 +25,7 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.objects import SECRET, KubeObject
+from tracking_operator.mark import Mark
 from tracking_operator.reconcile.findings import Finding, Verdict
 from tracking_operator.reconcile.ownership import conflict_finding, owner_check
 from tracking_operator.reconcile.postgres_servers import Access, PostgresServers

@@ -11,10 +11,10 @@ from typing import Final
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import PostgresOffer
 from tracking_operator.backend_store.connection import Sessions
-from tracking_operator.backend_store.executor import PostgresExecutor
 from tracking_operator.backend_store.preflight import preflight
 from tracking_operator.backend_store.server import Login, PostgresServer, Timeouts
 from tracking_operator.backend_store.teardown import MarkedLogin, logins_of_cluster, take_logins
+from tracking_operator.executor import StoreExecutor
 from tracking_operator.failures import Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -48,7 +48,7 @@ class PostgresServers:
     """Remembers of each class how its server was when somebody looked last, so that servers need not ask."""
 
     def __init__(
-        self, kube: KubeClient, cache: ObjectCache, executor: PostgresExecutor, own_namespace: str
+        self, kube: KubeClient, cache: ObjectCache, executor: StoreExecutor, own_namespace: str
     ) -> None:
         self.executor = executor
         self._kube = kube

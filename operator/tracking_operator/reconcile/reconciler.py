@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 
-from tracking_operator.backend_store.executor import PostgresExecutor
+from tracking_operator.executor import StoreExecutor
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import CONFLICT_RETRY_SECONDS, ApiError
@@ -29,7 +29,7 @@ class Reconciler:
         cache: ObjectCache,
         events: EventRecorder,
         settings: ReconcileSettings,
-        executor: PostgresExecutor,
+        executor: StoreExecutor,
         now: Callable[[], datetime],
     ) -> None:
         postgres = PostgresServers(kube, cache, executor, settings.namespace)

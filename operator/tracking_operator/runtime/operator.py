@@ -13,7 +13,7 @@ from typing import Final, NoReturn
 from uuid import uuid4
 
 from tracking_operator.api.marks import SERVER_LABEL
-from tracking_operator.backend_store.executor import PostgresExecutor
+from tracking_operator.executor import StoreExecutor
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import NoClusterError
@@ -85,7 +85,7 @@ class _Operator:
             namespace=settings.namespace,
             namespaces=settings.watch_namespaces,
         )
-        self._postgres = PostgresExecutor()
+        self._postgres = StoreExecutor()
         self._workers = WorkerPool(
             self._queue,
             Reconciler(

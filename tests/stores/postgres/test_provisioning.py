@@ -19,13 +19,13 @@ from tests.stores.postgres.world import (
 )
 from tracking_operator.api.conditions import Reason
 from tracking_operator.backend_store import scram
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.provision import preview, provision
 from tracking_operator.backend_store.schema import read_schema
 from tracking_operator.backend_store.server import Login
 from tracking_operator.backend_store.statements import text_of
 from tracking_operator.backend_store.tenant import RoleDefaults, Tenant
 from tracking_operator.failures import Invalid, Unavailable
+from tracking_operator.mark import Mark
 
 STATEMENTS_FROM_NOTHING = 15
 """Eleven steps, one look at the privileges in between, and a look before and after."""

@@ -10,13 +10,13 @@ from tests.stores.postgres.world import SALT, Crashed, World, crash_before, desi
 from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
 from tracking_operator.backend_store import rotation, scram
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.provision import provision
 from tracking_operator.backend_store.rotation import Sighting, begin, is_quiet, look, retire
 from tracking_operator.backend_store.schema import read_schema
 from tracking_operator.backend_store.server import Login
 from tracking_operator.backend_store.tenant import Tenant
 from tracking_operator.failures import Invalid
+from tracking_operator.mark import Mark
 
 LIMIT = 3
 STATEMENTS_TO_RETIRE = 10

@@ -8,13 +8,13 @@ from psycopg2.sql import SQL, Identifier
 
 from tests.stores.postgres.world import ADMIN, CLUSTER, Crashed, World, crash_before, desired, tenant
 from tracking_operator.api.conditions import Reason
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.schema import read_schema
 from tracking_operator.backend_store.server import Login
 from tracking_operator.backend_store.statements import text_of
 from tracking_operator.backend_store.teardown import drop, logins_of_cluster, retain, take_logins
 from tracking_operator.backend_store.tenant import Tenant
 from tracking_operator.failures import Failure, Invalid
+from tracking_operator.mark import Mark
 
 STATEMENTS_TO_DROP = 12
 """A look; close, two logins, let in, end twice (the second finds none), out, drop database and three roles."""

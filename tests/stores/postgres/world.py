@@ -20,7 +20,6 @@ from dev.postgres import PostgresServer as RunningServer
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.backend_store import scram
 from tracking_operator.backend_store.connection import Sessions, Watcher
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.provision import provision
 from tracking_operator.backend_store.server import (
     DEFAULT_TIMEOUTS,
@@ -29,6 +28,7 @@ from tracking_operator.backend_store.server import (
     Timeouts,
 )
 from tracking_operator.backend_store.tenant import Desired, RoleDefaults, Tenant
+from tracking_operator.mark import Mark
 
 HOST = "127.0.0.1"
 SUPERUSER = "postgres"

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.backend_store import scram
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.observe import Observed
 from tracking_operator.backend_store.plan import plan
 from tracking_operator.backend_store.pool import (
@@ -19,6 +18,7 @@ from tracking_operator.backend_store.server import Login, PostgresServer
 from tracking_operator.backend_store.statements import explain
 from tracking_operator.backend_store.tenant import Desired, Tenant
 from tracking_operator.failures import Invalid
+from tracking_operator.mark import Mark
 
 MARK = Mark("c", "team-a", "mlflow", "u")
 VERIFIER = scram.verifier("secret", b"0123456789abcdef")

@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tracking_operator import naming
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.tenant import Tenant
+from tracking_operator.mark import Mark
 from tracking_operator.naming import BadName, ChildNames, TemplateValues
 
 VALUES = TemplateValues(

@@ -10,12 +10,12 @@ from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.marks import API_VERSION, SERVER_LABEL
 from tracking_operator.api.tracking_server_class import PostgresOffer
-from tracking_operator.backend_store.executor import PostgresExecutor
-from tracking_operator.backend_store.mark import Mark
 from tracking_operator.backend_store.server import Login, PostgresServer
 from tracking_operator.backend_store.teardown import MarkedLogin
+from tracking_operator.executor import StoreExecutor
 from tracking_operator.failures import Failure, Unavailable
 from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.mark import Mark
 from tracking_operator.reconcile.class_reconciler import PROBE_SECONDS, ClassReconciler, class_finding
 from tracking_operator.reconcile.findings import Verdict
 from tracking_operator.reconcile.keys import Outcome
@@ -57,7 +57,7 @@ async def test_the_status_is_written_once() -> None:
         {"apiVersion": API_VERSION, "kind": "TrackingServerClass", "metadata": metadata, "spec": {}}
     )
     cache.upsert(stored)
-    postgres = PostgresServers(api.as_client(), cache, PostgresExecutor(), SETTINGS.namespace)
+    postgres = PostgresServers(api.as_client(), cache, StoreExecutor(), SETTINGS.namespace)
     loop = ClassReconciler(
         api.as_client(), cache, postgres, SETTINGS, lambda: datetime(2026, 1, 1, tzinfo=UTC)
     )

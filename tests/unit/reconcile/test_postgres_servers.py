@@ -12,8 +12,8 @@ from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.marks import SERVER_LABEL
 from tracking_operator.api.tracking_server_class import PostgresOffer
-from tracking_operator.backend_store.executor import PostgresExecutor
 from tracking_operator.backend_store.server import PostgresServer
+from tracking_operator.executor import StoreExecutor
 from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.reconcile.postgres_servers import PostgresServers
@@ -50,7 +50,7 @@ class World:
         self.api, self.executor = MemoryApi(), Executor()
         self.cache = ObjectCache(owner_label=SERVER_LABEL)
         self.servers = PostgresServers(
-            self.api.as_client(), self.cache, cast(PostgresExecutor, self.executor), NAMESPACE
+            self.api.as_client(), self.cache, cast(StoreExecutor, self.executor), NAMESPACE
         )
         self.put_secret()
 

@@ -10,7 +10,7 @@ from tests.unit.examples import EXTERNAL_DATABASE, SETTINGS, Manifest
 from tests.unit.reconcile.live import PASSED, RUNNING, migration_pod, owned_by, pod, said, terminated
 from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.marks import API_VERSION, FINALIZER, RESOLVED_ANNOTATION, SERVER_LABEL
-from tracking_operator.backend_store.executor import PostgresExecutor
+from tracking_operator.executor import StoreExecutor
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.events import EventRecorder
@@ -71,7 +71,7 @@ class World:
             cache=self.cache,
             events=cast(EventRecorder, self.events),
             settings=SETTINGS,
-            postgres=PostgresServers(kube, self.cache, PostgresExecutor(), SETTINGS.namespace),
+            postgres=PostgresServers(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
             now=lambda: NOW,
         )
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.backend_store.executor import FIRST_PAUSE, LIMIT, LONGEST_PAUSE, PostgresExecutor
 from tracking_operator.backend_store.server import PostgresServer
+from tracking_operator.executor import FIRST_PAUSE, LIMIT, LONGEST_PAUSE, StoreExecutor
 from tracking_operator.failures import Invalid, Unavailable, Waiting
 
 HANGING, HEALTHY = PostgresServer("hanging"), PostgresServer("healthy")
@@ -25,8 +25,8 @@ class Clock:
 
 
 @pytest.fixture
-def executor() -> Iterator[PostgresExecutor]:
-    executor = PostgresExecutor(patience=0.05)
+def executor() -> Iterator[StoreExecutor]:
+    executor = StoreExecutor(patience=0.05)
     yield executor
     executor.close()
 
@@ -43,7 +43,7 @@ def unreachable() -> None:
     raise Unavailable(Reason.STORE_UNREACHABLE, "It does not answer.")
 
 
-async def test_work_returns_its_result_and_raises_its_failure(executor: PostgresExecutor) -> None:
+async def test_work_returns_its_result_and_raises_its_failure(executor: StoreExecutor) -> None:
     assert await executor.run(HEALTHY, lambda one, two: one + two, 1, two=2) == 3
 
     def wrong() -> None:
@@ -54,9 +54,9 @@ async def test_work_returns_its_result_and_raises_its_failure(executor: Postgres
     assert await executor.run(HEALTHY, lambda: 1) == 1
 
 
-async def test_no_more_than_four_at_a_time(executor: PostgresExecutor) -> None:
+async def test_no_more_than_four_at_a_time(executor: StoreExecutor) -> None:
     running, most, lock = 0, 0, threading.Lock()
-    patient = PostgresExecutor(patience=30)
+    patient = StoreExecutor(patience=30)
 
     def work() -> None:
         nonlocal running, most
@@ -73,7 +73,7 @@ async def test_no_more_than_four_at_a_time(executor: PostgresExecutor) -> None:
 
 
 async def test_one_that_hangs_does_not_delay_another(
-    executor: PostgresExecutor, release: threading.Event
+    executor: StoreExecutor, release: threading.Event
 ) -> None:
     hanging = [asyncio.create_task(executor.run(HANGING, release.wait)) for _ in range(LIMIT)]
     await asyncio.sleep(0)
@@ -86,7 +86,7 @@ async def test_one_that_hangs_does_not_delay_another(
 
 
 async def test_who_gives_up_leaves_the_place_taken_until_the_work_ends(
-    executor: PostgresExecutor, release: threading.Event
+    executor: StoreExecutor, release: threading.Event
 ) -> None:
     with pytest.raises(Unavailable, match=r"did not finish within 0\.02 s"):
         await executor.run_within(0.02, HANGING, release.wait)
@@ -101,7 +101,7 @@ async def test_who_gives_up_leaves_the_place_taken_until_the_work_ends(
 
 async def test_a_silent_server_is_asked_by_one_caller_at_a_time(release: threading.Event) -> None:
     clock = Clock()
-    executor = PostgresExecutor(now=clock)
+    executor = StoreExecutor(now=clock)
     asked: list[str] = []
     with pytest.raises(Unavailable):
         await executor.run(HANGING, unreachable)
@@ -121,7 +121,7 @@ async def test_a_silent_server_is_asked_by_one_caller_at_a_time(release: threadi
 
 async def test_the_pauses_grow_up_to_a_limit_and_begin_anew_after_an_answer() -> None:
     clock = Clock()
-    executor = PostgresExecutor(now=clock)
+    executor = StoreExecutor(now=clock)
     with pytest.raises(Unavailable):
         await executor.run(HANGING, unreachable)
     pauses = [await seconds_until_asked(executor, clock) for _ in range(7)]
@@ -134,7 +134,7 @@ async def test_the_pauses_grow_up_to_a_limit_and_begin_anew_after_an_answer() ->
     executor.close()
 
 
-async def seconds_until_asked(executor: PostgresExecutor, clock: Clock) -> float:
+async def seconds_until_asked(executor: StoreExecutor, clock: Clock) -> float:
     """How long callers are kept away from a server that still does not answer."""
     asked: list[float] = []
     since = clock.seconds
@@ -152,7 +152,7 @@ async def seconds_until_asked(executor: PostgresExecutor, clock: Clock) -> float
 
 async def test_a_trial_that_finds_no_place_leaves_the_way_free(release: threading.Event) -> None:
     clock = Clock()
-    executor = PostgresExecutor(patience=0.05, now=clock)
+    executor = StoreExecutor(patience=0.05, now=clock)
     hanging = [asyncio.create_task(executor.run(HANGING, release.wait)) for _ in range(LIMIT - 1)]
     await asyncio.sleep(0)
     with pytest.raises(Unavailable):

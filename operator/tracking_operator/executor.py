@@ -1,8 +1,8 @@
-"""Runs blocking work in threads, few per PostgreSQL server, so that one that hangs delays nobody else.
+"""Runs blocking work in threads, few per store, so that one that hangs delays nobody else.
 
-At most ``LIMIT`` pieces of work, and so as many statements, are under way on one server. Who finds all
+At most ``LIMIT`` pieces of work, and so as many requests, are under way on one store. Who finds all
 places taken waits a moment and is then told to come back, instead of holding up one of the operator's
-workers. When a server does not answer, the next callers are told so at once, except for one at a time
+workers. When a store does not answer, the next callers are told so at once, except for one at a time
 who tries again after a growing delay.
 """
 
@@ -12,10 +12,9 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, Protocol, TypeVar
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.backend_store.server import PostgresServer
 from tracking_operator.failures import Failure, Unavailable, Waiting
 
 LIMIT: Final = 4
@@ -25,15 +24,27 @@ FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 4.0
 
 NO_ANSWER: Final = frozenset({Reason.STORE_UNREACHABLE, Reason.HOST_NOT_FOUND})
-"""The reasons that say something about a whole server, and not about one tenant of it."""
+"""The reasons that say something about a whole store, and not about one tenant of it."""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+class Store(Protocol):
+    """A PostgreSQL server or an object store, as far as the executor is concerned."""
+
+    @property
+    def address(self) -> Hashable:
+        """What tells stores apart: equal ones share their places."""
+
+    @property
+    def title(self) -> str:
+        """How a sentence calls it, for example "PostgreSQL at pg.db.svc:5432"."""
+
+
 @dataclass
 class _Lane:
-    """The places of one server, and what is known about whether it answers."""
+    """The places of one store, and what is known about whether it answers."""
 
     places: asyncio.Semaphore
     threads: ThreadPoolExecutor
@@ -43,8 +54,8 @@ class _Lane:
     trying: bool = field(default=False)
 
 
-class PostgresExecutor:
-    """Threads for all PostgreSQL servers. To be used from one event loop."""
+class StoreExecutor:
+    """Threads for all stores. To be used from one event loop."""
 
     def __init__(
         self,
@@ -60,23 +71,23 @@ class PostgresExecutor:
 
     async def run(
         self,
-        server: PostgresServer,
+        store: Store,
         work: Callable[Arguments, Result],
         *arguments: Arguments.args,
         **keywords: Arguments.kwargs,
     ) -> Result:
-        """Run blocking ``work`` on ``server`` in a thread and return what it returns.
+        """Run blocking ``work`` on ``store`` in a thread and return what it returns.
 
         Work is not interrupted when the caller is cancelled; its place stays taken until it ends.
 
         Raises:
             Waiting: all places stayed taken; with the reason Busy.
-            Failure: the server did not answer a moment ago, or ``work`` raised it.
+            Failure: the store did not answer a moment ago, or ``work`` raised it.
 
         """
-        return await self.run_within(SECONDS_OF_WORK, server, partial(work, *arguments, **keywords))
+        return await self.run_within(SECONDS_OF_WORK, store, partial(work, *arguments, **keywords))
 
-    async def run_within(self, seconds: float, server: PostgresServer, work: Callable[[], Result]) -> Result:
+    async def run_within(self, seconds: float, store: Store, work: Callable[[], Result]) -> Result:
         """Like ``run``, but give up on the result after ``seconds``.
 
         Raises:
@@ -84,13 +95,13 @@ class PostgresExecutor:
             Failure: as ``run`` does.
 
         """
-        lane = self._lane(server)
+        lane = self._lane(store)
         self._refuse_while_silent(lane)
         is_trial = lane.failure is not None
         lane.trying = is_trial
         try:
-            await self._take_place(lane, server)
-            return await self._carry_out(lane, server, work, seconds)
+            await self._take_place(lane, store)
+            return await self._carry_out(lane, store, work, seconds)
         finally:
             if is_trial:
                 lane.trying = False
@@ -101,7 +112,7 @@ class PostgresExecutor:
             lane.threads.shutdown(wait=False, cancel_futures=True)
 
     async def _carry_out(
-        self, lane: _Lane, server: PostgresServer, work: Callable[[], Result], seconds: float
+        self, lane: _Lane, store: Store, work: Callable[[], Result], seconds: float
     ) -> Result:
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(lane.threads, work)
@@ -111,7 +122,7 @@ class PostgresExecutor:
         except TimeoutError:
             raise Unavailable(
                 Reason.STORE_UNREACHABLE,
-                f"PostgreSQL at {server} did not finish within {seconds:g} s. The operator goes on trying.",
+                f"{store.title} did not finish within {seconds:g} s. The operator goes on trying.",
             ) from None
 
     def _finished(self, lane: _Lane, done: "asyncio.Future[Result]") -> None:
@@ -124,13 +135,13 @@ class PostgresExecutor:
         elif not done.cancelled():
             lane.failure, lane.pause = None, 0.0
 
-    async def _take_place(self, lane: _Lane, server: PostgresServer) -> None:
+    async def _take_place(self, lane: _Lane, store: Store) -> None:
         try:
             await asyncio.wait_for(lane.places.acquire(), self._patience)
         except TimeoutError:
             raise Waiting(
                 Reason.BUSY,
-                f"PostgreSQL at {server} is still carrying out {self._limit} other requests; this one comes next.",
+                f"{store.title} is still carrying out {self._limit} other requests; this one comes next.",
                 retry_after=self._patience,
             ) from None
 
@@ -140,11 +151,8 @@ class PostgresExecutor:
         if lane.trying or self._now() < lane.try_again_at:
             raise type(lane.failure)(lane.failure.reason, lane.failure.message)
 
-    def _lane(self, server: PostgresServer) -> _Lane:
-        key = (server.host, server.port)
-        if key not in self._lanes:
-            name = f"postgres-{server.host}"
-            self._lanes[key] = _Lane(
-                asyncio.Semaphore(self._limit), ThreadPoolExecutor(self._limit, thread_name_prefix=name)
-            )
-        return self._lanes[key]
+    def _lane(self, store: Store) -> _Lane:
+        if store.address not in self._lanes:
+            threads = ThreadPoolExecutor(self._limit, thread_name_prefix=store.title.replace(" ", "-"))
+            self._lanes[store.address] = _Lane(asyncio.Semaphore(self._limit), threads)
+        return self._lanes[store.address]

@@ -1,4 +1,4 @@
-"""The ownership mark: a comment on a database or role that says whose it is."""
+"""The ownership mark: a text on a database, role, prefix or identity that says whose it is."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ MANAGED_BY: Final = "tracking-operator.dev"
 
 @dataclass(frozen=True)
 class Mark:
-    """The tracking server that a database or role belongs to.
+    """The tracking server that something outside of Kubernetes belongs to.
 
     Cluster, namespace and name decide; the UID of the resource is information for people, as a server
     that is created again under its old name takes back what it had.
