@@ -65,7 +65,7 @@ TYPOS = [
     Typo("two backend stores", server("{backendStore: {sqlite: {}, external: {uriSecretRef: {name: a, key: b}}}}"),
          ("backendStore has more than one of postgres, sqlite and external", "remove the others")),
     Typo("two artifact stores", server("{artifactStore: {volume: {}, external: {uri: 's3://a'}}}"),
-         ("artifactStore has both volume and external", "remove the other")),
+         ("artifactStore has more than one of s3, external and volume", "remove the others")),
     Typo("a name of 200 characters", server("{}", "a" * 200), ("metadata.name may have at most 40 characters",)),
     Typo("the name default", server("{}", "default"), ("metadata.name may not be default",)),
     Typo("more replicas than SQLite allows", server("{replicas: 3, backendStore: {sqlite: {}}}"),

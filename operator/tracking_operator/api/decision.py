@@ -24,6 +24,21 @@ class DecidedDatabase(ApiModel):
         return self.name
 
 
+class DecidedArtifacts(ApiModel):
+    """A server's own prefix in its class's bucket."""
+
+    bucket: str
+    prefix: str
+    """Without a slash at its end."""
+    endpoint: str | None = None
+    """The URL of the S3 server; None for AWS."""
+
+    @property
+    def uri(self) -> str:
+        """The prefix as MLflow names it."""
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
 class Decision(ApiModel):
     """What was decided for one server."""
 
@@ -39,6 +54,8 @@ class Decision(ApiModel):
     """The URL prefix."""
     database: DecidedDatabase | None = None
     """The server's own database; None with another kind of backend store."""
+    artifacts: DecidedArtifacts | None = None
+    """The server's own prefix; None with another kind of artifact store."""
 
     def to_annotation(self) -> str:
         """The annotation's value: compact JSON in a fixed order, so that equal decisions are equal strings."""

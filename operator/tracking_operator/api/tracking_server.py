@@ -49,6 +49,7 @@ class BackendStoreKind(StrEnum):
 class ArtifactStoreKind(StrEnum):
     """Where artifacts and models are kept."""
 
+    S3 = "s3"
     VOLUME = "volume"
     EXTERNAL = "external"
 
@@ -153,6 +154,10 @@ class BackendStore(ApiModel):
         return None if self.sqlite is None else BackendStoreKind.SQLITE
 
 
+class S3Store(ApiModel):
+    """A prefix of the server's own in the class's bucket, and an identity that reaches that and nothing else."""
+
+
 class ArtifactVolume(ApiModel):
     """A volume of the cluster, served by the tracking server itself."""
 
@@ -194,17 +199,19 @@ class ArtifactStore(ApiModel):
 
     model_config = with_rules(
         Rule(
-            "!(has(self.volume) && has(self.external))",
-            "artifactStore has both volume and external; keep the one to use and remove the other",
+            "[has(self.s3), has(self.external), has(self.volume)].filter(named, named).size() <= 1",
+            "artifactStore has more than one of s3, external and volume; keep the one to use and remove the others",
         ),
         Rule(
-            "has(self.external) || !has(self.proxied) || self.proxied",
-            "artifactStore.proxied: false needs artifactStore.external, because clients cannot reach the server's "
-            "volume by themselves; remove proxied or name an external store",
+            "!has(self.volume) || !has(self.proxied) || self.proxied",
+            "artifactStore.proxied: false needs artifactStore.s3 or artifactStore.external, because clients cannot reach "
+            "the server's volume by themselves; remove proxied or name another store",
             ".proxied",
         ),
     )
 
+    s3: S3Store | None = None
+    """A prefix of the server's own in the class's bucket."""
     external: ExternalArtifactStore | None = None
     """A bucket or container that somebody else made."""
     volume: ArtifactVolume | None = None
@@ -216,6 +223,8 @@ class ArtifactStore(ApiModel):
     @property
     def kind(self) -> ArtifactStoreKind | None:
         """The kind that the specification names, or None to keep what was decided."""
+        if self.s3 is not None:
+            return ArtifactStoreKind.S3
         if self.external is not None:
             return ArtifactStoreKind.EXTERNAL
         return None if self.volume is None else ArtifactStoreKind.VOLUME
@@ -274,8 +283,8 @@ class TrackingServerSpec(ApiModel):
     """Where runs, parameters, metrics and the model registry are kept; at most one kind. Default: postgres where
     the class has it, else sqlite. The kind is fixed once the server exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
     artifact_store: ArtifactStore = ArtifactStore()
-    """Where artifacts and models are kept; at most one kind. Default: volume. The kind is fixed once the server
-    exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
+    """Where artifacts and models are kept; at most one kind. Default: s3 where the class has it, else volume. The kind is
+    fixed once the server exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
     deletion_policy: DeletionPolicy | None = None
     """What happens to the data when this resource is deleted: Retain keeps it for a server of the same name, Delete
     removes it. Deleting the namespace always takes its volumes. Default: the class's, else Retain."""
@@ -319,6 +328,15 @@ class ArtifactStoreStatus(ApiModel):
 
     kind: ArtifactStoreKind
     """The kind of store that holds the data."""
+    bucket: str | None = None
+    """The bucket; absent with another kind than s3."""
+    prefix: str | None = None
+    """The server's own prefix in the bucket, without a slash at its end."""
+    endpoint: str | None = None
+    """The URL of the S3 server. Absent: AWS."""
+    checked: str | None = None
+    """What the store was tried out with when all requests under the prefix succeeded and those outside were denied:
+    a digest of place, identity and image."""
 
 
 class ClientStatus(ApiModel):
@@ -326,6 +344,8 @@ class ClientStatus(ApiModel):
 
     config_map_name: str | None = None
     """The ConfigMap that holds MLFLOW_TRACKING_URI."""
+    secret_name: str | None = None
+    """The Secret that holds what clients need to log in; absent where they need nothing."""
 
 
 class TrackingServerStatus(ApiModel):
@@ -423,7 +443,7 @@ class TrackingServer(ApiModel):
         _stays_alone(
             "artifactStore",
             ArtifactStoreKind.VOLUME,
-            (ArtifactStoreKind.EXTERNAL,),
+            (ArtifactStoreKind.S3, ArtifactStoreKind.EXTERNAL),
             "spec.replicas must be 0 or 1, because this server keeps its artifacts on a volume; if several nodes can "
             "mount it, say so with spec.artifactStore.volume.accessMode: ReadWriteMany",
         ),
