@@ -19,15 +19,12 @@ from tracking_operator.backend_store.rotation import Sighting
 from tracking_operator.backend_store.schema import SchemaState, read_schema
 from tracking_operator.backend_store.server import Login
 from tracking_operator.backend_store.tenant import Desired, Tenant
-from tracking_operator.failures import Invalid, Waiting
-from tracking_operator.kube.apply import Ownership, apply_all
+from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.errors import ApiError, failure_from
-from tracking_operator.kube.objects import SECRET, KubeObject
 from tracking_operator.mark import Mark
 from tracking_operator.reconcile.findings import Finding, Verdict
-from tracking_operator.reconcile.ownership import conflict_finding, owner_check
+from tracking_operator.reconcile.own_secrets import OwnSecrets
 from tracking_operator.reconcile.postgres_servers import Access, PostgresServers
 from tracking_operator.resources.database_secret import (
     DatabaseCredentials,
@@ -38,7 +35,6 @@ from tracking_operator.resources.server import PostgresBackend, ServerModel
 
 SECONDS_BETWEEN_LOOKS: Final = rotation.QUIET_SECONDS + 1
 SECONDS_UNTIL_IDLE: Final = 10.0
-LEAVING_RETRY_SECONDS: Final = 2.0
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -116,8 +112,7 @@ class Databases:
         cluster_name: str,
         now: Callable[[], datetime],
     ) -> None:
-        self._kube = kube
-        self._cache = cache
+        self._secrets = OwnSecrets(kube, cache)
         self._servers = servers
         self._cluster_name = cluster_name
         self._now = now
@@ -171,20 +166,8 @@ class Databases:
 
     async def _credentials(self, case: _Case) -> DatabaseCredentials | None:
         """The credentials in the server's Secret; None if there are none that can be used."""
-        secret = await self._secret(case)
-        if secret is None:
-            return None
-        match owner_check(case.server)(secret):
-            case Ownership.FOREIGN:
-                raise Invalid(Reason.CONFLICT, conflict_finding(secret, case.server).message)
-            case Ownership.LEAVING:
-                raise Waiting(
-                    Reason.PENDING,
-                    f"Waits for Secret {case.store.secret} of an earlier server to be gone.",
-                    retry_after=LEAVING_RETRY_SECONDS,
-                )
-            case Ownership.OURS:
-                return await self._usable(case, credentials_in(secret))
+        secret = await self._secrets.read(case.server, case.store.secret)
+        return await self._usable(case, credentials_in(secret)) if secret else None
 
     async def _usable(self, case: _Case, found: DatabaseCredentials | None) -> DatabaseCredentials | None:
         """The credentials, if they are for this database; if not, nothing may be lost by making others.
@@ -195,13 +178,6 @@ class Databases:
             return found
         await self._run(case, _require_own, case)
         return None
-
-    async def _secret(self, case: _Case) -> KubeObject | None:
-        place = SECRET, case.server.namespace, case.store.secret
-        try:
-            return self._cache.get(*place) or await self._kube.get(*place)
-        except ApiError as error:
-            raise failure_from(error, f"read Secret {case.store.secret}") from error
 
     def _new_credentials(self, login: str, wanted: Wanted) -> DatabaseCredentials:
         return DatabaseCredentials(
@@ -215,9 +191,7 @@ class Databases:
         secret = build_database_secret(
             case.server, case.store, credentials, case.access.server.ca_certificates
         )
-        applied = await apply_all(self._kube, self._cache, [secret], owner=owner_check(case.server))
-        for _, error in applied.failures:
-            raise failure_from(error, f"write Secret {case.store.secret}") from error
+        await self._secrets.write(case.server, secret)
 
     async def _verify(self, case: _Case, credentials: DatabaseCredentials, *, fresh: bool) -> _Verified:
         known = self._verified.get(case.server.uid)

@@ -70,10 +70,7 @@ class LeftDatabases:
     ) -> Finding | None:
         """Say what became of a database that was out of reach: only ``Delete`` waits, unless told not to."""
         if policy is DeletionPolicy.DELETE and not resource.may_be_orphaned:
-            message = (
-                f"The server's database could not be deleted yet: {why} It is tried again and again; to let the server "
-                f'go and leave the database behind, set its annotation {FORCE_ORPHAN_ANNOTATION} to "true".'
-            )
+            message = f"The server's database could not be deleted yet: {why} It is tried again and again{_way_out(resource)}."
             type_ = ConditionType.BACKEND_STORE_READY
             return Finding(type_, Verdict.FAILING, Reason.DELETION_BLOCKED, message)
         what = (
@@ -84,6 +81,16 @@ class LeftDatabases:
         self._postgres.leave_behind(chosen.name, resource.metadata.uid)
         self._events.record(live, "Warning", Reason.DELETION_BLOCKED.value, f"{what}: {why}")
         return None
+
+
+def _way_out(resource: TrackingServer) -> str:
+    """What else can be done; nothing for a server that is gone already."""
+    if not resource.metadata.is_being_deleted:
+        return ""
+    return (
+        "; to let the server go and leave the database behind, "
+        f'set its annotation {FORCE_ORPHAN_ANNOTATION} to "true"'
+    )
 
 
 def _own_database(resource: TrackingServer) -> DecidedDatabase | None:

@@ -113,7 +113,7 @@ class ServerReconciler:
         """Reconcile one server. Raises ApiError where nothing can go on without an answer."""
         live = self._cache.get(TRACKING_SERVER, namespace, name)
         if live is None:
-            return Outcome()
+            return await self._clean_up_after(namespace, name)
         try:
             resource = TrackingServer.model_validate(live)
         except ValidationError as error:
@@ -337,18 +337,35 @@ class ServerReconciler:
         """Delete the data if that is wanted, then let the resource go."""
         if FINALIZER not in resource.metadata.finalizers:
             return Outcome()
-        children = self._cache.children(resource.metadata.namespace, resource.metadata.name)
-        chosen = self._class_of(resource)
-        policy = deletion_policy(resource, chosen.spec)
-        if policy is DeletionPolicy.DELETE and not await delete_data(self._kube, resource, children):
-            return await self._report_deletion(live, resource, _volumes_go())
-        if blocked := await self._left_databases.leave(live, resource, chosen, policy):
-            return await self._report_deletion(live, resource, blocked)
+        if unfinished := await self._clean_up(live, resource):
+            return await self._report_deletion(live, resource, unfinished)
         decision = resource.metadata.annotations.get(RESOLVED_ANNOTATION)
         await self._apply_metadata(resource, decision, finalizers=[])
         self._databases.forget(resource.metadata.uid)
         logger.info("Let %s go.", describe(live))
         return Outcome()
+
+    async def _clean_up_after(self, namespace: str, name: str) -> Outcome:
+        """Do what the finalizer was for, if the API server has removed a server in spite of it."""
+        gone = self._cache.cut_short(TRACKING_SERVER, namespace, name)
+        if gone is None:
+            return Outcome()
+        if unfinished := await self._clean_up(gone, TrackingServer.model_validate(gone)):
+            logger.warning("%s is gone, and its data not yet: %s", describe(gone), unfinished.message)
+            return Outcome(failed=True, reason=unfinished.reason.value)
+        self._databases.forget(uid_of(gone) or "")
+        self._cache.note_cleaned_up(gone)
+        logger.info("Cleaned up after %s, which was deleted while it was begun.", describe(gone))
+        return Outcome()
+
+    async def _clean_up(self, live: KubeObject, resource: TrackingServer) -> Finding | None:
+        """Delete or retain the data, as the policy says; return what that waits for."""
+        children = self._cache.children(resource.metadata.namespace, resource.metadata.name)
+        chosen = self._class_of(resource)
+        policy = deletion_policy(resource, chosen.spec)
+        if policy is DeletionPolicy.DELETE and not await delete_data(self._kube, resource, children):
+            return _volumes_go()
+        return await self._left_databases.leave(live, resource, chosen, policy)
 
     def _class_of(self, resource: TrackingServer) -> ChosenClass:
         """The class as it is now; one that is gone or unreadable asks for nothing, so that data is kept."""
