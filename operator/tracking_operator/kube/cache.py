@@ -4,6 +4,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Collection
 from typing import Final
 
+from tracking_operator.api.marks import FINALIZER
 from tracking_operator.kube.field_managers import own_updates
 from tracking_operator.kube.objects import (
     Kind,
@@ -37,6 +38,7 @@ class ObjectCache:
         self._of_owner: defaultdict[tuple[str | None, str], dict[Place, KubeObject]] = defaultdict(dict)
         self._removed: OrderedDict[Place, int] = OrderedDict()
         self._settled: dict[Place, tuple[int, str]] = {}
+        self._cut_short: dict[Place, KubeObject] = {}
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -61,7 +63,21 @@ class ObjectCache:
         if known is not None and resource_version_of(known) > resource_version_of(obj):
             return False
         self._bury(place, resource_version_of(obj))
+        if _is_cut_short(obj):
+            self._cut_short[place] = trim(obj)
         return self._forget(place)
+
+    def cut_short(self, kind: Kind, namespace: str | None, name: str) -> KubeObject | None:
+        """Return the last state of an object that went although our finalizer was on it, and has no successor.
+
+        The API server reads the finalizers once, when a deletion begins: one that is written while it is under way
+        is accepted, and removed with the object (kubernetes/kubernetes#77988, seen with 1.35).
+        """
+        return self._cut_short.get((kind, namespace if kind.namespaced else None, name))
+
+    def note_cleaned_up(self, obj: KubeObject) -> None:
+        """Forget an object that was cut short: what its finalizer was for has been done."""
+        self._cut_short.pop(place_of(obj), None)
 
     def forget_absent(
         self, kind: Kind, present: Collection[Place], version: int, *, namespace: str | None = None
@@ -100,6 +116,7 @@ class ObjectCache:
         return self._settled.get(place_of(obj)) == (resource_version_of(obj), mark)
 
     def _remember(self, place: Place, obj: KubeObject) -> None:
+        self._cut_short.pop(place, None)
         self._objects[place] = obj
         self._of_kind[place[0]][place] = obj
         if owner := self._owner_of(obj):
@@ -126,6 +143,11 @@ class ObjectCache:
     def _owner_of(self, obj: KubeObject) -> str | None:
         owner: str | None = (obj["metadata"].get("labels") or {}).get(self._owner_label)
         return owner
+
+
+def _is_cut_short(removed: KubeObject) -> bool:
+    metadata = removed["metadata"]
+    return FINALIZER in (metadata.get("finalizers") or ()) and not metadata.get("deletionTimestamp")
 
 
 def place_of(obj: KubeObject) -> Place:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_operator.api.marks import FIELD_MANAGER
+from tracking_operator.api.marks import FIELD_MANAGER, FINALIZER
 from tracking_operator.kube import cache as cache_module
 from tracking_operator.kube.cache import ObjectCache, place_of
 from tracking_operator.kube.objects import CONFIG_MAP, NAMESPACE, KubeObject, name_of, resource_version_of
@@ -63,6 +63,35 @@ def test_late_deletion_of_a_predecessor_does_not_remove_its_successor(cache: Obj
     cache.upsert(config_map(version=13))
     assert not cache.remove(config_map(version=12))
     assert version_in(cache) == 13
+
+
+def with_finalizer(version: int, **metadata: object) -> KubeObject:
+    obj = config_map(version=version)
+    obj["metadata"] |= {"finalizers": [FINALIZER], **metadata}
+    return obj
+
+
+def test_an_object_that_goes_with_our_finalizer_on_it_is_known_as_cut_short(cache: ObjectCache) -> None:
+    cache.upsert(config_map(version=10))
+    cache.remove(with_finalizer(12))
+    assert not cache.upsert(with_finalizer(11))
+    gone = cache.cut_short(CONFIG_MAP, "team-a", "a")
+    assert gone is not None
+    assert resource_version_of(gone) == 12
+    cache.note_cleaned_up(gone)
+    assert cache.cut_short(CONFIG_MAP, "team-a", "a") is None
+
+
+def test_a_deletion_that_waited_for_our_finalizer_is_not_cut_short(cache: ObjectCache) -> None:
+    cache.remove(with_finalizer(12, deletionTimestamp="2026-01-01T12:00:00Z"))
+    assert cache.cut_short(CONFIG_MAP, "team-a", "a") is None
+
+
+def test_a_successor_takes_over_from_an_object_that_was_cut_short(cache: ObjectCache) -> None:
+    cache.remove(with_finalizer(12))
+    cache.upsert(config_map(version=13))
+    cache.remove(config_map(version=14))
+    assert cache.cut_short(CONFIG_MAP, "team-a", "a") is None
 
 
 def test_children_are_found_by_owner_and_namespace(cache: ObjectCache) -> None:

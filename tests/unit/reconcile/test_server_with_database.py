@@ -3,14 +3,20 @@
 from collections.abc import Callable
 from typing import cast
 
+import pytest
+
 from tests.unit.examples import POSTGRES, Manifest
 from tests.unit.reconcile.test_server_reconciler import World
-from tracking_operator.api.conditions import Reason
+from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.marks import API_VERSION, FINALIZER
 from tracking_operator.backend_store.server import Login, PostgresServer
 from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import DEPLOYMENT, JOB
+from tracking_operator.reconcile.classes import ChosenClass
 from tracking_operator.reconcile.databases import DatabaseState, Wanted
+from tracking_operator.reconcile.findings import Finding, Verdict
+from tracking_operator.reconcile.kinds import TRACKING_SERVER
 from tracking_operator.reconcile.left_databases import LeftDatabases
 from tracking_operator.reconcile.postgres_servers import Access
 from tracking_operator.reconcile.server_reconciler import STORE_RETRY_SECONDS
@@ -27,6 +33,7 @@ class PostgresWorld(World):
         self.meanwhile: Callable[[], None] = lambda: None
         self.wanted: list[Wanted] = []
         self.dropped: list[str] = []
+        self.blocked: Finding | None = None
         super().__init__({"className": "standard", **spec})
         metadata = {"name": "standard"}
         self.put(
@@ -57,11 +64,19 @@ class PostgresWorld(World):
         self.meanwhile()
         return found
 
-    async def leave(self, live: Manifest, resource: object, chosen: object, policy: object) -> None:
-        self.dropped.append(f"{chosen.name} {policy}")  # type: ignore[attr-defined]
+    async def leave(
+        self, live: Manifest, resource: object, chosen: ChosenClass, policy: object
+    ) -> Finding | None:
+        if self.blocked is None:
+            self.dropped.append(f"{chosen.name} {policy}")
+        return self.blocked
 
     def forget(self, uid: str) -> None:
         pass
+
+    def cut_short(self) -> None:
+        """The API server removes the server although the finalizer has just been written."""
+        self.cache.remove(self.api.objects.pop((TRACKING_SERVER, "team-a", "mlflow")))
 
 
 async def test_the_job_comes_first_and_the_deployment_after_it() -> None:
@@ -131,3 +146,29 @@ async def test_a_server_is_torn_down_by_the_class_that_was_decided_for_it_even_b
     await world.reconcile()
     assert world.dropped == ["standard Delete"]
     assert world.resource["metadata"]["finalizers"] == []
+
+
+async def test_a_server_that_goes_while_it_is_begun_leaves_nothing_although_its_finalizer_came_too_late() -> (
+    None
+):
+    world = PostgresWorld(deletionPolicy="Delete", artifactStore={"external": {"uri": "s3://bucket"}})
+    world.meanwhile = world.cut_short
+    with pytest.raises(ApiError, match="UID"):
+        await world.reconcile()
+    assert world.dropped == []
+    await world.loop.reconcile("team-a", "mlflow", resync=False)
+    await world.loop.reconcile("team-a", "mlflow", resync=False)
+    assert world.dropped == ["standard Delete"]
+
+
+async def test_what_a_server_leaves_that_is_gone_already_is_seen_to_until_it_is_done() -> None:
+    world = PostgresWorld()
+    await world.reconcile()
+    world.cut_short()
+    world.blocked = Finding(
+        ConditionType.BACKEND_STORE_READY, Verdict.FAILING, Reason.DELETION_BLOCKED, "It is down."
+    )
+    assert (await world.loop.reconcile("team-a", "mlflow", resync=False)).failed
+    world.blocked = None
+    assert not (await world.loop.reconcile("team-a", "mlflow", resync=False)).failed
+    assert world.dropped == ["standard Retain"]
