@@ -15,18 +15,24 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+DEFAULT_ARTIFACT_PREFIX: Final = "{{ namespace }}/{{ name }}"
+
 SERVICE_PORT: Final = 80
 CONTAINER_PORT: Final = 5000
 
 MAX_HOST_LENGTH: Final = 253
 MAX_PATH_LENGTH: Final = 200
 MAX_DATABASE_LENGTH: Final = 61
+MAX_PREFIX_LENGTH: Final = 200
 MAX_RENDERED_LENGTH: Final = 1024
 """What no name comes near to, in characters: a template that writes more is stopped."""
 
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,576}")
 _PATH = re.compile(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _DATABASE = re.compile(r"[a-z][a-z0-9_]*")
+_PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _NOT_IN_IDENTIFIERS = re.compile(r"[^a-z0-9_]+")
 _RESERVED_BY_POSTGRES: Final = "pg_"
 _HASH_LENGTH: Final = 8
@@ -88,13 +94,28 @@ class ChildNames:
 
     @property
     def client(self) -> str:
-        """The ConfigMap that a client pod takes its settings from."""
+        """The ConfigMap that a client pod takes its settings from, and the Secret with its keys."""
         return f"{self.server}-client"
 
     @property
     def database(self) -> str:
         """The Secret with the service file by which the pods log in to the server's own database."""
         return f"{self.server}-database"
+
+    @property
+    def artifacts(self) -> str:
+        """The Secret with the keys by which the pods reach the server's own prefix, and the CA of the object store."""
+        return f"{self.server}-artifacts"
+
+    @property
+    def check_artifacts(self) -> str:
+        """The Job that tries the artifact store out with the server's own identity."""
+        return f"{self.server}-check-artifacts"
+
+    @property
+    def delete_artifacts(self) -> str:
+        """The Job that removes the artifacts of a server that is deleted."""
+        return f"{self.server}-delete-artifacts"
 
     def migration(self, version: str) -> str:
         """The Job that brings the database schema up to an MLflow version."""
@@ -182,6 +203,65 @@ def checked_database(name: str) -> str:
             f"at most {MAX_DATABASE_LENGTH}, beginning with a letter and not with '{_RESERVED_BY_POSTGRES}'."
         )
     return name
+
+
+def artifact_prefix(template: str, values: TemplateValues) -> str:
+    """The prefix of a server's artifacts in the class's bucket, from the class's template; no slash at its end.
+
+    Raises:
+        BadName: the template cannot be rendered, or what it writes is no prefix.
+
+    """
+    return checked_artifact_prefix(render(template, values))
+
+
+def checked_artifact_prefix(prefix: str) -> str:
+    """Return ``prefix`` if it can be one server's place in a bucket, as it is written in policies and in URIs.
+
+    What begins with a dot is kept for the operator's own marks.
+
+    Raises:
+        BadName: it is anything else.
+
+    """
+    if len(prefix) > MAX_PREFIX_LENGTH or not _PREFIX.fullmatch(prefix):
+        raise BadName(
+            f"{_quoted(prefix)} is not the prefix of a server's artifacts: write letters, digits, '-', '_', '.' and '/', "
+            "no '/' at either end or twice in a row, no segment that begins with '.', "
+            f"at most {MAX_PREFIX_LENGTH} characters."
+        )
+    return prefix
+
+
+def secret_name(template: str, values: TemplateValues) -> str:
+    """The name of a Secret that a server's team or platform brings, from the class's template.
+
+    Raises:
+        BadName: the template cannot be rendered, or what it writes is no name of a Secret (RFC 1123).
+
+    """
+    name = render(template, values)
+    if len(name) > MAX_HOST_LENGTH or not _SUBDOMAIN.fullmatch(name):
+        raise BadName(
+            f"{_quoted(name)} is not the name of a Secret: write lower-case letters, digits, '-' and '.', "
+            f"with a letter or digit at both ends of each part between dots, at most {MAX_HOST_LENGTH} characters."
+        )
+    return name
+
+
+def role_arn(template: str, values: TemplateValues) -> str:
+    """The ARN of the role that a server's ServiceAccount assumes, from the class's template.
+
+    Raises:
+        BadName: the template cannot be rendered, or what it writes is no ARN of a role.
+
+    """
+    arn = render(template, values)
+    if not _ROLE_ARN.fullmatch(arn):
+        raise BadName(
+            f"{_quoted(arn)} is not the ARN of a role: write it like arn:aws:iam::123456789012:role/mlflow-team-a."
+        )
+    return arn
 
 
 def checked_host(host: str) -> str:

@@ -41,7 +41,7 @@ from tracking_operator.kube.objects import (
     uid_of,
 )
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.resources.database_secret import ROTATED_AT_ANNOTATION
+from tracking_operator.resources.secret import ROTATED_AT_ANNOTATION
 
 SECONDS_TO_RETIRE = 50.0
 """Thirty of quiet between two looks, and what a busy machine takes."""

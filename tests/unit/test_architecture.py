@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tracking_operator.resources.config_maps import CHECK_SCRIPT, MIGRATE_SCRIPT, START_SCRIPT
+from tracking_operator.resources.config_maps import SCRIPTS
 
 SOURCE_ROOT = Path(__file__).parents[2] / "operator"
 PACKAGE = "tracking_operator"
@@ -38,7 +38,7 @@ ROOMS = {
     "mark": room(),
     "executor": room(rooms={"api.conditions"} | FAILURES),
     "resources": room(rooms={"api", "naming", "backend_store.pool"} | FAILURES),
-    "resources.scripts": room("psycopg2", "sqlalchemy"),
+    "resources.scripts": room("psycopg2", "sqlalchemy", "boto3", "botocore", "google", "azure"),
     "backend_store": room(
         "psycopg2", rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES
     ),
@@ -201,7 +201,7 @@ def test_the_control_loop_speaks_to_other_systems_only_through_their_rooms() -> 
 
 def test_the_pod_scripts_stand_alone() -> None:
     scripts = [module for module in MODULES if module.room == "resources.scripts"]
-    assert {script.path.name for script in scripts} == {CHECK_SCRIPT, MIGRATE_SCRIPT, START_SCRIPT}
+    assert {script.path.name for script in scripts} == set(SCRIPTS)
     used = {name for script in scripts for name in script.imports() if is_within(name, {PACKAGE})}
     assert [name for name in used if not is_within(name, {f"{PACKAGE}.resources.scripts"})] == []
 

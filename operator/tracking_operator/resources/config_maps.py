@@ -3,13 +3,17 @@
 from functools import cache
 from importlib.resources import files
 
+from tracking_operator.resources.artifact_environment import connection_environment
 from tracking_operator.resources.labels import CLIENT_COMPONENT, SERVER_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
 
 CHECK_SCRIPT = "check_backend_store.py"
 MIGRATE_SCRIPT = "migrate_backend_store.py"
 START_SCRIPT = "start_server.py"
+CHECK_ARTIFACTS_SCRIPT = "check_artifact_store.py"
+DELETE_ARTIFACTS_SCRIPT = "delete_artifacts.py"
+SCRIPTS = (CHECK_SCRIPT, MIGRATE_SCRIPT, START_SCRIPT, CHECK_ARTIFACTS_SCRIPT, DELETE_ARTIFACTS_SCRIPT)
 
 
 def build_check_config_map(server: ServerModel) -> KubeObject:
@@ -22,18 +26,26 @@ def build_check_config_map(server: ServerModel) -> KubeObject:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": owned_metadata(server, server.names.check, SERVER_COMPONENT),
-        "data": {name: _script(name) for name in (CHECK_SCRIPT, MIGRATE_SCRIPT, START_SCRIPT)},
+        "data": {name: _script(name) for name in SCRIPTS},
     }
 
 
 def build_client_config_map(server: ServerModel) -> KubeObject:
-    """Build what a client pod in the same namespace takes by ``envFrom``."""
+    """Build what a client pod in the same namespace takes by ``envFrom``: no secrets.
+
+    Clients that reach the object store themselves are told where it is. A CA is not among it: an environment holds no file.
+    """
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": owned_metadata(server, server.names.client, CLIENT_COMPONENT),
-        "data": {"MLFLOW_TRACKING_URI": server.service_url},
+        "data": {"MLFLOW_TRACKING_URI": server.service_url} | _artifact_settings(server),
     }
+
+
+def _artifact_settings(server: ServerModel) -> dict[str, str]:
+    store = server.artifact_store
+    return connection_environment(store) if isinstance(store, S3Artifacts) and not server.proxied else {}
 
 
 @cache

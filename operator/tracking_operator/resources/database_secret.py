@@ -4,26 +4,20 @@ The service file is libpq's (https://www.postgresql.org/docs/current/libpq-pgser
 for each connection, so that other credentials need no restart.
 """
 
-import base64
 from configparser import ConfigParser, Error
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
-from tracking_operator.api.marks import GROUP, WATCH_LABEL
 from tracking_operator.resources.labels import BACKEND_STORE_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.pod import BACKEND_STORE_CREDENTIALS
+from tracking_operator.resources.secret import rotation_annotations, rotation_in, text_in, watched_secret
 from tracking_operator.resources.server import KubeObject, PostgresBackend, ServerModel
 
 SERVICE = "mlflow"
 SERVICE_KEY = "pg_service.conf"
 CA_KEY = "ca.crt"
 CAS_OF_IMAGE = "/etc/ssl/certs/ca-certificates.crt"
-
-ROTATED_FOR_ANNOTATION = f"{GROUP}/rotated-for"
-"""The value of the server's rotate-credentials annotation that the credentials were made for."""
-ROTATED_AT_ANNOTATION = f"{GROUP}/rotated-at"
-"""When the credentials were made, in UTC and whole seconds."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +37,8 @@ def build_database_secret(
     contents = {SERVICE_KEY: _service_file(store, credentials)}
     if ca_certificates is not None:
         contents[CA_KEY] = ca_certificates
-    metadata = owned_metadata(
-        server,
-        store.secret,
-        BACKEND_STORE_COMPONENT,
-        {
-            ROTATED_FOR_ANNOTATION: credentials.rotated_for,
-            ROTATED_AT_ANNOTATION: credentials.rotated_at.isoformat(),
-        },
-    )
-    metadata["labels"][WATCH_LABEL] = "true"  # so that the operator sees a change at once
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": metadata,
-        "type": "Opaque",
-        "data": {key: base64.b64encode(text.encode()).decode() for key, text in contents.items()},
-    }
+    rotation = rotation_annotations(credentials.rotated_for, credentials.rotated_at)
+    return watched_secret(owned_metadata(server, store.secret, BACKEND_STORE_COMPONENT, rotation), contents)
 
 
 def credentials_in(secret: KubeObject | None) -> DatabaseCredentials | None:
@@ -67,15 +46,14 @@ def credentials_in(secret: KubeObject | None) -> DatabaseCredentials | None:
     if secret is None:
         return None
     file = ConfigParser(interpolation=None, default_section="")
-    annotations = secret["metadata"].get("annotations") or {}
     try:
-        file.read_string(base64.b64decode((secret.get("data") or {}).get(SERVICE_KEY, "")).decode())
-        rotated_at = datetime.fromisoformat(annotations[ROTATED_AT_ANNOTATION])
+        file.read_string(text_in(secret, SERVICE_KEY))
+        rotated_for, rotated_at = rotation_in(secret)
         found = DatabaseCredentials(
             login=file[SERVICE]["user"],
             password=file[SERVICE]["password"],
-            rotated_for=annotations.get(ROTATED_FOR_ANNOTATION, ""),
-            rotated_at=rotated_at if rotated_at.tzinfo else rotated_at.replace(tzinfo=UTC),
+            rotated_for=rotated_for,
+            rotated_at=rotated_at,
         )
     except (Error, KeyError, ValueError):
         return None

@@ -6,6 +6,8 @@ SERVER_COMPONENT = "server"
 MIGRATION_COMPONENT = "migration"
 BACKEND_STORE_COMPONENT = "backend-store"
 ARTIFACT_STORE_COMPONENT = "artifact-store"
+ARTIFACT_CHECK_COMPONENT = "artifact-check"
+ARTIFACT_DELETION_COMPONENT = "artifact-deletion"
 CLIENT_COMPONENT = "client"
 
 

@@ -1,22 +1,14 @@
 """The Job that brings a database schema up to the MLflow version of a server, before its pods start."""
 
 from tracking_operator.resources.config_maps import MIGRATE_SCRIPT
-from tracking_operator.resources.labels import MIGRATION_COMPONENT, owned_labels
-from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.pod import (
-    backend_store_container,
-    backend_store_volumes,
-    credentials_annotation,
-    pod_settings,
-)
+from tracking_operator.resources.job import Task, build_job
+from tracking_operator.resources.labels import MIGRATION_COMPONENT
+from tracking_operator.resources.pod import backend_store_container, backend_store_volumes
 from tracking_operator.resources.server import KubeObject, PostgresBackend, ServerModel
 
 MIGRATE_CONTAINER = "migrate"
 
 RETRIES = 6
-SECONDS_KEPT = 3600
-"""How long a finished Job can be looked at; what it found is in the server's status by then."""
-
 TERMINAL_EXIT_CODES = (24, 25, 27, 28)
 """Exit codes of the script after which only a person can help; after others the Job tries again."""
 
@@ -29,41 +21,14 @@ def build_migration_job(server: ServerModel) -> KubeObject:
     container = backend_store_container(server, MIGRATE_CONTAINER, MIGRATE_SCRIPT)
     if isinstance(server.backend_store, PostgresBackend):  # a pooler before somebody else's would refuse it
         container["env"].append({"name": "PGOPTIONS", "value": PG_OPTIONS})
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": owned_metadata(server, server.names.migration(server.version), MIGRATION_COMPONENT),
-        "spec": {
-            "backoffLimit": RETRIES,
-            "ttlSecondsAfterFinished": SECONDS_KEPT,
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "Ignore",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    },
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": MIGRATE_CONTAINER,
-                            "operator": "In",
-                            "values": list(TERMINAL_EXIT_CODES),
-                        },
-                    },
-                ]
-            },
-            "template": {
-                "metadata": {
-                    "labels": owned_labels(server.name, MIGRATION_COMPONENT, server.version),
-                    "annotations": credentials_annotation(server),
-                },
-                "spec": {
-                    **pod_settings(server),
-                    "restartPolicy": "Never",
-                    "containers": [container],
-                    "volumes": backend_store_volumes(server),
-                },
-            },
-        },
-    }
+    return build_job(
+        server,
+        Task(
+            name=server.names.migration(server.version),
+            component=MIGRATION_COMPONENT,
+            container=container,
+            volumes=backend_store_volumes(server),
+            retries=RETRIES,
+            terminal_exit_codes=TERMINAL_EXIT_CODES,
+        ),
+    )

@@ -1,16 +1,24 @@
 """The pod of a server: what checks the store first, what serves, and with what it may touch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from tracking_operator.api.marks import GROUP
+from tracking_operator.api.pod_template import EnvVar
 from tracking_operator.naming import CONTAINER_PORT, service_host_names
-from tracking_operator.resources.config_maps import CHECK_SCRIPT, START_SCRIPT
+from tracking_operator.resources.artifact_environment import (
+    ARTIFACT_STORE_CREDENTIALS,
+    CA_KEY,
+    RESERVED_ARTIFACT_ENV,
+    artifact_environment,
+)
+from tracking_operator.resources.config_maps import CHECK_ARTIFACTS_SCRIPT, CHECK_SCRIPT, START_SCRIPT
 from tracking_operator.resources.labels import SERVER_COMPONENT, owned_labels, pod_selector
 from tracking_operator.resources.server import (
     ExternalArtifacts,
     ExternalBackend,
     KubeObject,
     PostgresBackend,
+    S3Artifacts,
     ServerModel,
     SqliteBackend,
     VolumeArtifacts,
@@ -18,12 +26,12 @@ from tracking_operator.resources.server import (
 
 SERVER_CONTAINER = "mlflow"
 CHECK_CONTAINER = "check-backend-store"
+CHECK_ARTIFACTS_CONTAINER = "check-artifact-store"
 
 SCRIPTS = "/opt/tracking-operator"
 BACKEND_STORE = "/mlflow/backend-store"
 ARTIFACT_STORE = "/mlflow/artifact-store"
 BACKEND_STORE_CREDENTIALS = "/etc/mlflow/backend-store"
-ARTIFACT_STORE_CREDENTIALS = "/etc/mlflow/artifact-store"
 SCRATCH = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
 MOUNT_PATHS = {
     "scripts": (SCRIPTS, True),
@@ -34,7 +42,8 @@ MOUNT_PATHS = {
     "artifact-store-credentials": (ARTIFACT_STORE_CREDENTIALS, True),
 }
 """Volume → where it is mounted, and whether read-only."""
-NOT_CHECKED = (ARTIFACT_STORE, ARTIFACT_STORE_CREDENTIALS)
+BACKEND_STORE_PATHS = (BACKEND_STORE, BACKEND_STORE_CREDENTIALS)
+ARTIFACT_STORE_PATHS = (ARTIFACT_STORE, ARTIFACT_STORE_CREDENTIALS)
 SERVICE_FILE = f"{BACKEND_STORE_CREDENTIALS}/pg_service.conf"
 DATABASE_URI = "postgresql+psycopg2:///?service=mlflow"
 """No password in it: libpq reads the rest from the service file, anew for each connection."""
@@ -71,7 +80,7 @@ def build_pod_template(server: ServerModel) -> KubeObject:
         "metadata": {"labels": labels, "annotations": annotations},
         "spec": {
             **pod_settings(server),
-            "initContainers": [_check_container(server)],
+            "initContainers": _check_containers(server),
             "containers": [_server_container(server)],
             "volumes": _volumes(server),
         },
@@ -114,13 +123,38 @@ def backend_store_container(server: ServerModel, name: str, script: str) -> Kube
         "env": _environment(server),
         "resources": server.resources.as_kubernetes(),
         "securityContext": _container_security(),
-        "volumeMounts": [mount for mount in _volume_mounts(server) if mount["mountPath"] not in NOT_CHECKED],
+        "volumeMounts": _mounts_without(server, ARTIFACT_STORE_PATHS),
     }
 
 
 def backend_store_volumes(server: ServerModel) -> list[KubeObject]:
     """The volumes that such a container mounts."""
-    return [volume for volume in _volumes(server) if MOUNT_PATHS[volume["name"]][0] not in NOT_CHECKED]
+    return _volumes_without(server, ARTIFACT_STORE_PATHS)
+
+
+def artifact_store_container(
+    server: ServerModel, name: str, script: str, arguments: Sequence[str], resources: KubeObject
+) -> KubeObject:
+    """A container that runs one of our scripts on the artifact store with the server's identity, and reaches nothing else.
+
+    It gets the plain variables of the team, such as those of a proxy. What comes from other objects it does not: these
+    may be gone before the server is.
+    """
+    return {
+        "name": name,
+        "image": server.image,
+        "command": ["python", f"{SCRIPTS}/{script}", *arguments],
+        "env": _variables(artifact_environment(server.artifact_store) | SERVER_ENVIRONMENT)
+        + [variable.as_kubernetes() for variable in _variables_of_team(server) if not variable.value_from],
+        "resources": resources,
+        "securityContext": _container_security(),
+        "volumeMounts": _mounts_without(server, BACKEND_STORE_PATHS),
+    }
+
+
+def artifact_store_volumes(server: ServerModel) -> list[KubeObject]:
+    """The volumes that such a container mounts."""
+    return _volumes_without(server, BACKEND_STORE_PATHS)
 
 
 def server_arguments(server: ServerModel) -> list[str]:
@@ -168,14 +202,30 @@ def allowed_origins(server: ServerModel) -> list[str]:
 
 def _artifact_arguments(server: ServerModel) -> list[str]:
     store = server.artifact_store
-    place = store.uri if isinstance(store, ExternalArtifacts) else ARTIFACT_STORE
+    place = ARTIFACT_STORE if isinstance(store, VolumeArtifacts) else store.uri
     if server.proxied:
         return ["--serve-artifacts", f"--artifacts-destination={place}"]
     return ["--no-serve-artifacts", f"--default-artifact-root={place}"]
 
 
-def _check_container(server: ServerModel) -> KubeObject:
-    return backend_store_container(server, CHECK_CONTAINER, CHECK_SCRIPT)
+def _check_containers(server: ServerModel) -> list[KubeObject]:
+    """What looks at the stores before each start; a prefix of the server's own is tried out by a Job instead."""
+    checks = [backend_store_container(server, CHECK_CONTAINER, CHECK_SCRIPT)]
+    if isinstance(server.artifact_store, ExternalArtifacts):
+        checks.append(_check_of_external_artifacts(server, server.artifact_store))
+    return checks
+
+
+def _check_of_external_artifacts(server: ServerModel, store: ExternalArtifacts) -> KubeObject:
+    container = artifact_store_container(
+        server,
+        CHECK_ARTIFACTS_CONTAINER,
+        CHECK_ARTIFACTS_SCRIPT,
+        ["external", store.uri],
+        server.resources.as_kubernetes(),
+    )
+    # All that MLflow itself would find: a team may name its endpoint or its keys there.
+    return container | {"env": _environment(server), "envFrom": _sources_of_team(server)}
 
 
 def _place(server: ServerModel) -> list[str]:
@@ -196,8 +246,10 @@ def _server_container(server: ServerModel) -> KubeObject:
         "command": ["python", f"{SCRIPTS}/{START_SCRIPT}"],
         "args": server_arguments(server),
         "ports": [{"name": "http", "containerPort": CONTAINER_PORT, "protocol": "TCP"}],
-        "env": _pool_environment(server) + _environment(server),
-        "envFrom": [source.as_kubernetes() for source in server.pod_template.env_from],
+        "env": _pool_environment(server)
+        + _variables(artifact_environment(server.artifact_store))
+        + _environment(server),
+        "envFrom": _sources_of_team(server),
         "resources": server.resources.as_kubernetes(),
         "startupProbe": _probe(server, period=1, failures=180, timeout=2),
         "readinessProbe": _probe(server, period=5, failures=3, timeout=5),
@@ -224,7 +276,17 @@ def _probe(server: ServerModel, *, period: int, failures: int, timeout: int) -> 
 def _environment(server: ServerModel) -> list[KubeObject]:
     has_own_database = isinstance(server.backend_store, PostgresBackend)
     variables = SERVER_ENVIRONMENT | ({"PGSERVICEFILE": SERVICE_FILE} if has_own_database else {})
-    return _variables(variables) + [variable.as_kubernetes() for variable in server.pod_template.env]
+    return _variables(variables) + [variable.as_kubernetes() for variable in _variables_of_team(server)]
+
+
+def _variables_of_team(server: ServerModel) -> list[EnvVar]:
+    """What a team adds, but nothing that would lead away from the server's own prefix in the class's bucket."""
+    refused = RESERVED_ARTIFACT_ENV if isinstance(server.artifact_store, S3Artifacts) else ()
+    return [variable for variable in server.pod_template.env if variable.name not in refused]
+
+
+def _sources_of_team(server: ServerModel) -> list[KubeObject]:
+    return [source.as_kubernetes() for source in server.pod_template.env_from]
 
 
 def _pool_environment(server: ServerModel) -> list[KubeObject]:
@@ -273,7 +335,26 @@ def _volumes(server: ServerModel) -> list[KubeObject]:
             volumes.append({"name": "artifact-store", "persistentVolumeClaim": {"claimName": volume.claim}})
         case ExternalArtifacts(_, str(secret)):
             volumes.append({"name": "artifact-store-credentials", "secret": {"secretName": secret}})
+        case S3Artifacts(secret=str(secret)) as store:
+            source = _artifact_credentials(secret, server.names.artifacts, store)
+            volumes.append({"name": "artifact-store-credentials", **source})
     return volumes
+
+
+def _artifact_credentials(secret: str, written_by_us: str, store: S3Artifacts) -> KubeObject:
+    """Keys and CA in one folder, also where the keys are the team's and the CA is the class's."""
+    if secret == written_by_us or not store.has_own_ca:
+        return {"secret": {"secretName": secret}}
+    ca = {"name": written_by_us, "items": [{"key": CA_KEY, "path": CA_KEY}]}
+    return {"projected": {"sources": [{"secret": {"name": secret}}, {"secret": ca}]}}
+
+
+def _volumes_without(server: ServerModel, paths: Sequence[str]) -> list[KubeObject]:
+    return [volume for volume in _volumes(server) if MOUNT_PATHS[volume["name"]][0] not in paths]
+
+
+def _mounts_without(server: ServerModel, paths: Sequence[str]) -> list[KubeObject]:
+    return [mount for mount in _volume_mounts(server) if mount["mountPath"] not in paths]
 
 
 def _volume_mounts(server: ServerModel) -> list[KubeObject]:

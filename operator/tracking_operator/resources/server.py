@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from tracking_operator import naming
-from tracking_operator.api.decision import Decision
+from tracking_operator.api.decision import DecidedArtifacts, Decision
 from tracking_operator.api.kubernetes_types import ResourceRequirements
 from tracking_operator.api.marks import API_VERSION
 from tracking_operator.api.pod_template import PodTemplate
@@ -23,6 +23,9 @@ from tracking_operator.api.tracking_server import (
 )
 from tracking_operator.api.tracking_server_class import (
     DEFAULT_CONNECTION_LIMIT,
+    AddressingStyle,
+    S3Identity,
+    S3Offer,
     SslMode,
     TrackingServerClassSpec,
 )
@@ -94,6 +97,37 @@ class ExternalArtifacts:
 
 
 @dataclass(frozen=True)
+class S3Artifacts:
+    """A prefix of the server's own in the class's bucket."""
+
+    bucket: str
+    prefix: str
+    """Without a slash at its end."""
+    region: str
+    endpoint: str | None
+    """The URL of the S3 server; None for AWS."""
+    addressing_style: AddressingStyle
+    secret: str | None
+    """The Secret that is mounted: ``NAME-artifacts``, which the operator writes, or the team's own; None without any."""
+    has_own_ca: bool
+    """Whether the CA comes from the class; if not, the CAs of the image count."""
+    has_keys: bool
+    """Whether the Secret has keys; if not, the identity comes by the ServiceAccount."""
+    has_own_keys: bool = False
+    """Whether the keys are those of a Secret that somebody else made."""
+    role_arn: str | None = None
+    """The role that the ServiceAccount assumes (IAM roles for service accounts)."""
+
+    @property
+    def uri(self) -> str:
+        """The prefix as MLflow names it."""
+        return f"s3://{self.bucket}/{self.prefix}"
+
+
+ArtifactStore = S3Artifacts | VolumeArtifacts | ExternalArtifacts
+
+
+@dataclass(frozen=True)
 class ServerModel:
     """Everything that the builders need to know about one tracking server."""
 
@@ -109,7 +143,7 @@ class ServerModel:
     workers: int
     resources: ResourceRequirements
     backend_store: BackendStore
-    artifact_store: VolumeArtifacts | ExternalArtifacts
+    artifact_store: ArtifactStore
     proxied: bool
     """Whether clients reach artifacts through the server instead of the store."""
     host: str
@@ -161,7 +195,7 @@ class ServerModel:
     @property
     def artifact_root(self) -> str:
         """The place of artifacts as people should read it."""
-        if isinstance(self.artifact_store, ExternalArtifacts):
+        if isinstance(self.artifact_store, S3Artifacts | ExternalArtifacts):
             return self.artifact_store.uri
         return "mlflow-artifacts:/"
 
@@ -187,8 +221,13 @@ def model_server(
     image: str,
     cluster_domain: str,
     credentials_digest: str,
+    artifact_secret: str | None = None,
+    role_arn: str | None = None,
 ) -> ServerModel:
-    """Combine what the team wrote, what was decided once, and what the class offers."""
+    """Combine what the team wrote, what was decided once, and what the class offers.
+
+    ``artifact_secret`` and ``role_arn`` are what the class's templates for the identities ``secret`` and ``irsa`` write.
+    """
     spec, defaults = resource.spec, class_spec.defaults
     workers = wanted_workers(resource, class_spec)
     return ServerModel(
@@ -206,7 +245,9 @@ def model_server(
             default_resources(workers),
         ),
         backend_store=_backend_store(resource, decision, class_spec),
-        artifact_store=_artifact_store(resource, decision),
+        artifact_store=_artifact_store(
+            resource, decision, class_spec, artifact_secret=artifact_secret, role_arn=role_arn
+        ),
         proxied=spec.artifact_store.proxied,
         host=decision.host,
         path=decision.path,
@@ -291,16 +332,72 @@ def _backend_store(
     return SqliteBackend(Volume(names.backend_store, sqlite.size, sqlite.storage_class_name))
 
 
-def _artifact_store(resource: TrackingServer, decision: Decision) -> VolumeArtifacts | ExternalArtifacts:
+def _artifact_store(
+    resource: TrackingServer,
+    decision: Decision,
+    class_spec: TrackingServerClassSpec,
+    *,
+    artifact_secret: str | None,
+    role_arn: str | None,
+) -> ArtifactStore:
     store = resource.spec.artifact_store
+    names = naming.ChildNames(resource.metadata.name)
+    if decision.artifacts is not None:
+        if class_spec.s3 is None:  # taken out of the class: only looked at, never built
+            return _unreachable_artifacts(decision.artifacts)
+        return _s3_artifacts(decision.artifacts, class_spec.s3, names, artifact_secret, role_arn)
     if decision.artifact_store is ArtifactStoreKind.EXTERNAL:
         if store.external is None:
             return ExternalArtifacts("", None)
         credentials = store.external.credentials_secret_ref
         return ExternalArtifacts(store.external.uri, credentials.name if credentials else None)
     volume = store.volume or ArtifactVolume()
-    claim = naming.ChildNames(resource.metadata.name).artifact_store
-    return VolumeArtifacts(Volume(claim, volume.size, volume.storage_class_name, volume.access_mode))
+    return VolumeArtifacts(
+        Volume(names.artifact_store, volume.size, volume.storage_class_name, volume.access_mode)
+    )
+
+
+def _s3_artifacts(
+    decided: DecidedArtifacts,
+    offer: S3Offer,
+    names: naming.ChildNames,
+    artifact_secret: str | None,
+    role_arn: str | None,
+) -> S3Artifacts:
+    has_own_ca = offer.ca_config_map_ref is not None
+    has_own_keys = offer.identity.secret is not None
+    has_keys = has_own_keys or _makes_keys(offer.identity)
+    written_by_us = names.artifacts if has_keys or has_own_ca else None
+    return S3Artifacts(
+        bucket=decided.bucket,
+        prefix=decided.prefix,
+        region=offer.region,
+        endpoint=decided.endpoint,
+        addressing_style=offer.effective_addressing_style,
+        secret=artifact_secret if has_own_keys else written_by_us,
+        has_own_ca=has_own_ca,
+        has_keys=has_keys,
+        has_own_keys=has_own_keys,
+        role_arn=role_arn if offer.identity.irsa else None,
+    )
+
+
+def _makes_keys(identity: S3Identity) -> bool:
+    """Whether the operator makes a user with keys for each server."""
+    return identity.iam_user is not None or identity.versitygw is not None
+
+
+def _unreachable_artifacts(decided: DecidedArtifacts) -> S3Artifacts:
+    return S3Artifacts(
+        bucket=decided.bucket,
+        prefix=decided.prefix,
+        region="",
+        endpoint=decided.endpoint,
+        addressing_style=AddressingStyle.PATH,
+        secret=None,
+        has_own_ca=False,
+        has_keys=False,
+    )
 
 
 def _first(*candidates: int | None) -> int:

@@ -250,9 +250,30 @@ class TestStores:
         assert "--artifacts-destination=/mlflow/artifact-store" in server_arguments(model())
 
     def test_the_check_sees_the_database_but_not_the_artifacts(self) -> None:
-        (check,) = pod_spec({"artifactStore": EXTERNAL_BUCKET})["initContainers"]
+        check, _ = pod_spec({"artifactStore": EXTERNAL_BUCKET})["initContainers"]
         mounts = {mount["mountPath"] for mount in check["volumeMounts"]}
         assert mounts == {"/opt/tracking-operator", "/tmp", "/mlflow/backend-store"}  # noqa: S108
+
+    def test_the_check_of_external_artifacts_sees_them_but_not_the_database(self) -> None:
+        _, check = pod_spec({"artifactStore": EXTERNAL_BUCKET})["initContainers"]
+        mounts = {mount["mountPath"] for mount in check["volumeMounts"]}
+        assert mounts == {"/opt/tracking-operator", "/tmp", "/etc/mlflow/artifact-store"}  # noqa: S108
+        assert check["command"][-2:] == ["external", "s3://bucket/team-a"]
+
+    def test_the_check_of_external_artifacts_finds_all_that_the_server_finds(self) -> None:
+        told = {
+            "env": [{"name": "MLFLOW_S3_ENDPOINT_URL", "value": "http://s3:9000"}],
+            "envFrom": [{"secretRef": {"name": "keys"}}],
+        }
+        pod = pod_spec({"artifactStore": EXTERNAL_BUCKET, "podTemplate": told})
+        _, check = pod["initContainers"]
+        (server,) = pod["containers"]
+        assert (check["env"], check["envFrom"]) == (server["env"], server["envFrom"])
+        assert told["env"][0] in check["env"]
+
+    def test_only_external_artifacts_are_checked_before_each_start(self) -> None:
+        (check,) = pod_spec()["initContainers"]
+        assert check["name"] == "check-backend-store"
 
     @pytest.mark.parametrize("workers", [1, 4])
     def test_workers_are_passed_on_and_get_the_memory_they_need(self, workers: int) -> None:

@@ -1,0 +1,1 @@
+"""Runs on the artifact store of a server; filled in by the next change."""
