@@ -8,21 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from dev.development_cluster import DevelopmentCluster
 from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.waiting import wait_until
 from dev.object_store.admin_api import AdminApi, User
+from dev.object_store.clients import s3_client
 from dev.object_store.manifests import (
     BUCKET,
     CA_KEY,
     LABELS,
     NAME,
     PORT,
-    REGION,
     build_class_spec,
     endpoint_of,
     host_of,
@@ -36,7 +34,6 @@ LOOPBACK = "127.0.0.1"
 SECONDS_TO_START = 180
 SECONDS_TO_STOP = 90
 CONNECT_TIMEOUT = 5
-READ_TIMEOUT = 30
 LAST_LINES = 20
 NOT_THERE = ("NoSuchBucket", "NoSuchBucketPolicy")
 
@@ -98,24 +95,8 @@ class ClusterObjectStore:
     @contextmanager
     def client(self, keys: Keys | None = None) -> Iterator["S3Client"]:
         """An S3 client with these keys, or with the admin's, from this machine to the server."""
-        known = keys or self.admin
         with self._forwarded() as (url, ca_file):
-            yield boto3.client(
-                "s3",
-                endpoint_url=url,
-                region_name=REGION,
-                aws_access_key_id=known.access_key_id,
-                aws_secret_access_key=known.secret_access_key,
-                verify=ca_file,
-                config=Config(
-                    connect_timeout=CONNECT_TIMEOUT,
-                    read_timeout=READ_TIMEOUT,
-                    retries={"mode": "standard", "total_max_attempts": 2},
-                    s3={"addressing_style": "path"},
-                    # A checksum behind the body makes the server reset the connection, and kubectl then ends.
-                    request_checksum_calculation="when_required",
-                ),
-            )
+            yield s3_client(url, keys or self.admin, ca_file)
 
     @contextmanager
     def admin_api(self, keys: Keys | None = None) -> Iterator[AdminApi]:

@@ -1,0 +1,34 @@
+"""An S3 client for a versitygw: with somebody's keys, and without what the machine's environment says."""
+
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+from dev.object_store.manifests import REGION
+from tracking_operator.artifact_store.place import Keys
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+CONNECT_TIMEOUT = 5
+READ_TIMEOUT = 30
+
+
+def s3_client(url: str, keys: Keys, ca_file: str | None = None) -> "S3Client":
+    """A client for the server at a URL. ``ca_file`` is the path of its authority's certificate; None over plain HTTP."""
+    return boto3.session.Session(region_name=REGION).client(
+        "s3",
+        endpoint_url=url,
+        aws_access_key_id=keys.access_key_id,
+        aws_secret_access_key=keys.secret_access_key,
+        verify=ca_file,
+        config=Config(
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=READ_TIMEOUT,
+            retries={"mode": "standard", "total_max_attempts": 2},
+            s3={"addressing_style": "path"},
+            # A checksum behind the body makes versitygw reset the connection, at which `kubectl port-forward` ends.
+            request_checksum_calculation="when_required",
+        ),
+    )
