@@ -220,6 +220,16 @@ def postgres(**fields: object) -> Manifest:
     return {"postgres": {"host": "pg.db.svc", **ADMIN, **fields}}
 
 
+VERSITYGW: Manifest = {"endpoint": "http://s3.s3.svc:7070", "identity": {"versitygw": {}}}
+NO_ENDPOINT = "spec.s3.endpoint: Invalid value: {}: must be a URL of scheme, host and port without a path"
+NO_BUCKET = "spec.s3.bucket: Invalid value: {}: must be the name of a bucket"
+
+
+def s3(**fields: object) -> Manifest:
+    """The specification of a class with a bucket, described by these fields."""
+    return {"s3": {"bucket": "ml-artifacts", "identity": {"secret": {}}, **fields}}
+
+
 CLASSES: list[tuple[str, Manifest, str | None]] = [
     ("nothing", {}, LET_IN),
     ("every field", {
@@ -229,11 +239,18 @@ CLASSES: list[tuple[str, Manifest, str | None]] = [
                                 {"version": "3.17.2", "image": "registry/mlflow:3.17.2"}],
                    "defaultVersion": "3.17.2"},
         "naming": {"host": "{{ name }}-{{ namespace }}.mlflow.example.com", "path": "/",
-                   "database": "{{ namespace }}_{{ name }}"},
+                   "database": "{{ namespace }}_{{ name }}", "artifactPrefix": "{{ namespace }}/{{ name }}"},
         "postgres": {"host": "pg.db.svc", "port": 5432, "adminSecretRef": {"name": "pg-admin"},
                      "maintenanceDatabase": "postgres", "sslMode": "verify-full",
                      "caConfigMapRef": {"name": "pg-ca"}, "connectionLimit": 20, "allowSuperuser": False,
                      "rotateEvery": "90d"},
+        "s3": {"bucket": "ml-artifacts", "region": "eu-central-1", "endpoint": "https://s3.example.com:9000",
+               "addressingStyle": "path", "caConfigMapRef": {"name": "s3-ca"}, "isolation": "bucketPolicy",
+               "identity": {"iamUser": {"path": "/mlflow/", "endpoint": "https://iam.example.com", "rotateEvery": "90d",
+                                        "permissionsBoundary": "arn:aws:iam::123456789012:policy/mlflow"}},
+               "adminSecretRef": {"name": "s3-admin"}, "requireEncryption": "AES256",
+               "create": {"versioning": True, "encryption": "aws:kms", "kmsKeyId": "alias/mlflow",
+                          "blockPublicAccess": True, "abortIncompleteUploadsAfterDays": 7}},
         "permissions": {"customImages": True, "externalStores": False, "deletionPolicyDelete": False,
                         "serviceAccountAnnotations": ["eks.amazonaws.com/role-arn"],
                         "podTemplate": {"scheduling": False, "env": False, "priorityClassNames": ["high"]}},
@@ -266,6 +283,44 @@ CLASSES: list[tuple[str, Manifest, str | None]] = [
     ("an unknown selector operator",
      {"allowedNamespaces": {"matchExpressions": [{"key": "team", "operator": "Is", "values": ["a"]}]}},
      'supported values: "In", "NotIn", "Exists", "DoesNotExist"'),
+
+    # S3
+    ("a bucket and keys that teams bring", s3(), LET_IN),
+    ("a bucket on a versitygw", s3(**VERSITYGW), LET_IN),
+    ("a bucket that is created as it comes", s3(create={}), LET_IN),
+    ("IAM users as they come", s3(identity={"iamUser": {}}), LET_IN),
+    ("a role for each server", s3(identity={"irsa": {"roleArnTemplate": "arn:aws:iam::1:role/{{ name }}"}}), LET_IN),
+    ("tags of pods", s3(isolation="abac", identity={"podIdentity": {}}), LET_IN),
+    ("tags of pods with one role", s3(isolation="abac", identity={
+        "podIdentity": {"roleArn": "arn:aws:iam::123456789012:role/mlflow", "eksClusterName": "prod"}}), LET_IN),
+    ("tags of users", s3(isolation="abac", identity={"iamUser": {}}), LET_IN),
+    ("no bucket", {"s3": {"identity": {"secret": {}}}}, "spec.s3.bucket: Required value"),
+    ("no identity", {"s3": {"bucket": "ml-artifacts"}}, "spec.s3.identity: Required value"),
+    ("an identity of no kind", s3(identity={}), "spec.s3.identity: Invalid value: identity needs exactly one of"),
+    ("two identities", s3(identity={"secret": {}, "iamUser": {}}), "identity needs exactly one of"),
+    ("tags without anybody to carry them", s3(isolation="abac"),
+     "spec.s3.isolation: Invalid value: isolation abac needs identity podIdentity or iamUser"),
+    ("tags on a versitygw", s3(isolation="abac", **VERSITYGW), "isolation abac needs identity podIdentity or iamUser"),
+    ("one role for all without tags", s3(identity={"podIdentity": {}}),
+     "spec.s3.identity: Invalid value: identity podIdentity needs isolation abac"),
+    ("a role that is none", s3(isolation="abac", identity={"podIdentity": {"roleArn": "mlflow"}}),
+     "must be the ARN of a role"),
+    ("a boundary that is none", s3(identity={"iamUser": {"permissionsBoundary": "mlflow"}}),
+     "must be the ARN of a policy"),
+    ("a path of users without slashes", s3(identity={"iamUser": {"path": "mlflow"}}), "must begin and end with '/'"),
+    ("a versitygw nowhere", s3(identity={"versitygw": {}}),
+     "spec.s3.endpoint: Invalid value: identity versitygw needs endpoint"),
+    ("an endpoint without a scheme", s3(endpoint="s3.s3.svc:7070"), NO_ENDPOINT.format('"s3.s3.svc:7070"')),
+    ("an endpoint with a path", s3(endpoint="http://s3.svc/bucket"), NO_ENDPOINT.format('"http://s3.svc/bucket"')),
+    ("an endpoint with a user", s3(endpoint="http://a:b@s3.svc"), NO_ENDPOINT.format('"http://a:b@s3.svc"')),
+    ("an endpoint at an IPv6 address", s3(endpoint="http://[fd00::7]:7070"), LET_IN),
+    ("a bucket in capitals", s3(bucket="Artifacts"), NO_BUCKET.format('"Artifacts"')),
+    ("a bucket with a path", s3(bucket="artifacts/mlflow"), NO_BUCKET.format('"artifacts/mlflow"')),
+    ("a bucket of two letters", s3(bucket="ml"), "spec.s3.bucket in body should be at least 3 chars long"),
+    ("an addressing style of another kind", s3(addressingStyle="auto"), 'supported values: "path", "virtual"'),
+    ("another encryption", s3(requireEncryption="none"), 'supported values: "AES256", "aws:kms"'),
+    ("keys that never grow old enough", s3(identity={"iamUser": {"rotateEvery": "soon"}}),
+     "must be a number of hours or days, such as 12h or 90d"),
 
     # PostgreSQL
     ("PostgreSQL by its host and admin alone", postgres(), LET_IN),
