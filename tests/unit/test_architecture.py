@@ -17,6 +17,8 @@ FAILURES = {"failures"}
 STORES = {"backend_store", "artifact_store"}
 MARKS_AND_CONDITIONS = {"api.marks", "api.conditions"}
 STORE_DRIVERS = {"psycopg2", "boto3", "botocore"}
+TYPES_OF_BOTO3 = {"types_boto3_s3", "types_boto3_iam"}
+"""Read by the type checker only."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,10 @@ ROOMS = {
         "psycopg2", rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES
     ),
     "artifact_store": room(
-        "boto3", "botocore", rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES
+        "boto3",
+        "botocore",
+        *TYPES_OF_BOTO3,
+        rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES,
     ),
     "kube": room("kubernetes", "aiohttp", rooms=MARKS_AND_CONDITIONS | FAILURES),
     "reconcile": room(

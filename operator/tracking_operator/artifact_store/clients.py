@@ -1,0 +1,131 @@
+"""How object stores and IAM are asked: clients that give up soon, made once, and never with somebody else's keys."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from tracking_operator.artifact_store.desired import Admin, IamUser
+from tracking_operator.artifact_store.place import Bucket, Keys
+
+if TYPE_CHECKING:
+    from types_boto3_iam import IAMClient
+    from types_boto3_s3 import S3Client
+
+MOST_CLIENTS: Final = 64
+"""How many clients are kept; each takes about a megabyte."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait, in seconds: for a connection, and then for each part of an answer; and how often to try."""
+
+    connect: float
+    read: float
+    attempts: int = 2
+
+
+WORK: Final = Patience(connect=4, read=8)
+PROBE: Final = Patience(connect=3, read=5, attempts=1)
+
+Client = TypeVar("Client")
+
+# botocore's clients may be used from several threads; making one takes 100 ms and may not happen twice at once.
+_clients: dict[tuple[object, ...], object] = {}
+_making = Lock()
+_ca_files: dict[str, str] = {}
+
+
+def s3_client(admin: Admin, patience: Patience = WORK) -> "S3Client":
+    """A client for an admin's bucket."""
+    return _kept(("s3", admin.bucket, admin.keys, patience), lambda: _new_s3_client(admin, patience))
+
+
+def iam_client(admin: Admin, identity: IamUser, patience: Patience = WORK) -> "IAMClient":
+    """A client for the IAM where the users of an identity are."""
+    key = ("iam", admin.bucket, admin.keys, identity.endpoint, patience)
+    return _kept(key, lambda: _new_iam_client(admin, identity, patience))
+
+
+def forget_clients() -> None:
+    """Let go of all clients; for tests that count or break connections."""
+    with _making:
+        _clients.clear()
+
+
+def ca_file(bucket: Bucket) -> str | None:
+    """A file with the CAs to trust; None for the system's.
+
+    It is in memory, which needs no writable folder, and stays there: clients read it again for each connection.
+    """
+    text = bucket.ca_certificates
+    if text is None:
+        return None
+    if text not in _ca_files:
+        descriptor = os.memfd_create("ca", os.MFD_CLOEXEC)
+        with os.fdopen(os.dup(descriptor), "w") as file:
+            file.write(text)
+        _ca_files[text] = f"/proc/{os.getpid()}/fd/{descriptor}"
+    return _ca_files[text]
+
+
+def _kept(key: tuple[object, ...], make: Callable[[], Client]) -> Client:
+    with _making:
+        if key not in _clients:
+            if len(_clients) >= MOST_CLIENTS:
+                _clients.pop(next(iter(_clients)))
+            _clients[key] = make()
+        return cast("Client", _clients[key])
+
+
+def _new_s3_client(admin: Admin, patience: Patience) -> "S3Client":
+    import boto3  # noqa: PLC0415 — 25 MiB, for those who have a class that needs it
+    from botocore.config import Config  # noqa: PLC0415
+
+    bucket = admin.bucket
+    key_id, secret = _pair(admin.keys)
+    return boto3.session.Session(region_name=bucket.region).client(
+        "s3",
+        endpoint_url=bucket.endpoint,
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+        verify=ca_file(bucket),
+        config=Config(  # type: ignore[call-arg] # what the last argument is called, its types do not know
+            connect_timeout=patience.connect,
+            read_timeout=patience.read,
+            retries={"mode": "standard", "total_max_attempts": patience.attempts},
+            s3={"addressing_style": bucket.addressing_style.value},
+            signature_version="s3v4",
+            # Other S3 servers refuse the checksums that SDKs send by themselves since 2025.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            ignore_configured_endpoint_urls=True,
+        ),
+    )
+
+
+def _new_iam_client(admin: Admin, identity: IamUser, patience: Patience) -> "IAMClient":
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    is_aws = identity.endpoint is None
+    key_id, secret = _pair(admin.keys)
+    # AWS's partitions have IAM endpoints of their own, which the bucket's region leads to.
+    return boto3.session.Session(region_name=admin.bucket.region).client(
+        "iam",
+        endpoint_url=identity.endpoint,
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+        verify=None if is_aws else ca_file(admin.bucket),
+        config=Config(  # type: ignore[call-arg] # what the last argument is called, its types do not know
+            connect_timeout=patience.connect,
+            read_timeout=patience.read,
+            retries={"mode": "standard", "total_max_attempts": patience.attempts},
+            ignore_configured_endpoint_urls=True,
+        ),
+    )
+
+
+def _pair(keys: Keys | None) -> tuple[str | None, str | None]:
+    return (keys.access_key_id, keys.secret_access_key) if keys else (None, None)
