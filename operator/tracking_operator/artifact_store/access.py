@@ -1,6 +1,7 @@
 """How a server gets into its prefix: what its identity and the isolation of its class mean for the bucket's policy."""
 
 from collections.abc import Callable
+from typing import Final
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import Isolation
@@ -16,12 +17,16 @@ from tracking_operator.artifact_store.desired import (
     Role,
     VersitygwUser,
 )
+from tracking_operator.artifact_store.place import Keys
 from tracking_operator.artifact_store.policy import PolicyPrincipals, Statement
 from tracking_operator.artifact_store.versitygw_users import UserAdmin
 from tracking_operator.failures import Failure, Invalid, Waiting
 
-SECONDS_UNTIL_KNOWN = 5.0
+SECONDS_UNTIL_KNOWN: Final = 5.0
 """How long to wait for S3 to hear of a new user; AWS says that it may take up to a minute or two."""
+
+
+NO_ACCOUNT: Final = "000000000000"
 
 
 def partition_of(admin: Admin) -> str:
@@ -57,6 +62,23 @@ def require_possible(desired: Desired) -> None:
             f"Isolation abac lets the server into {mark.namespace}/{mark.name}, and its prefix is "
             f"{desired.tenant.prefix}: leave naming.artifactPrefix of the class as it is by default.",
         )
+
+
+def names_before(desired: Desired, keys: Keys | None) -> tuple[str, ...]:
+    """What the identity is called in the bucket's policy, or something as long where only its existence will tell."""
+    tenant = desired.tenant
+    match desired.identity:
+        case VersitygwUser():
+            first, _ = tenant.user_names
+            return (keys.access_key_id if keys and keys.access_key_id in tenant.user_names else first,)
+        case IamUser(path):
+            return (f"arn:aws:iam::{NO_ACCOUNT}:user{path}{tenant.user_name}",)
+        case Role(arn):
+            return (arn,)
+        case PodRole(arn):
+            return (arn,) if arn else ()
+        case OwnKeys():
+            return ()
 
 
 def change_for(

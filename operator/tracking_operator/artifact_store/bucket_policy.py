@@ -50,17 +50,22 @@ def read_policy(admin: Admin) -> Document:
         ) from error
 
 
-def change_policy(admin: Admin, change: Change) -> tuple[str, ...]:
+def require_room_for(admin: Admin, document: Document, change: Change) -> None:
+    """Make sure that the policy has room for a change, before anything else is written for it. Raises Invalid."""
+    policy.require_room(planned(document, change), document, str(admin.bucket))
+
+
+def change_policy(admin: Admin, change: Change, seen: Document | None = None) -> tuple[str, ...]:
     """Bring the bucket's policy to where ``change`` wants it; one request if it is there already.
 
-    Returns remarks for the platform team.
+    ``seen`` is the policy if it was read a moment ago. Returns remarks for the platform team.
 
     Raises:
         Invalid: the policy is full, or holds somebody else's statement that S3 refuses.
         Failure: the object store does not answer or refuses, or others overwrite the policy again and again.
 
     """
-    before = read_policy(admin)
+    before = read_policy(admin) if seen is None else seen
     if is_settled(before, change):
         return _remarks(before)
     with alone_on(admin.bucket):
@@ -69,9 +74,8 @@ def change_policy(admin: Admin, change: Change) -> tuple[str, ...]:
             before = read_policy(admin)
             if is_settled(before, change):
                 return (*_remarks(before), *remarks)
-            after = planned(before, change)
-            policy.require_room(after, before, str(admin.bucket))
-            remarks = _write(admin, before, after, change)
+            require_room_for(admin, before, change)
+            remarks = _write(admin, before, planned(before, change), change)
         if is_settled(read_policy(admin), change):
             return remarks
     raise Unavailable(
@@ -82,10 +86,18 @@ def change_policy(admin: Admin, change: Change) -> tuple[str, ...]:
 
 
 def planned(document: Document, change: Change) -> Document:
-    """The policy after a change: pure. Statements of ours whose principal is gone, whosever they are, go as well."""
+    """The policy after a change: pure.
+
+    Statements of ours whose principal is gone go as well, whosever they are; and with the last server what is
+    denied to everybody for its sake.
+    """
     found = policy.statements_of(document)
     removed = [one for one in found if change.is_ours(one) or _is_dead(one)]
-    return policy.merged(document, removed, change.wanted)
+    after = policy.merged(document, removed, change.wanted)
+    left = policy.statements_of(after)
+    if any(policy.lets_servers_in(one) for one in left):
+        return after
+    return policy.merged(after, [one for one in left if policy.sid_of(one) in policy.DENIES], ())
 
 
 def is_settled(document: Document, change: Change) -> bool:

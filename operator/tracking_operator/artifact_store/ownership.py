@@ -82,7 +82,7 @@ def _read(admin: Admin, bucket: str, key: str, *, must_exist: bool = False) -> s
             return found["Body"].read(LARGEST_MARK).decode(errors="replace")
         except ClientError as error:
             if says(error, frozenset({"NoSuchBucket"})) and must_exist:
-                raise _bucket_lost(admin) from error
+                raise bucket_lost(admin) from error
             # A file where a folder should be, in object stores that keep objects as files.
             if code_of(error) in NOT_FOUND | {"ObjectParentIsFile"}:
                 return None
@@ -191,7 +191,8 @@ def _lost(admin: Admin, tenant: Tenant) -> Invalid:
     )
 
 
-def _bucket_lost(admin: Admin) -> Invalid:
+def bucket_lost(admin: Admin) -> Invalid:
+    """What it means that the bucket of a server that has held data is gone."""
     return Invalid(
         Reason.PREFIX_LOST,
         f"{admin.bucket.title} is gone, and the artifacts with it. Restore it under this name, or let the server begin "

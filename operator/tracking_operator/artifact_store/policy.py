@@ -38,6 +38,9 @@ OBJECT_ACTIONS_OF_DELETION: Final = ("s3:DeleteObjectVersion",)
 
 DENY_PLAIN_HTTP: Final = "trkDenyPlainHttp"
 DENY_UNENCRYPTED: Final = "trkDenyUnencrypted"
+DENIES: Final = frozenset({DENY_PLAIN_HTTP, DENY_UNENCRYPTED})
+"""The statements that are there once for all servers of a bucket."""
+ABAC_SID: Final = "trkAbac"
 _SERVER_SID: Final = re.compile("trk([0-9a-f]{8})([0-9a-f]{16})[A-Z]")
 _DEAD_PRINCIPAL: Final = re.compile("(AIDA|AROA)[A-Z0-9]{12,}")
 """What S3 puts in the place of a user or role that is gone, by the prefixes of IAM's unique identifiers."""
@@ -178,7 +181,7 @@ def abac_statements(
 def abac_sid(cluster: str, principals: PolicyPrincipals | None, eks_cluster_name: str | None) -> str:
     """What the names of the statements for tags begin with: they differ where those who are let in differ."""
     who = (principals.names, principals.path) if principals else ()
-    return f"trkAbac{cluster_part(cluster)}{cluster_part(repr((who, eks_cluster_name)))}"
+    return f"{ABAC_SID}{cluster_part(cluster)}{cluster_part(repr((who, eks_cluster_name)))}"
 
 
 def abac_deletion_statements(
@@ -290,6 +293,11 @@ def is_of_a_server(statement: Statement) -> bool:
     return _SERVER_SID.fullmatch(sid_of(statement)) is not None
 
 
+def lets_servers_in(statement: Statement) -> bool:
+    """Whether a statement was made for a server, or for all whose tags fit."""
+    return is_of_a_server(statement) or sid_of(statement).startswith(ABAC_SID)
+
+
 def server_in(statement: Statement, cluster: str) -> str | None:
     """The ``server_part`` of the server of ``cluster`` that a statement was made for; None if it was not."""
     found = _SERVER_SID.fullmatch(sid_of(statement))
@@ -341,7 +349,7 @@ def compact(document: Document) -> str:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
-def require_room(document: Document, before: Document, where: str, limit: int = LARGEST_DOCUMENT) -> None:
+def require_room(document: Document, before: Document, where: str) -> None:
     """Make sure that a document is not too large for S3. One that only becomes smaller is never refused.
 
     Raises:
@@ -349,12 +357,12 @@ def require_room(document: Document, before: Document, where: str, limit: int = 
 
     """
     size = len(compact(document).encode())
-    if size <= limit or size <= len(compact(before).encode()):
+    if size <= LARGEST_DOCUMENT or size <= len(compact(before).encode()):
         return
     servers = len({sid_of(one)[:-1] for one in statements_of(before) if is_of_a_server(one)})
     raise Invalid(
         Reason.BUCKET_POLICY_FULL,
-        f"The policy of bucket {where} has no room for another server: it would take {size:,} of the {limit:,} bytes "
+        f"The policy of bucket {where} has no room for another server: it would take {size:,} of the {LARGEST_DOCUMENT:,} bytes "
         f"that the operator uses (S3 allows 20 KB), and {servers} servers are in it. Use a second class with another "
         "bucket, or isolation abac, which needs nothing per server. Nothing was written.",
     )

@@ -6,25 +6,25 @@ identity, the bucket's policy.
 
 from dataclasses import dataclass
 
+from tracking_operator.api.conditions import Reason
 from tracking_operator.artifact_store.access import (
     change_for,
+    names_before,
     partition_of,
     require_possible,
     users_of_versitygw,
 )
-from tracking_operator.artifact_store.bucket_policy import change_policy
+from tracking_operator.artifact_store.bucket_policy import change_policy, read_policy, require_room_for
 from tracking_operator.artifact_store.desired import (
     Admin,
     Desired,
     IamUser,
-    OwnKeys,
-    PodRole,
-    Role,
     VersitygwUser,
 )
 from tracking_operator.artifact_store.iam_users import Users
-from tracking_operator.artifact_store.ownership import claim
+from tracking_operator.artifact_store.ownership import bucket_lost, claim
 from tracking_operator.artifact_store.place import Keys
+from tracking_operator.artifact_store.policy import Document
 from tracking_operator.artifact_store.versitygw_users import ROLE, User, UserAdmin
 from tracking_operator.failures import Invalid
 
@@ -53,20 +53,16 @@ def provision(admin: Admin, desired: Desired, keys: Keys | None) -> Provisioned:
 
     """
     require_possible(desired)
+    seen = _policy_with_room(admin, desired, keys)
     claim(admin, desired.tenant, must_exist=desired.must_exist, encryption=desired.require_encryption)
     match desired.identity:
         case VersitygwUser() as identity:
-            return _provision_versitygw_user(admin, desired, identity, keys)
+            return _provision_versitygw_user(admin, desired, identity, keys, seen)
         case IamUser() as identity:
-            return _provision_iam_user(admin, desired, identity, keys)
-        case Role(arn):
-            return Provisioned(None, has_other_keys=False, remarks=_grant(admin, desired, (arn,)))
-        case PodRole(arn):
-            return Provisioned(
-                None, has_other_keys=False, remarks=_grant(admin, desired, (arn,) if arn else ())
-            )
-        case OwnKeys():
-            return Provisioned(None, has_other_keys=False)
+            return _provision_iam_user(admin, desired, identity, keys, seen)
+        case _:
+            names = names_before(desired, keys)
+            return Provisioned(None, has_other_keys=False, remarks=_grant(admin, desired, names, seen))
 
 
 def issue_keys(admin: Admin, desired: Desired, in_use: Keys) -> Keys:
@@ -114,8 +110,23 @@ def retire_keys(admin: Admin, desired: Desired, in_use: Keys) -> None:
                 iam.delete_keys(observed.name, tuple(key for key in every if key != in_use.access_key_id))
 
 
-def _grant(admin: Admin, desired: Desired, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Let an identity of these names into the prefix; remarks on the policy."""
+def _policy_with_room(admin: Admin, desired: Desired, keys: Keys | None) -> Document:
+    """The bucket's policy, in which there is room for the server: looked at before anything is written for it."""
+    try:
+        seen = read_policy(admin)
+    except Invalid as failure:
+        if failure.reason is Reason.BUCKET_NOT_FOUND and desired.must_exist:
+            raise bucket_lost(admin) from failure
+        raise
+    if change := change_for(admin, desired, names_before(desired, keys)):
+        require_room_for(admin, seen, change)
+    return seen
+
+
+def _grant(
+    admin: Admin, desired: Desired, names: tuple[str, ...], seen: Document | None = None
+) -> tuple[str, ...]:
+    """Let an identity of these names into the prefix; remarks on the policy, which was ``seen`` a moment ago."""
     identity = desired.identity
     is_known = None
     if isinstance(identity, VersitygwUser):
@@ -123,16 +134,18 @@ def _grant(admin: Admin, desired: Desired, names: tuple[str, ...]) -> tuple[str,
     elif isinstance(identity, IamUser):
         is_known = Users(admin, identity).is_known
     change = change_for(admin, desired, names, is_known)
-    return change_policy(admin, change) if change else ()
+    return change_policy(admin, change, seen) if change else ()
 
 
 # IAM
 
 
-def _provision_iam_user(admin: Admin, desired: Desired, identity: IamUser, keys: Keys | None) -> Provisioned:
+def _provision_iam_user(
+    admin: Admin, desired: Desired, identity: IamUser, keys: Keys | None, seen: Document
+) -> Provisioned:
     users = Users(admin, identity)
     observed, _ = users.bring_about(desired, partition_of(admin))
-    remarks = _grant(admin, desired, (observed.arn,))
+    remarks = _grant(admin, desired, (observed.arn,), seen)
     if keys and keys.access_key_id in observed.access_keys:
         return Provisioned(keys, has_other_keys=len(observed.access_keys) > 1, remarks=remarks)
     users.delete_keys(observed.name, (*observed.access_keys, *observed.idle_keys))
@@ -143,18 +156,18 @@ def _provision_iam_user(admin: Admin, desired: Desired, identity: IamUser, keys:
 
 
 def _provision_versitygw_user(
-    admin: Admin, desired: Desired, identity: VersitygwUser, keys: Keys | None
+    admin: Admin, desired: Desired, identity: VersitygwUser, keys: Keys | None, seen: Document
 ) -> Provisioned:
     gateway = UserAdmin(admin, identity)
     users = _own_users(gateway, desired)
     if keys and _work(users, keys):
-        remarks = _grant(admin, desired, tuple(sorted(users)))
+        remarks = _grant(admin, desired, tuple(sorted(users)), seen)
         return Provisioned(keys, has_other_keys=len(users) > 1, remarks=remarks)
     first, _ = desired.tenant.user_names
     held = keys.access_key_id if keys else first
     name = held if held in users else next(iter(sorted(users)), first)
     made = gateway.renew(name) if name in users else gateway.create(name)
-    remarks = _grant(admin, desired, (name,))
+    remarks = _grant(admin, desired, (name,), seen)
     _delete_others(gateway, users, name)
     return Provisioned(made, has_other_keys=False, remarks=remarks)
 

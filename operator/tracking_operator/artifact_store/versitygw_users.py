@@ -49,10 +49,15 @@ class UserAdmin:
         """The URL of the admin API."""
         return self.identity.admin_endpoint or self.admin.bucket.endpoint or ""
 
+    @property
+    def where(self) -> str:
+        """How a sentence calls the admin API."""
+        return f"The admin API of versitygw at {self.endpoint}"
+
     def users(self) -> dict[str, User]:
         """All users of the gateway, by name; one request. Raises Failure."""
-        answer = self._request("list-users", doing="list its users")
-        found = ET.fromstring(answer).iter("Accounts") if answer else ()  # noqa: S314 — the admin's own gateway
+        answer = self._document("list-users", doing="list its users")
+        found = answer.iter("Accounts")
         users = [
             User(one.findtext("Access", ""), one.findtext("Secret", ""), one.findtext("Role", ""))
             for one in found
@@ -87,6 +92,16 @@ class UserAdmin:
         """Remove a user; nothing happens if it is gone. Raises Failure."""
         self._request(f"delete-user?access={quote(name, safe='')}", doing=f"delete user {name}")
 
+    def _document(self, call: str, *, doing: str) -> ET.Element:
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415
+
+        answer = self._request(call, doing=doing)
+        with asking(self.admin, doing, "the role admin in versitygw", self.where):
+            try:
+                return ET.fromstring(answer)  # noqa: S314 — of the admin's own gateway
+            except ET.ParseError as error:
+                raise ResponseParserError("no XML") from error
+
     def _request(self, call: str, body: str = "", *, doing: str) -> str:
         """Send one signed request; the text of the answer."""
         import boto3  # noqa: PLC0415
@@ -95,9 +110,8 @@ class UserAdmin:
         from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
         from botocore.httpsession import URLLib3Session  # noqa: PLC0415
 
-        where = f"The admin API of versitygw at {self.endpoint}"
         bucket, keys = self.admin.bucket, self.admin.keys
-        with asking(self.admin, doing, "the role admin in versitygw", where):
+        with asking(self.admin, doing, "the role admin in versitygw", self.where):
             session = boto3.session.Session(
                 keys.access_key_id if keys else None, keys.secret_access_key if keys else None
             )
