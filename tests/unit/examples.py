@@ -11,7 +11,7 @@ from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.reconcile.plan import Plan, ReconcileSettings, Surroundings, make_plan
 from tracking_operator.resources.database_secret import DatabaseCredentials, build_database_secret
-from tracking_operator.resources.server import PostgresBackend, ServerModel
+from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
 
 Manifest = dict[str, Any]
 
@@ -27,6 +27,13 @@ EXTERNAL_BUCKET: Manifest = {
 }
 POSTGRES: Manifest = {"host": "pg.db.svc", "adminSecretRef": {"name": "pg-admin"}}
 """What a class says of its PostgreSQL server at the least."""
+S3: Manifest = {
+    "bucket": "ml-artifacts",
+    "endpoint": "http://s3.s3.svc:7070",
+    "identity": {"versitygw": {}},
+    "adminSecretRef": {"name": "s3-admin"},
+}
+"""What a class says of its bucket."""
 PASSWORD = "letters-and-digits"
 SHARED_VOLUME: Manifest = {"volume": {"accessMode": "ReadWriteMany"}}
 
@@ -84,6 +91,17 @@ def postgres_class(
 ) -> TrackingServerClass:
     """The default class, with a PostgreSQL server that is described by ``offer``."""
     return tracking_class({"postgres": POSTGRES | (offer or {}), **(spec or {})}, name, is_default=True)
+
+
+def s3_class(offer: Manifest | None = None, spec: Manifest | None = None) -> TrackingServerClass:
+    """The default class, with a bucket that is described by ``offer``."""
+    return tracking_class({"s3": S3 | (offer or {}), **(spec or {})}, is_default=True)
+
+
+def s3_store(server: ServerModel) -> S3Artifacts:
+    """The artifact store of a server that has a prefix of its own."""
+    assert isinstance(server.artifact_store, S3Artifacts)
+    return server.artifact_store
 
 
 def postgres_store(server: ServerModel) -> PostgresBackend:

@@ -1,6 +1,7 @@
 """``tracking-operator render``: what a TrackingServer becomes, without a cluster."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import yaml
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.failures import Failure
-from tracking_operator.reconcile.plan import ReconcileSettings, Surroundings, make_plan
+from tracking_operator.reconcile.iam_documents import NOTHING, iam_documents
+from tracking_operator.reconcile.plan import Plan, ReconcileSettings, Surroundings, make_plan
 from tracking_operator.resources import build_objects
 from tracking_operator.runtime.settings import SettingsError, read_settings
 
@@ -17,7 +19,8 @@ SUMMARY = "Print the objects that a TrackingServer becomes, without a cluster."
 EXAMPLES = """examples:
   tracking-operator render server.yaml
   tracking-operator render server.yaml --class class.yaml --namespace-label mlflow=true
-  tracking-operator render server.yaml | kubectl diff -f -"""
+  tracking-operator render server.yaml | kubectl diff -f -
+  tracking-operator render server.yaml --class class.yaml --iam   # the policies of the server's role, as JSON"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="a label of the server's namespace",
+    )
+    parser.add_argument(
+        "--iam",
+        action="store_true",
+        help="print what the platform team attaches to the server's IAM role instead, as JSON",
     )
 
 
@@ -48,7 +56,18 @@ def execute(options: argparse.Namespace) -> int:
     except (OSError, ValueError, SettingsError, Failure) as error:
         print(error, file=sys.stderr)
         return 1
+    if options.iam:
+        return _print_iam_documents(plan, settings)
     yaml.safe_dump_all(build_objects(plan.model), sys.stdout, sort_keys=False)
+    return 0
+
+
+def _print_iam_documents(plan: Plan, settings: ReconcileSettings) -> int:
+    documents = iam_documents(plan, settings.cluster_name)
+    if not documents:
+        print(NOTHING, file=sys.stderr)
+        return 1
+    print(json.dumps(documents, indent=2))
     return 0
 
 

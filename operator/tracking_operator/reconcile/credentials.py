@@ -17,7 +17,7 @@ from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.objects import SECRET, KubeObject
 from tracking_operator.resources.pod import CREDENTIALS_DIGEST_ANNOTATION
-from tracking_operator.resources.server import ExternalArtifacts, ExternalBackend, ServerModel
+from tracking_operator.resources.server import ExternalArtifacts, ExternalBackend, S3Artifacts, ServerModel
 
 MISSING_SECRET_RETRY_SECONDS: Final = 15.0
 DIGEST_LENGTH: Final = 16
@@ -25,12 +25,13 @@ DIGEST_LENGTH: Final = 16
 
 @dataclass(frozen=True)
 class Reference:
-    """A Secret that a server's pods mount; without a ``key`` all of it."""
+    """A Secret that a server's pods read when they start; without a ``key`` all of it."""
 
     namespace: str
     name: str
     key: str | None
     field: str
+    """What names it; empty for one that the operator writes itself."""
     condition: ConditionType
 
 
@@ -39,7 +40,7 @@ CredentialProblem = tuple[ConditionType, Failure]
 
 
 def references_of(server: ServerModel) -> Iterator[Reference]:
-    """Every Secret that the server's specification names."""
+    """Every Secret that the server's specification or class names, or that the operator writes and pods are rolled for."""
     match server.backend_store:
         case ExternalBackend(secret, key):
             yield Reference(
@@ -56,6 +57,14 @@ def references_of(server: ServerModel) -> Iterator[Reference]:
                 secret,
                 None,
                 "spec.artifactStore.external.credentialsSecretRef",
+                ConditionType.ARTIFACT_STORE_READY,
+            )
+        case S3Artifacts(secret=str(secret), has_own_keys=has_own_keys):
+            yield Reference(
+                server.namespace,
+                secret,
+                None,
+                "s3.identity.secret of the class" if has_own_keys else "",
                 ConditionType.ARTIFACT_STORE_READY,
             )
 
@@ -124,6 +133,8 @@ def _content_digest(secret: KubeObject, reference: Reference, salt: str) -> str:
 
 
 def _missing(reference: Reference) -> Waiting:
+    if not reference.field:
+        return Waiting(Reason.PENDING, f"Waits for Secret {reference.name!r}, which the operator writes.")
     return Waiting(
         Reason.SECRET_NOT_FOUND,
         f"There is no Secret {reference.name!r} in namespace {reference.namespace!r}, which {reference.field} "

@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 
 from tracking_operator import naming
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.decision import DecidedDatabase, Decision, decision_in
+from tracking_operator.api.decision import DecidedArtifacts, DecidedDatabase, Decision, decision_in
 from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import ArtifactStoreKind, BackendStoreKind, TrackingServer
+from tracking_operator.api.tracking_server_class import Isolation
 from tracking_operator.failures import Invalid
 from tracking_operator.reconcile.classes import ChosenClass, version_order
 
 DEFAULT_DATABASE_TEMPLATE: Final = "mlflow_{{ namespace }}_{{ name }}"
+
 
 StoreKind = TypeVar("StoreKind", BackendStoreKind, ArtifactStoreKind)
 
@@ -53,11 +55,15 @@ def _require_usable_names(recorded: Decision) -> None:
     """Whoever may edit the server may edit its record, too. Raises ValueError."""
     if (recorded.backend_store is BackendStoreKind.POSTGRES) != (recorded.database is not None):
         raise ValueError("a backend store of the kind postgres has a database, and no other kind has")
+    if (recorded.artifact_store is ArtifactStoreKind.S3) != (recorded.artifacts is not None):
+        raise ValueError("an artifact store of the kind s3 has a bucket and a prefix, and no other kind has")
     naming.checked_path(recorded.path)
     if recorded.host:
         naming.checked_host(recorded.host)
     if recorded.database:
         naming.checked_database(recorded.database.name)
+    if recorded.artifacts:
+        naming.checked_artifact_prefix(recorded.artifacts.prefix)
 
 
 def has_lost_its_record(server: TrackingServer) -> bool:
@@ -69,7 +75,7 @@ def _mirrored_decision(server: TrackingServer) -> Decision | None:
     status = server.status
     if status.backend_store is None or status.artifact_store is None:
         return None
-    database = status.database
+    database, artifacts = status.database, status.artifact_store
     return Decision(
         class_name=status.class_name or "",
         version=status.version or "",
@@ -77,6 +83,11 @@ def _mirrored_decision(server: TrackingServer) -> Decision | None:
         artifact_store=status.artifact_store.kind,
         database=DecidedDatabase(host=database.host, port=database.port, name=database.name)
         if database
+        else None,
+        artifacts=DecidedArtifacts(
+            bucket=artifacts.bucket, prefix=artifacts.prefix, endpoint=artifacts.endpoint
+        )
+        if artifacts.bucket and artifacts.prefix
         else None,
         path=urlsplit((status.address and status.address.url) or "").path or "/",
     )
@@ -100,18 +111,20 @@ def decide(
         before.backend_store if before else None,
         _default_backend_store(chosen),
     )
+    artifact_store = _store_kind(
+        server,
+        "spec.artifactStore",
+        server.spec.artifact_store.kind,
+        before.artifact_store if before else None,
+        _default_artifact_store(chosen),
+    )
     return Decision(
         class_name=chosen.name,
         version=_standing_version(server, before, default_version),
         backend_store=backend_store,
         database=_database(before, chosen, values) if backend_store is BackendStoreKind.POSTGRES else None,
-        artifact_store=_store_kind(
-            server,
-            "spec.artifactStore",
-            server.spec.artifact_store.kind,
-            before.artifact_store if before else None,
-            ArtifactStoreKind.VOLUME,
-        ),
+        artifact_store=artifact_store,
+        artifacts=_artifacts(before, chosen, values) if artifact_store is ArtifactStoreKind.S3 else None,
         host=before.host if before else named_host(chosen, values),
         path=before.path if before else named_path(chosen, values),
     )
@@ -141,10 +154,14 @@ def differences_today(
     backend_store = server.spec.backend_store.kind or _default_backend_store(chosen)
     if backend_store != decision.backend_store:
         notes.append(_kept("the backend store", decision.backend_store.value, backend_store.value))
+    artifact_store = server.spec.artifact_store.kind or _default_artifact_store(chosen)
+    if artifact_store != decision.artifact_store:
+        notes.append(_kept("the artifact store", decision.artifact_store.value, artifact_store.value))
     for what, kept, name_today in (
         ("the host", decision.host, named_host),
         ("the path", decision.path, named_path),
         ("the database", decision.database.name if decision.database else None, named_database),
+        ("the artifact prefix", decision.artifacts.prefix if decision.artifacts else None, named_prefix),
     ):
         if kept is not None and (today := _today(name_today, chosen, values, kept)) != kept:
             notes.append(_kept(what, kept or "none", today or "none"))
@@ -186,6 +203,29 @@ def named_database(chosen: ChosenClass, values: naming.TemplateValues) -> str:
         raise _bad_template(chosen, "database", error) from error
 
 
+def named_prefix(chosen: ChosenClass, values: naming.TemplateValues) -> str:
+    """The prefix in the bucket that the class's template names. Raises Invalid."""
+    template = chosen.spec.naming.artifact_prefix or naming.DEFAULT_ARTIFACT_PREFIX
+    try:
+        prefix = naming.artifact_prefix(template, values)
+    except naming.BadName as error:
+        raise _bad_template(chosen, "artifactPrefix", error) from error
+    require_prefix_for_tags(chosen, prefix, values.namespace, values.name)
+    return prefix
+
+
+def require_prefix_for_tags(chosen: ChosenClass, prefix: str, namespace: str, name: str) -> None:
+    """With isolation ``abac`` the policy makes the prefix out of the identity's tags. Raises Invalid."""
+    offer = chosen.spec.s3
+    if offer and offer.isolation is Isolation.ABAC and prefix != f"{namespace}/{name}":
+        raise Invalid(
+            Reason.INVALID_SPEC,
+            f"The {chosen.title} has s3.isolation abac, whose policy lets a server into {namespace}/{name} only, and not into "
+            f"{prefix!r}: set naming.artifactPrefix to {naming.DEFAULT_ARTIFACT_PREFIX!r}, or use isolation bucketPolicy. "
+            "Ask the platform team.",
+        )
+
+
 def _today(
     name_today: Callable[[ChosenClass, naming.TemplateValues], str],
     chosen: ChosenClass,
@@ -201,6 +241,10 @@ def _today(
 
 def _default_backend_store(chosen: ChosenClass) -> BackendStoreKind:
     return BackendStoreKind.POSTGRES if chosen.spec.postgres else BackendStoreKind.SQLITE
+
+
+def _default_artifact_store(chosen: ChosenClass) -> ArtifactStoreKind:
+    return ArtifactStoreKind.S3 if chosen.spec.s3 else ArtifactStoreKind.VOLUME
 
 
 def _database(before: Decision | None, chosen: ChosenClass, values: naming.TemplateValues) -> DecidedDatabase:
@@ -220,6 +264,30 @@ def _database(before: Decision | None, chosen: ChosenClass, values: naming.Templ
             "use another class, or another backend store.",
         )
     return decided or DecidedDatabase(host=offer.host, port=offer.port, name=named_database(chosen, values))
+
+
+def _artifacts(
+    before: Decision | None, chosen: ChosenClass, values: naming.TemplateValues
+) -> DecidedArtifacts:
+    """The server's own prefix: kept, or named after the class's template. Raises Invalid."""
+    offer = chosen.spec.s3
+    decided = before.artifacts if before else None
+    if offer is None and decided is not None:
+        raise Invalid(
+            Reason.RESOLVED_DIFFERS,
+            f"The {chosen.title} has no s3 any more, and this server's artifacts are under {decided.uri}. What runs goes on "
+            "running: ask the platform team to put s3 back.",
+        )
+    if offer is None:
+        raise Invalid(
+            Reason.NOT_PERMITTED,
+            f"spec.artifactStore.s3 needs a class with a bucket, and {chosen.title} has none: use another class, or another "
+            "artifact store.",
+        )
+    if decided is not None:
+        require_prefix_for_tags(chosen, decided.prefix, values.namespace, values.name)
+        return decided
+    return DecidedArtifacts(bucket=offer.bucket, prefix=named_prefix(chosen, values), endpoint=offer.endpoint)
 
 
 def _standing_version(server: TrackingServer, before: Decision | None, default_version: str) -> str:

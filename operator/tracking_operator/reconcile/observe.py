@@ -14,6 +14,7 @@ from tracking_operator.kube.objects import (
     kind_of,
     name_of,
 )
+from tracking_operator.reconcile.artifact_checks import ArtifactCheck
 from tracking_operator.reconcile.databases import DatabaseState, database_finding
 from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at
 from tracking_operator.reconcile.migrations import Gate
@@ -30,6 +31,7 @@ from tracking_operator.resources.server import (
     ExternalArtifacts,
     ExternalBackend,
     PostgresBackend,
+    S3Artifacts,
     ServerModel,
     SqliteBackend,
     Volume,
@@ -58,6 +60,8 @@ class Observed:
     """The server's own database; None with another kind of store, and while PostgreSQL was not asked."""
     gate: Gate | None = None
     """Whether the schema fits; None where the pods themselves find out."""
+    artifacts: ArtifactCheck | None = None
+    """How the server's own prefix does; None with another kind of store, and while it could not be looked at."""
 
 
 def observe(
@@ -65,6 +69,7 @@ def observe(
     server: ServerModel,
     database: DatabaseState | None = None,
     gate: Gate | None = None,
+    artifacts: ArtifactCheck | None = None,
 ) -> Observed:
     """Sort a server's live objects by what they tell."""
     pods = [child for child in children if kind_of(child) == POD and _serves(child)]
@@ -77,6 +82,7 @@ def observe(
         problem=pod_problem(pods),
         database=database,
         gate=gate,
+        artifacts=artifacts,
     )
 
 
@@ -89,7 +95,7 @@ def findings_of(
 ) -> Iterator[Finding]:
     """Read every condition that the live objects decide; ``earlier`` tells what was found out before."""
     yield backend_store_finding(server, observed, earlier(ConditionType.BACKEND_STORE_READY))
-    yield artifact_store_finding(server, observed)
+    yield artifact_store_finding(server, observed, earlier(ConditionType.ARTIFACT_STORE_READY))
     yield schema_finding(server, observed, earlier(ConditionType.SCHEMA_READY))
     yield workload_finding(server, observed)
     yield exposed_finding(server, observed)
@@ -119,10 +125,14 @@ def backend_store_finding(server: ServerModel, observed: Observed, earlier: Cond
             return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, message)
 
 
-def artifact_store_finding(server: ServerModel, observed: Observed) -> Finding:
+def artifact_store_finding(server: ServerModel, observed: Observed, earlier: Condition | None) -> Finding:
     """Whether artifacts have a place."""
     type_ = ConditionType.ARTIFACT_STORE_READY
     match server.artifact_store:
+        case S3Artifacts() if observed.artifacts:
+            return observed.artifacts.finding
+        case S3Artifacts():
+            return _as_before(type_, earlier) or not_looked_at(type_, "the object store")
         case ExternalArtifacts():
             message = "The external artifact store is used as given; the operator does not try it out."
             return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, message)

@@ -16,7 +16,7 @@ from tracking_operator.kube.objects import (
     name_of,
 )
 from tracking_operator.reconcile.findings import Finding, Verdict
-from tracking_operator.resources.server import PostgresBackend, ServerModel
+from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
 
 
 def owner_check(server: ServerModel) -> OwnerCheck:
@@ -55,13 +55,24 @@ def _outlives_desire(child: KubeObject, server: ServerModel) -> bool:
         case kind if kind in (PERSISTENT_VOLUME_CLAIM, POD):
             return True
         case kind if kind == SECRET:
-            return (
-                isinstance(server.backend_store, PostgresBackend) and name_of(child) == server.names.database
-            )
+            return name_of(child) in _secrets_with_steps_of_their_own(server)
         case kind if kind == JOB:
-            return is_finished(child) or name_of(child) == server.names.migration(server.version)
+            running = (server.names.migration(server.version), server.names.check_artifacts)
+            return is_finished(child) or name_of(child) in running
         case _:
             return False
+
+
+def _secrets_with_steps_of_their_own(server: ServerModel) -> set[str]:
+    """Secrets that are no part of the desired set, because their content is known to another step only."""
+    names = set()
+    if isinstance(server.backend_store, PostgresBackend):
+        names.add(server.names.database)
+    if isinstance(server.artifact_store, S3Artifacts):
+        names.add(server.names.artifacts)
+        if not server.proxied:
+            names.add(server.names.client)
+    return names
 
 
 def is_finished(job: KubeObject) -> bool:
@@ -89,9 +100,11 @@ def conflict_finding(live: KubeObject, server: ServerModel) -> Finding:
 def condition_of(obj: KubeObject, server: ServerModel) -> ConditionType:
     """The condition that suffers when an object is not as it should be."""
     if kind_of(obj) == JOB:
-        return ConditionType.SCHEMA_READY
+        is_check = name_of(obj) == server.names.check_artifacts
+        return ConditionType.ARTIFACT_STORE_READY if is_check else ConditionType.SCHEMA_READY
     if kind_of(obj) == SECRET:
-        return ConditionType.BACKEND_STORE_READY
+        is_database = name_of(obj) == server.names.database
+        return ConditionType.BACKEND_STORE_READY if is_database else ConditionType.ARTIFACT_STORE_READY
     if kind_of(obj) == PERSISTENT_VOLUME_CLAIM:
         is_backend = name_of(obj) == server.names.backend_store
         return ConditionType.BACKEND_STORE_READY if is_backend else ConditionType.ARTIFACT_STORE_READY

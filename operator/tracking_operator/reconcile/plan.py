@@ -35,6 +35,7 @@ from tracking_operator.reconcile.policy import (
     require_no_downgrade,
     require_permitted,
 )
+from tracking_operator.reconcile.s3_identities import named_role, named_secret
 from tracking_operator.resources.server import ServerModel, model_server
 
 NAMESPACE_RETRY_SECONDS: Final = 30.0
@@ -98,7 +99,17 @@ def make_plan(server: TrackingServer, around: Surroundings, settings: ReconcileS
     version = wanted_version(server, decision)
     image = image_for(server, version, chosen, offered)
     require_no_downgrade(server, version)
-    model = _model(server, decision, chosen.spec, settings, version=version, image=image)
+    model = model_server(
+        server,
+        decision,
+        chosen.spec,
+        version=version,
+        image=image,
+        cluster_domain=settings.cluster_domain,
+        credentials_digest="",
+        artifact_secret=named_secret(chosen, values),
+        role_arn=named_role(chosen, values),
+    )
     default_class = _undisputed_default(around.classes)
     older = 0 if before else _older_siblings(server, around.siblings, chosen.name, default_class)
     require_permitted(Request(server, model, chosen, around.namespace_labels, older))
@@ -116,7 +127,15 @@ def model_of_what_runs(
     if before is None:
         return None
     version = server.status.version or before.version
-    model = _model(server, before, TrackingServerClassSpec(), settings, version=version, image="")
+    model = model_server(
+        server,
+        before,
+        TrackingServerClassSpec(),
+        version=version,
+        image="",
+        cluster_domain=settings.cluster_domain,
+        credentials_digest="",
+    )
     return replace(model, replicas=replicas)
 
 
@@ -128,26 +147,6 @@ def spec_finding(plan: Plan) -> Finding:
         )
     message = " ".join(note.message for note in plan.notes)
     return Finding(ConditionType.SPEC_VALID, Verdict.OK, plan.notes[0].reason, message)
-
-
-def _model(
-    server: TrackingServer,
-    decision: Decision,
-    class_spec: TrackingServerClassSpec,
-    settings: ReconcileSettings,
-    *,
-    version: str,
-    image: str,
-) -> ServerModel:
-    return model_server(
-        server,
-        decision,
-        class_spec,
-        version=version,
-        image=image,
-        cluster_domain=settings.cluster_domain,
-        credentials_digest="",
-    )
 
 
 def _template_values(

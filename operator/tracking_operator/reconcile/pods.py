@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from tracking_operator.api.base import ApiModel
 from tracking_operator.api.conditions import Reason
 from tracking_operator.kube.objects import KubeObject, name_of
+from tracking_operator.resources.artifact_jobs import DELETE_ARTIFACTS_CONTAINER
 from tracking_operator.resources.migration_job import MIGRATE_CONTAINER
-from tracking_operator.resources.pod import CHECK_CONTAINER, SERVER_CONTAINER
+from tracking_operator.resources.pod import CHECK_ARTIFACTS_CONTAINER, CHECK_CONTAINER, SERVER_CONTAINER
 
 VERSION_LABEL: Final = "app.kubernetes.io/version"
 
@@ -37,7 +38,7 @@ STORE_REASONS: Final = {
 }
 """What says something about the store itself, and not about the schema in it."""
 
-CHECK_REASONS: Final = {
+SAID_REASONS: Final = {
     Reason.STORE_UNREACHABLE,
     Reason.LOGIN_REFUSED,
     Reason.UNSUPPORTED_URI,
@@ -49,8 +50,24 @@ CHECK_REASONS: Final = {
     Reason.MIGRATION_FAILED,
     Reason.BUSY,
     Reason.DISK_FULL,
+    Reason.ACCESS_DENIED,
+    Reason.BUCKET_NOT_FOUND,
+    Reason.BUCKET_ELSEWHERE,
+    Reason.HOST_NOT_FOUND,
+    Reason.IDENTITY_PENDING,
+    Reason.ISOLATION_NOT_PROVED,
+    Reason.REACHES_BEYOND_PREFIX,
+    Reason.TLS_FAILED,
 }
-"""What our scripts report: the keys of EXIT_CODES in check_backend_store.py."""
+"""What our scripts report: the keys of EXIT_CODES in check_backend_store.py and check_artifact_store.py."""
+
+TASKS: Final = {
+    CHECK_CONTAINER: "check of the backend store",
+    MIGRATE_CONTAINER: "migration of the backend store",
+    CHECK_ARTIFACTS_CONTAINER: "check of the artifact store",
+    DELETE_ARTIFACTS_CONTAINER: "deletion of the artifacts",
+}
+"""What each container of ours is for, in a sentence."""
 
 LONGEST_QUOTE: Final = 400
 
@@ -65,13 +82,15 @@ class TerminationMessage(ApiModel):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a script found out about the backend store; ``reason`` is None when all is well."""
+    """What a script found out about a store; ``reason`` is None when all is well."""
 
     reason: Reason | None
     message: str
     revision: str
     ended_at: str = ""
     """When it ended, as Kubernetes writes times."""
+    remark: Reason | None = None
+    """What is worth knowing although all is well."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +139,14 @@ def _result_in(terminated: KubeObject, container: str) -> CheckResult:
     except ValidationError:
         said = TerminationMessage()
     ended_at = str(terminated.get("finishedAt") or "")
+    known = next((reason for reason in SAID_REASONS if reason.value == said.reason), None)
     if terminated.get("exitCode") == 0:
-        return CheckResult(None, said.message, said.revision, ended_at)
-    if known := next((reason for reason in CHECK_REASONS if reason.value == said.reason), None):
+        return CheckResult(None, said.message, said.revision, ended_at, remark=known)
+    if known:
         return CheckResult(known, said.message, "", ended_at)
-    what = "check" if container == CHECK_CONTAINER else "migration"
     return CheckResult(
         Reason.CRASH_LOOPING,
-        f"The {what} of the backend store ended with exit code {terminated.get('exitCode')} and said no reason: "
+        f"The {TASKS[container]} ended with exit code {terminated.get('exitCode')} and said no reason: "
         f"read its log (container {container}).",
         "",
         ended_at,
@@ -149,7 +168,7 @@ def _statuses(pod: KubeObject, *containers: str) -> list[KubeObject]:
 
 
 def _waiting(pod: KubeObject) -> Iterator[KubeObject]:
-    for status in _statuses(pod, CHECK_CONTAINER, MIGRATE_CONTAINER, SERVER_CONTAINER):
+    for status in _statuses(pod, *TASKS, SERVER_CONTAINER):
         if waiting := (status.get("state") or {}).get("waiting"):
             yield waiting
 

@@ -18,7 +18,13 @@ from tracking_operator.api.tracking_server import (
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.quantities import parse_quantity
 from tracking_operator.reconcile.classes import ChosenClass, version_order
-from tracking_operator.resources.server import PostgresBackend, ServerModel
+from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
+from tracking_operator.resources.server import (
+    PostgresBackend,
+    S3Artifacts,
+    ServerModel,
+    VolumeArtifacts,
+)
 
 
 @dataclass(frozen=True)
@@ -177,6 +183,26 @@ def _connections(request: Request) -> Iterator[Objection]:
         yield failure.reason, failure.message
 
 
+def _proxied(request: Request) -> Iterator[Objection]:
+    if not request.model.proxied and isinstance(request.model.artifact_store, VolumeArtifacts):
+        yield (
+            Reason.INVALID_SPEC,
+            "spec.artifactStore.proxied is false, but this server keeps its artifacts on a volume, which clients cannot reach "
+            "by themselves: remove it, or use an artifact store in a bucket.",
+        )
+
+
+def _artifact_environment(request: Request) -> Iterator[Objection]:
+    if not isinstance(request.model.artifact_store, S3Artifacts):
+        return
+    asked = {variable.name for variable in request.server.spec.pod_template.env}
+    for name in sorted(asked & RESERVED_ARTIFACT_ENV):
+        yield (
+            Reason.INVALID_SPEC,
+            f"spec.podTemplate.env sets {name}, by which the operator tells the pods where their artifacts are: remove it.",
+        )
+
+
 def _resources(request: Request) -> Iterator[Objection]:
     asked: ResourceRequirements = request.model.resources
     for name, limit in request.chosen.spec.limits.max_resources.items():
@@ -215,6 +241,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     _pod_template,
     _replicas,
     _connections,
+    _proxied,
+    _artifact_environment,
     _resources,
     _servers_in_namespace,
 )

@@ -10,6 +10,7 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import CONFLICT_RETRY_SECONDS, ApiError
 from tracking_operator.kube.events import EventRecorder
+from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.class_reconciler import ClassReconciler
 from tracking_operator.reconcile.keys import Key, Outcome
 from tracking_operator.reconcile.plan import ReconcileSettings
@@ -33,10 +34,17 @@ class Reconciler:
         now: Callable[[], datetime],
     ) -> None:
         postgres = PostgresServers(kube, cache, executor, settings.namespace)
+        buckets = Buckets(kube, cache, executor, settings.namespace)
         self._servers = ServerReconciler(
-            kube=kube, cache=cache, events=events, settings=settings, postgres=postgres, now=now
+            kube=kube,
+            cache=cache,
+            events=events,
+            settings=settings,
+            postgres=postgres,
+            buckets=buckets,
+            now=now,
         )
-        self._classes = ClassReconciler(kube, cache, postgres, settings, now)
+        self._classes = ClassReconciler(kube, cache, postgres, buckets, settings=settings, now=now)
 
     async def reconcile(self, key: Key, *, resync: bool) -> Outcome:
         """Bring one resource to what its owner wants; ``resync`` verifies what is not watched, too."""

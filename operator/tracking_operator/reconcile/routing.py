@@ -27,8 +27,9 @@ def keys_for(obj: KubeObject, cache: ObjectCache) -> list[Key]:
 def _classes_with_admin(secret: KubeObject, cache: ObjectCache) -> Iterator[Key]:
     """Classes that name a Secret of this name; that it is in the operator's namespace is not looked at here."""
     for one in cache.list(TRACKING_SERVER_CLASS):
-        postgres = (one.get("spec") or {}).get("postgres") or {}
-        if (postgres.get("adminSecretRef") or {}).get("name") == name_of(secret):
+        spec = one.get("spec") or {}
+        references = [(spec.get(store) or {}).get("adminSecretRef") or {} for store in ("postgres", "s3")]
+        if name_of(secret) in [reference.get("name") for reference in references]:
             yield Key("TrackingServerClass", "", name_of(one))
 
 

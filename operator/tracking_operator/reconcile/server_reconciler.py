@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -21,6 +21,7 @@ from tracking_operator.api.marks import FINALIZER, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer, TrackingServerStatus
 from tracking_operator.api.tracking_server_class import (
     PostgresOffer,
+    S3Offer,
     TrackingServerClass,
     TrackingServerClassSpec,
 )
@@ -42,24 +43,33 @@ from tracking_operator.kube.objects import (
     namespace_of,
     uid_of,
 )
+from tracking_operator.reconcile.artifact_checks import (
+    ArtifactCheck,
+    artifact_check,
+    is_in_use,
+    live_check,
+)
+from tracking_operator.reconcile.artifact_prefixes import ArtifactPrefixes, PrefixState, WantedPrefix
+from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.classes import ChosenClass
 from tracking_operator.reconcile.credentials import Credentials, deployed_digest
 from tracking_operator.reconcile.databases import Databases, DatabaseState
 from tracking_operator.reconcile.databases import Wanted as WantedDatabase
 from tracking_operator.reconcile.decide import recorded_decision
 from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at, summarise
+from tracking_operator.reconcile.jobs import LiveJob
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.reconcile.left_artifacts import LeftArtifacts
 from tracking_operator.reconcile.left_databases import LeftDatabases
 from tracking_operator.reconcile.migrations import (
     Gate,
-    LiveMigration,
     external_database,
     is_gated,
     live_migration,
     schema_gate,
 )
-from tracking_operator.reconcile.observe import Observed, findings_of, observe
+from tracking_operator.reconcile.observe import Observed, findings_of, is_rolled_out, observe
 from tracking_operator.reconcile.ownership import owner_check, prunable
 from tracking_operator.reconcile.plan import (
     Plan,
@@ -71,19 +81,48 @@ from tracking_operator.reconcile.plan import (
 )
 from tracking_operator.reconcile.postgres_servers import PostgresServers
 from tracking_operator.reconcile.report import Report
+from tracking_operator.reconcile.s3_identities import rotate_every
 from tracking_operator.reconcile.status import announce, status_of, write_status
 from tracking_operator.reconcile.teardown import delete_data, deletion_policy, needs_cleanup
 from tracking_operator.reconcile.volumes import keep_existing_claims
 from tracking_operator.resources import build_objects
-from tracking_operator.resources.server import ExternalBackend, PostgresBackend, ServerModel
+from tracking_operator.resources.artifacts_secret import build_client_secret
+from tracking_operator.resources.server import ExternalBackend, PostgresBackend, S3Artifacts, ServerModel
 
 logger = logging.getLogger(__name__)
 
 Resource = TypeVar("Resource", TrackingServer, TrackingServerClass)
 
-TEARDOWN_RETRY_SECONDS = 10.0
+TEARDOWN_RETRY_SECONDS = 5.0
 STORE_RETRY_SECONDS = 15.0
 """Nothing tells when somebody has put right what is in PostgreSQL, or has removed a Secret that is not ours."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What the steps before the objects found, as far as it decides about these."""
+
+    gate: Gate | None
+    prefix: PrefixState | None
+    check: ArtifactCheck | None
+
+    def let_through(self, obj: KubeObject, server: ServerModel, deployment: KubeObject | None) -> bool:
+        """Whether an object may be written now: no pod starts on a schema or a prefix that is not its own."""
+        if obj["kind"] != "Deployment":
+            return True
+        store = server.artifact_store
+        if isinstance(store, S3Artifacts) and self.prefix is None and not is_in_use(store, deployment):
+            return False
+        return not is_gated(obj, self.gate)
+
+    def objects(self, server: ServerModel) -> list[KubeObject]:
+        """What has to exist because of them."""
+        wanted = (
+            self.gate and self.gate.job,
+            self.check and self.check.job,
+            build_client_secret(server, self.prefix.keys if self.prefix else None),
+        )
+        return [obj for obj in wanted if obj]
 
 
 class ServerReconciler:
@@ -97,6 +136,7 @@ class ServerReconciler:
         events: EventRecorder,
         settings: ReconcileSettings,
         postgres: PostgresServers,
+        buckets: Buckets,
         now: Callable[[], datetime],
     ) -> None:
         self._kube = kube
@@ -107,7 +147,12 @@ class ServerReconciler:
         self._credentials = Credentials(kube, cache)
         self._postgres = postgres
         self._databases = Databases(kube, cache, postgres, settings.cluster_name, now)
-        self._left_databases = LeftDatabases(self._databases, postgres, events)
+        self._buckets = buckets
+        self._prefixes = ArtifactPrefixes(kube, cache, buckets, settings.cluster_name, now)
+        self._left: tuple[LeftArtifacts, LeftDatabases] = (
+            LeftArtifacts(kube, cache, self._prefixes, buckets, events, now=now),
+            LeftDatabases(self._databases, postgres, events),
+        )
 
     async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
         """Reconcile one server. Raises ApiError where nothing can go on without an answer."""
@@ -136,11 +181,13 @@ class ServerReconciler:
         # Looked at once: one that ends while PostgreSQL is asked is compared with what PostgreSQL says the next time.
         migration = live_migration(self._children(plan.model), plan.model)
         database = await self._own_database(resource, plan, migration, report, fresh=resync)
+        prefix = await self._own_prefix(resource, plan, report, fresh=resync)
         server = await self._with_credentials(plan.model, report, fresh=resync)
         gate = await self._schema_gate(resource, server or plan.model, database, migration, report)
+        check = await self._artifact_check(resource, server, prefix, report)
         if server is not None:
-            await self._apply(server, gate, report)
-        observed = self._observe(server or plan.model, database, gate)
+            await self._apply(server, Steps(gate, prefix, check), report)
+        observed = self._observe(server or plan.model, database, gate, check)
         return await self._report(
             live, resource, plan.decision, server or plan.model, observed=observed, report=report
         )
@@ -186,7 +233,7 @@ class ServerReconciler:
         self,
         resource: TrackingServer,
         plan: Plan,
-        migration: LiveMigration | None,
+        migration: LiveJob | None,
         report: Report,
         *,
         fresh: bool,
@@ -207,12 +254,66 @@ class ServerReconciler:
             report.retry_after.append(state.look_again)
         return state
 
+    async def _own_prefix(
+        self, resource: TrackingServer, plan: Plan, report: Report, *, fresh: bool
+    ) -> PrefixState | None:
+        """Bring the server's own prefix about; None if it has none, or the object store cannot be asked."""
+        store, offer = plan.model.artifact_store, plan.chosen.spec.s3
+        if not isinstance(store, S3Artifacts) or offer is None:
+            return None
+        try:
+            access = await self._buckets.access(plan.chosen.name, offer)
+            wanted = await self._wanted_prefix(resource, plan.model, offer)
+            state = await self._prefixes.bring_about(plan.model, store, offer, access, wanted, fresh=fresh)
+        except Failure as failure:
+            report.add_failure(failure, ConditionType.ARTIFACT_STORE_READY)
+            report.retry_after.append(STORE_RETRY_SECONDS)
+            return None
+        if state.look_again is not None:
+            report.retry_after.append(state.look_again)
+        return state
+
+    async def _wanted_prefix(
+        self, resource: TrackingServer, server: ServerModel, offer: S3Offer
+    ) -> WantedPrefix:
+        digest, problems = await self._credentials.digest(server, fresh=False)
+        deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
+        has_newest_keys = not problems and deployed_digest(deployment) == digest
+        was_checked = resource.status.artifact_store and resource.status.artifact_store.checked
+        return WantedPrefix(
+            rotation=resource.asked_rotation,
+            rotate_every=rotate_every(offer),
+            must_exist=bool(was_checked) and not resource.allows_empty_store,
+            is_rolled_out=deployment is not None
+            and has_newest_keys
+            and is_rolled_out(deployment, server.replicas),
+        )
+
+    async def _artifact_check(
+        self,
+        resource: TrackingServer,
+        server: ServerModel | None,
+        prefix: PrefixState | None,
+        report: Report,
+    ) -> ArtifactCheck | None:
+        """How the server's own prefix does, as its own identity finds it; None where nobody can tell now."""
+        if server is None or prefix is None or not isinstance(server.artifact_store, S3Artifacts):
+            return None
+        live = live_check(self._children(server), server)
+        check = artifact_check(
+            server, server.artifact_store, status=resource.status, state=prefix, live=live, now=self._now()
+        )
+        if check.look_again is not None:
+            report.retry_after.append(check.look_again)
+        await self._delete_obsolete(check.obsolete_job, ConditionType.ARTIFACT_STORE_READY, report)
+        return check
+
     async def _schema_gate(
         self,
         resource: TrackingServer,
         server: ServerModel,
         database: DatabaseState | None,
-        migration: LiveMigration | None,
+        migration: LiveJob | None,
         report: Report,
     ) -> Gate | None:
         """Whether pods may start on the schema; None where the pods find that out themselves."""
@@ -222,12 +323,16 @@ class ServerReconciler:
             check = self._observe(server).check
             database = external_database(server, resource.status, migration, check)
         gate = schema_gate(server, resource.status, database, migration)
-        if job := gate.obsolete_job:
-            try:
-                await self._kube.delete(JOB, namespace_of(job), name_of(job), uid=uid_of(job))
-            except ApiError as error:
-                report.add_failure(failure_from(error, f"delete {describe(job)}"), ConditionType.SCHEMA_READY)
+        await self._delete_obsolete(gate.obsolete_job, ConditionType.SCHEMA_READY, report)
         return gate
+
+    async def _delete_obsolete(self, job: KubeObject | None, type_: ConditionType, report: Report) -> None:
+        if job is None:
+            return
+        try:
+            await self._kube.delete(JOB, namespace_of(job), name_of(job), uid=uid_of(job))
+        except ApiError as error:
+            report.add_failure(failure_from(error, f"delete {describe(job)}"), type_)
 
     async def _with_credentials(
         self, server: ServerModel, report: Report, *, fresh: bool
@@ -245,12 +350,12 @@ class ServerReconciler:
             return None
         return replace(server, credentials_digest=deployed_digest(deployment) if failures else digest)
 
-    async def _apply(self, server: ServerModel, gate: Gate | None, report: Report) -> None:
+    async def _apply(self, server: ServerModel, steps: Steps, report: Report) -> None:
         """Make the live objects what they should be; whatever cannot be is a finding."""
         desired = keep_existing_claims(build_objects(server), lambda name: self._claim(server, name))
-        now = [obj for obj in desired if not is_gated(obj, gate)]
-        if gate and gate.job:
-            now.append(gate.job)
+        deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
+        now = [obj for obj in desired if steps.let_through(obj, server, deployment)]
+        now += steps.objects(server)
         applied = await apply_all(self._kube, self._cache, now, owner=owner_check(server))
         for written in applied.written:
             logger.info("Wrote %s %s because %s.", written.kind, written.name, written.why)
@@ -315,9 +420,13 @@ class ServerReconciler:
         return report.outcome()
 
     def _observe(
-        self, server: ServerModel, database: DatabaseState | None = None, gate: Gate | None = None
+        self,
+        server: ServerModel,
+        database: DatabaseState | None = None,
+        gate: Gate | None = None,
+        check: ArtifactCheck | None = None,
     ) -> Observed:
-        return observe(self._children(server), server, database, gate)
+        return observe(self._children(server), server, database, gate, check)
 
     def _children(self, server: ServerModel) -> KubeObjects:
         return self._cache.children(server.namespace, server.name)
@@ -341,7 +450,7 @@ class ServerReconciler:
             return await self._report_deletion(live, resource, unfinished)
         decision = resource.metadata.annotations.get(RESOLVED_ANNOTATION)
         await self._apply_metadata(resource, decision, finalizers=[])
-        self._databases.forget(resource.metadata.uid)
+        self._forget(resource.metadata.uid)
         logger.info("Let %s go.", describe(live))
         return Outcome()
 
@@ -353,7 +462,7 @@ class ServerReconciler:
         if unfinished := await self._clean_up(gone, TrackingServer.model_validate(gone)):
             logger.warning("%s is gone, and its data not yet: %s", describe(gone), unfinished.message)
             return Outcome(failed=True, reason=unfinished.reason.value)
-        self._databases.forget(uid_of(gone) or "")
+        self._forget(uid_of(gone) or "")
         self._cache.note_cleaned_up(gone)
         logger.info("Cleaned up after %s, which was deleted while it was begun.", describe(gone))
         return Outcome()
@@ -365,7 +474,22 @@ class ServerReconciler:
         policy = deletion_policy(resource, chosen.spec)
         if policy is DeletionPolicy.DELETE and not await delete_data(self._kube, resource, children):
             return _volumes_go()
-        return await self._left_databases.leave(live, resource, chosen, policy)
+        server = self._model_for_deletion(resource)
+        for left in self._left:
+            if unfinished := await left.leave(live, resource, chosen, policy, server):
+                return unfinished
+        return None
+
+    def _forget(self, uid: str) -> None:
+        self._databases.forget(uid)
+        self._prefixes.forget(uid)
+
+    def _model_for_deletion(self, resource: TrackingServer) -> ServerModel | None:
+        """What the server's Jobs can be made from; None where its specification is refused."""
+        try:
+            return make_plan(resource, self._surroundings(resource), self._settings).model
+        except Failure:
+            return None
 
     def _class_of(self, resource: TrackingServer) -> ChosenClass:
         """The class as it is now; one that is gone or unreadable asks for nothing, so that data is kept."""
@@ -389,7 +513,7 @@ class ServerReconciler:
 
 
 def _wanted_database(
-    resource: TrackingServer, offer: PostgresOffer, migration: LiveMigration | None
+    resource: TrackingServer, offer: PostgresOffer, migration: LiveJob | None
 ) -> WantedDatabase:
     return WantedDatabase(
         rotation=resource.asked_rotation,

@@ -20,6 +20,7 @@ from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import KubeObject, name_of, namespace_of, uid_of
 from tracking_operator.reconcile.findings import Finding
 from tracking_operator.reconcile.observe import Observed
+from tracking_operator.resources.artifacts_secret import has_client_secret
 from tracking_operator.resources.labels import pod_selector, selector_text
 from tracking_operator.resources.server import ServerModel
 
@@ -50,9 +51,12 @@ def status_of(
         schema_revision=revision or before.schema_revision,
         artifact_root=server.artifact_root,
         backend_store=BackendStoreStatus(kind=decision.backend_store),
-        artifact_store=ArtifactStoreStatus(kind=decision.artifact_store),
+        artifact_store=_artifact_store_status(decision, observed, before),
         database=_database_status(decision, observed, before),
-        client=ClientStatus(config_map_name=server.names.client),
+        client=ClientStatus(
+            config_map_name=server.names.client,
+            secret_name=server.names.client if has_client_secret(server) else None,
+        ),
         replicas=deployed,
         selector=selector_text(pod_selector(server.name)),
     )
@@ -81,6 +85,22 @@ def _database_status(
         name=database.name,
         role=database.role,
         login_role=login_role or None,
+    )
+
+
+def _artifact_store_status(
+    decision: Decision, observed: Observed, before: TrackingServerStatus
+) -> ArtifactStoreStatus:
+    artifacts = decision.artifacts
+    if artifacts is None:
+        return ArtifactStoreStatus(kind=decision.artifact_store)
+    checked_before = before.artifact_store.checked if before.artifact_store else None
+    return ArtifactStoreStatus(
+        kind=decision.artifact_store,
+        bucket=artifacts.bucket,
+        prefix=artifacts.prefix,
+        endpoint=artifacts.endpoint,
+        checked=(observed.artifacts.checked if observed.artifacts else None) or checked_before,
     )
 
 

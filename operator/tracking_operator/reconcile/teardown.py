@@ -1,6 +1,6 @@
 """What happens when a server is deleted, beyond what Kubernetes collects by itself.
 
-A finalizer is there only for a server with a database of its own, and under ``Delete`` for one with volumes.
+A finalizer is there only for a server with a database or a prefix of its own, and under ``Delete`` for one with volumes.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,8 @@ def needs_cleanup(resource: TrackingServer, decision: Decision, class_spec: Trac
         or decision.artifact_store is ArtifactStoreKind.VOLUME
     )
     deletes = deletion_policy(resource, class_spec) is DeletionPolicy.DELETE
-    return decision.database is not None or (deletes and has_volumes)
+    has_data_outside = decision.database is not None or decision.artifacts is not None
+    return has_data_outside or (deletes and has_volumes)
 
 
 def deletion_policy(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> DeletionPolicy:
@@ -61,7 +62,7 @@ async def delete_data(kube: KubeClient, resource: TrackingServer, children: Sequ
     for child in (*workloads, *claims):
         if not child["metadata"].get("deletionTimestamp"):
             await kube.delete(kind_of(child), namespace_of(child), name_of(child), uid=uid_of(child))
-    return not claims
+    return not claims and not workloads
 
 
 def is_own_claim(child: KubeObject) -> bool:

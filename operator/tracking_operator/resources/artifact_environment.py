@@ -4,6 +4,7 @@ MLflow reads two of them itself (mlflow/store/artifact/s3_artifact_repo.py, 3.17
 (https://docs.aws.amazon.com/boto3/latest/guide/configuration.html).
 """
 
+import json
 from typing import Final
 
 from tracking_operator.resources.server import ArtifactStore, S3Artifacts
@@ -41,6 +42,7 @@ RESERVED_ARTIFACT_ENV: Final = frozenset(
         "MLFLOW_S3_ENDPOINT_URL",
         "MLFLOW_S3_EXPECTED_BUCKET_OWNER",
         "MLFLOW_S3_IGNORE_TLS",
+        "MLFLOW_S3_UPLOAD_EXTRA_ARGS",
     }
 )
 """What the operator sets for a server with a prefix of its own, or what would have it use another identity or store.
@@ -73,4 +75,6 @@ def connection_environment(store: S3Artifacts) -> dict[str, str]:
     if store.endpoint is not None:
         variables |= {"MLFLOW_S3_ENDPOINT_URL": store.endpoint, "AWS_ENDPOINT_URL_S3": store.endpoint}
         variables |= SETTINGS_OF_OTHER_SERVERS
+    if store.encryption is not None:
+        variables["MLFLOW_S3_UPLOAD_EXTRA_ARGS"] = json.dumps({"ServerSideEncryption": store.encryption})
     return variables

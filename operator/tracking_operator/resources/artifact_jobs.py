@@ -14,7 +14,7 @@ DELETE_ARTIFACTS_CONTAINER = "delete-artifacts"
 
 CHECK_RETRIES = 3
 DELETION_RETRIES = 6
-TERMINAL_EXIT_CODES = (40, 41, 42, 44, 45, 47, 48)
+TERMINAL_EXIT_CODES = (21, 27, 40, 41, 42, 44, 46)
 """Exit codes of the scripts after which only a person can help; after others the Job tries again."""
 
 RESOURCES: KubeObject = {

@@ -45,10 +45,16 @@ def build_artifacts_secret(
 
 def build_client_secret(server: ServerModel, keys: ArtifactKeys | None) -> KubeObject | None:
     """Build ``NAME-client``, with which clients reach the store themselves; None where the server does it for them."""
-    if server.proxied or keys is None or not isinstance(server.artifact_store, S3Artifacts):
+    if keys is None or not has_client_secret(server):
         return None
     contents = {"AWS_ACCESS_KEY_ID": keys.access_key_id, "AWS_SECRET_ACCESS_KEY": keys.secret_access_key}
     return watched_secret(owned_metadata(server, server.names.client, CLIENT_COMPONENT), contents)
+
+
+def has_client_secret(server: ServerModel) -> bool:
+    """Whether clients reach the store themselves, with the keys that the operator makes."""
+    store = server.artifact_store
+    return not server.proxied and isinstance(store, S3Artifacts) and store.has_keys and not store.has_own_keys
 
 
 def artifact_keys_in(secret: KubeObject | None) -> ArtifactKeys | None:

@@ -13,7 +13,15 @@ MIGRATE_SCRIPT = "migrate_backend_store.py"
 START_SCRIPT = "start_server.py"
 CHECK_ARTIFACTS_SCRIPT = "check_artifact_store.py"
 DELETE_ARTIFACTS_SCRIPT = "delete_artifacts.py"
-SCRIPTS = (CHECK_SCRIPT, MIGRATE_SCRIPT, START_SCRIPT, CHECK_ARTIFACTS_SCRIPT, DELETE_ARTIFACTS_SCRIPT)
+S3_MODULE = "s3.py"
+SCRIPTS = (
+    CHECK_SCRIPT,
+    MIGRATE_SCRIPT,
+    START_SCRIPT,
+    CHECK_ARTIFACTS_SCRIPT,
+    DELETE_ARTIFACTS_SCRIPT,
+    S3_MODULE,
+)
 
 
 def build_check_config_map(server: ServerModel) -> KubeObject:

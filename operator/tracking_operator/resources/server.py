@@ -117,6 +117,8 @@ class S3Artifacts:
     """Whether the keys are those of a Secret that somebody else made."""
     role_arn: str | None = None
     """The role that the ServiceAccount assumes (IAM roles for service accounts)."""
+    encryption: str | None = None
+    """What every upload has to ask for; None where the bucket's policy does not care."""
 
     @property
     def uri(self) -> str:
@@ -379,6 +381,7 @@ def _s3_artifacts(
         has_keys=has_keys,
         has_own_keys=has_own_keys,
         role_arn=role_arn if offer.identity.irsa else None,
+        encryption=offer.require_encryption,
     )
 
 

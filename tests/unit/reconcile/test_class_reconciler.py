@@ -16,6 +16,7 @@ from tracking_operator.executor import StoreExecutor
 from tracking_operator.failures import Failure, Unavailable
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.mark import Mark
+from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.class_reconciler import PROBE_SECONDS, ClassReconciler, class_finding
 from tracking_operator.reconcile.findings import Verdict
 from tracking_operator.reconcile.keys import Outcome
@@ -58,8 +59,14 @@ async def test_the_status_is_written_once() -> None:
     )
     cache.upsert(stored)
     postgres = PostgresServers(api.as_client(), cache, StoreExecutor(), SETTINGS.namespace)
+    buckets = Buckets(api.as_client(), cache, StoreExecutor(), SETTINGS.namespace)
     loop = ClassReconciler(
-        api.as_client(), cache, postgres, SETTINGS, lambda: datetime(2026, 1, 1, tzinfo=UTC)
+        api.as_client(),
+        cache,
+        postgres,
+        buckets,
+        settings=SETTINGS,
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
     for _ in range(2):
         assert await loop.reconcile("standard", resync=False) == Outcome()
@@ -113,8 +120,9 @@ class PostgresWorld:
             self.api.as_client(),
             self.cache,
             cast(PostgresServers, self.postgres),
-            SETTINGS,
-            lambda: datetime(2026, 1, 1, tzinfo=UTC),
+            Buckets(self.api.as_client(), self.cache, StoreExecutor(), SETTINGS.namespace),
+            settings=SETTINGS,
+            now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         )
 
     def put(self, kind: str, name: str, spec: Manifest, **metadata: object) -> Manifest:

@@ -25,6 +25,7 @@ from tracking_operator.kube.objects import (
     Kind,
     describe,
 )
+from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.reconcile.postgres_servers import PostgresServers
@@ -72,6 +73,7 @@ class World:
             events=cast(EventRecorder, self.events),
             settings=SETTINGS,
             postgres=PostgresServers(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
+            buckets=Buckets(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
             now=lambda: NOW,
         )
 

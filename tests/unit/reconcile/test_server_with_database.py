@@ -49,7 +49,7 @@ class PostgresWorld(World):
         super().restart()
         self.loop._postgres = self  # type: ignore[assignment]
         self.loop._databases = self  # type: ignore[assignment]
-        self.loop._left_databases = cast(LeftDatabases, self)
+        self.loop._left = (cast(LeftDatabases, self),)  # type: ignore[assignment]
 
     async def access(self, class_name: str, offer: object) -> Access:
         return Access(PostgresServer("pg.db.svc"), Login("admin", "secret"))
@@ -65,7 +65,7 @@ class PostgresWorld(World):
         return found
 
     async def leave(
-        self, live: Manifest, resource: object, chosen: ChosenClass, policy: object
+        self, live: Manifest, resource: object, chosen: ChosenClass, policy: object, server: object
     ) -> Finding | None:
         if self.blocked is None:
             self.dropped.append(f"{chosen.name} {policy}")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.mlflow_image import CHECK_SCRIPT
 from tests.unit.examples import model
-from tracking_operator.reconcile.pods import CHECK_REASONS
+from tracking_operator.reconcile.pods import SAID_REASONS
 from tracking_operator.resources.migration_job import TERMINAL_EXIT_CODES
 from tracking_operator.resources.pod import server_arguments
 from tracking_operator.resources.scripts import check_backend_store as check
@@ -80,7 +80,7 @@ class TestExitCodes:
         assert all(3 <= code < 125 for code in codes)
 
     def test_are_the_reasons_that_the_operator_understands(self) -> None:
-        assert set(check.EXIT_CODES) == {reason.value for reason in CHECK_REASONS}
+        assert set(check.EXIT_CODES) == {reason.value for reason in SAID_REASONS}
 
     def test_after_which_the_job_gives_up_are_those_that_no_other_attempt_cures(self) -> None:
         lasting = {"SchemaTooNew", "ImageVersionMismatch", "UnsupportedUri", "MigrationFailed"}

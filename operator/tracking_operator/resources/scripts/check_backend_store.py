@@ -66,8 +66,16 @@ EXIT_CODES = {
     "MigrationFailed": 28,
     "Busy": 29,
     "DiskFull": 30,
+    "AccessDenied": 40,
+    "IsolationNotProved": 41,
+    "BucketNotFound": 42,
+    "IdentityPending": 43,
+    "BucketElsewhere": 44,
+    "HostNotFound": 45,
+    "TlsFailed": 46,
+    "ReachesBeyondPrefix": 47,
 }
-"""How this script and ``migrate_backend_store.py`` end, by reason."""
+"""How the scripts end, by reason: this one, ``migrate_backend_store.py``, and those for artifacts."""
 
 REFUSED_LOGIN = (
     "password authentication failed",
@@ -158,14 +166,17 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def report(reason: str, message: str, revision: str = "") -> int:
-    """Tell the log and the operator what was found; return the exit code that says the same."""
+def report(reason: str, message: str, revision: str = "", *, is_remark: bool = False) -> int:
+    """Tell the log and the operator what was found; return the exit code that says the same.
+
+    A remark has a reason although all is well: the exit code is 0.
+    """
     print(message, file=sys.stderr if reason else sys.stdout, flush=True)
     # Outside a pod there may be no termination log; what was found is already printed.
     with contextlib.suppress(OSError):
         said = {"reason": reason, "message": message[:LONGEST_MESSAGE], "revision": revision}
         TERMINATION_LOG.write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
-    return EXIT_CODES[reason] if reason else 0
+    return EXIT_CODES[reason] if reason and not is_remark else 0
 
 
 def end_when_told() -> None:
@@ -331,13 +342,15 @@ def full_volume(database: Path) -> CheckFailed:
 # Databases on a server. Nothing is created, changed or dropped in them.
 
 
-def patiently(check: Callable[[], Found]) -> Found:
-    """Repeat a check for a minute while its failure may pass by itself."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+def patiently(
+    check: Callable[[], Found], *, what: str = "The database", seconds: float | None = None
+) -> Found:
+    """Repeat a check while its failure may pass by itself: for so many seconds, or a minute."""
+    deadline = time.monotonic() + (PATIENCE_SECONDS if seconds is None else seconds)
     said = ""
     while True:
         try:
-            return bounded(check)
+            return bounded(check, what)
         except CheckFailed as failure:
             if not failure.passing or time.monotonic() >= deadline:
                 raise
@@ -347,7 +360,7 @@ def patiently(check: Callable[[], Found]) -> Found:
         time.sleep(RETRY_SECONDS)
 
 
-def bounded(check: Callable[[], Found]) -> Found:
+def bounded(check: Callable[[], Found], what: str = "The database") -> Found:
     """Run a check in a thread that can be left behind: what hangs in a C library cannot be interrupted."""
     outcome: Future[Found] = Future()
 
@@ -362,7 +375,7 @@ def bounded(check: Callable[[], Found]) -> Found:
     if not outcome.done():
         raise CheckFailed(
             "StoreUnreachable",
-            f"The database does not answer: it said nothing for {ATTEMPT_SECONDS:.0f} s.",
+            f"{what} does not answer: it said nothing for {ATTEMPT_SECONDS:.0f} s.",
             passing=True,
         )
     return outcome.result()

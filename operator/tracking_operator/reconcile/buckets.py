@@ -1,0 +1,88 @@
+"""The buckets of the classes: how each is reached as its admin, and whether it can be used."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from tracking_operator.api.tracking_server_class import S3Offer
+from tracking_operator.artifact_store.bucket import BucketSettings, preflight, probe
+from tracking_operator.artifact_store.desired import Admin, Identity
+from tracking_operator.artifact_store.place import Bucket, Keys
+from tracking_operator.artifact_store.teardown import take_rights_of_the_dead
+from tracking_operator.executor import StoreExecutor
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.reconcile.class_objects import ClassObjects
+from tracking_operator.reconcile.offered_stores import OfferedStores
+from tracking_operator.reconcile.s3_identities import identity_of
+
+SECONDS_TO_ANSWER: Final = 8.0
+
+
+@dataclass(frozen=True)
+class BucketAccess:
+    """A bucket that can be used, and its admin. ``remarks`` say what could be safer there."""
+
+    admin: Admin
+    remarks: tuple[str, ...] = ()
+
+
+class Buckets(OfferedStores[S3Offer, BucketAccess]):
+    """The buckets of all classes."""
+
+    def __init__(
+        self, kube: KubeClient, cache: ObjectCache, executor: StoreExecutor, own_namespace: str
+    ) -> None:
+        super().__init__()
+        self.executor = executor
+        self._objects = ClassObjects(kube, cache, own_namespace)
+
+    async def take_rights_of_the_dead(
+        self, access: BucketAccess, identity: Identity, cluster: str, alive: frozenset[str]
+    ) -> tuple[str, ...]:
+        """Take statements and users away whose server is not ``alive``; return what they were called. Raises Failure."""
+        work = partial(take_rights_of_the_dead, access.admin, identity, cluster, alive)
+        return await self.executor.run(access.admin.bucket, work)
+
+    async def _ask(self, offer: S3Offer, well: BucketAccess | None, *, fresh: bool) -> BucketAccess:
+        """Look at everything when there is news, else only whether the bucket still answers."""
+        admin = Admin(
+            bucket=Bucket(
+                name=offer.bucket,
+                region=offer.region,
+                endpoint=offer.endpoint,
+                addressing_style=offer.effective_addressing_style,
+                ca_certificates=await self._objects.ca_certificates(
+                    offer.ca_config_map_ref, "s3.caConfigMapRef", fresh=fresh
+                ),
+            ),
+            keys=await self._keys(offer, fresh=fresh),
+        )
+        if well and well.admin == admin and not fresh:
+            await self.executor.run_within(SECONDS_TO_ANSWER, admin.bucket, partial(probe, admin))
+            return well
+        look = partial(preflight, admin, create=_bucket_settings(offer), identity=identity_of(offer, None))
+        return BucketAccess(admin, await self.executor.run_within(SECONDS_TO_ANSWER, admin.bucket, look))
+
+    async def _keys(self, offer: S3Offer, *, fresh: bool) -> Keys | None:
+        reference = offer.admin_secret_ref
+        if reference is None:
+            return None
+        found = await self._objects.secret(
+            reference, "s3.adminSecretRef", "accessKeyId", "secretAccessKey", fresh=fresh
+        )
+        source = f"Secret {self._objects.namespace}/{reference.name}"
+        return Keys(found["accessKeyId"], found["secretAccessKey"], source)
+
+
+def _bucket_settings(offer: S3Offer) -> BucketSettings | None:
+    wanted = offer.create
+    if wanted is None:
+        return None
+    return BucketSettings(
+        versioning=wanted.versioning,
+        encryption=wanted.encryption,
+        kms_key_id=wanted.kms_key_id,
+        block_public_access=wanted.block_public_access,
+        abort_incomplete_uploads_after_days=wanted.abort_incomplete_uploads_after_days,
+    )
