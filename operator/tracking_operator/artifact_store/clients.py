@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
@@ -10,6 +11,8 @@ from tracking_operator.artifact_store.desired import Admin, IamUser
 from tracking_operator.artifact_store.place import Bucket, Keys
 
 if TYPE_CHECKING:
+    from boto3.session import Session
+    from botocore.credentials import Credentials
     from types_boto3_iam import IAMClient
     from types_boto3_s3 import S3Client
 
@@ -31,7 +34,7 @@ PROBE: Final = Patience(connect=3, read=5, attempts=1)
 
 Client = TypeVar("Client")
 
-# botocore's clients may be used from several threads; making one takes 100 ms and may not happen twice at once.
+# botocore's clients may be used from several threads; making them may not happen twice at once.
 _clients: dict[tuple[object, ...], object] = {}
 _making = Lock()
 _ca_files: dict[str, str] = {}
@@ -70,6 +73,24 @@ def ca_file(bucket: Bucket) -> str | None:
     return _ca_files[text]
 
 
+def credentials_of(admin: Admin) -> "Credentials | None":
+    """The admin's keys, to sign requests with; without keys what the surroundings give, None if that is nothing."""
+    from botocore.credentials import Credentials  # noqa: PLC0415
+
+    if admin.keys:
+        return Credentials(admin.keys.access_key_id, admin.keys.secret_access_key)
+    with _making:
+        return _session().get_credentials()
+
+
+@cache
+def _session() -> "Session":
+    """One for all clients: it keeps what it has read of the services' descriptions, and is used under a lock."""
+    import boto3  # noqa: PLC0415 — 25 MiB, for those who have a class that needs it
+
+    return boto3.session.Session()
+
+
 def _kept(key: tuple[object, ...], make: Callable[[], Client]) -> Client:
     with _making:
         if key not in _clients:
@@ -80,13 +101,13 @@ def _kept(key: tuple[object, ...], make: Callable[[], Client]) -> Client:
 
 
 def _new_s3_client(admin: Admin, patience: Patience) -> "S3Client":
-    import boto3  # noqa: PLC0415 — 25 MiB, for those who have a class that needs it
     from botocore.config import Config  # noqa: PLC0415
 
     bucket = admin.bucket
     key_id, secret = _pair(admin.keys)
-    return boto3.session.Session(region_name=bucket.region).client(
+    return _session().client(
         "s3",
+        region_name=bucket.region,
         endpoint_url=bucket.endpoint,
         aws_access_key_id=key_id,
         aws_secret_access_key=secret,
@@ -106,14 +127,14 @@ def _new_s3_client(admin: Admin, patience: Patience) -> "S3Client":
 
 
 def _new_iam_client(admin: Admin, identity: IamUser, patience: Patience) -> "IAMClient":
-    import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
 
     is_aws = identity.endpoint is None
     key_id, secret = _pair(admin.keys)
     # AWS's partitions have IAM endpoints of their own, which the bucket's region leads to.
-    return boto3.session.Session(region_name=admin.bucket.region).client(
+    return _session().client(
         "iam",
+        region_name=admin.bucket.region,
         endpoint_url=identity.endpoint,
         aws_access_key_id=key_id,
         aws_secret_access_key=secret,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
 
-from tracking_operator.artifact_store.clients import WORK, ca_file
+from tracking_operator.artifact_store.clients import WORK, ca_file, credentials_of
 from tracking_operator.artifact_store.desired import Admin, VersitygwUser
 from tracking_operator.artifact_store.errors import asking
 from tracking_operator.artifact_store.place import Keys
@@ -104,18 +104,14 @@ class UserAdmin:
 
     def _request(self, call: str, body: str = "", *, doing: str) -> str:
         """Send one signed request; the text of the answer."""
-        import boto3  # noqa: PLC0415
         from botocore.auth import S3SigV4Auth  # noqa: PLC0415
         from botocore.awsrequest import AWSRequest  # noqa: PLC0415
         from botocore.exceptions import NoCredentialsError  # noqa: PLC0415
         from botocore.httpsession import URLLib3Session  # noqa: PLC0415
 
-        bucket, keys = self.admin.bucket, self.admin.keys
+        bucket = self.admin.bucket
         with asking(self.admin, doing, "the role admin in versitygw", self.where):
-            session = boto3.session.Session(
-                keys.access_key_id if keys else None, keys.secret_access_key if keys else None
-            )
-            credentials = session.get_credentials()
+            credentials = credentials_of(self.admin)
             if credentials is None:
                 raise NoCredentialsError
             request = AWSRequest("PATCH", f"{self.endpoint}/{call}", data=body.encode())

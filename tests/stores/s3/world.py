@@ -2,9 +2,10 @@
 
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import boto3
@@ -40,6 +41,7 @@ CLUSTER = "a-cluster"
 ROOT = Keys("root", "the root's secret", "the test")
 ADMIN_NAME = "platform-admin"
 ADMIN_SECRET = "the admin's secret"
+SESSION = boto3.session.Session()
 DENIED = {"AccessDenied", "403"}
 
 
@@ -75,7 +77,7 @@ class World:
     def put(self, key: str, body: bytes = b"artifact") -> None:
         self.s3.put_object(Bucket=self.name, Key=key, Body=body)
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def objects(self, prefix: str = "") -> list[str]:
         """The keys of all objects, as root."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return [found["Key"] for page in pages for found in page.get("Contents", [])]
@@ -95,13 +97,17 @@ class World:
         return {
             "policy": sorted(repr(policy.meaning_of(one)) for one in self.statements()),
             "users": sorted(self.users()),
-            "objects": sorted(self.keys()),
+            "objects": sorted(self.objects()),
         }
 
 
+@lru_cache(maxsize=128)
 def client(endpoint: str, keys: Keys, region: str = "us-east-1") -> "S3Client":
-    return boto3.session.Session(keys.access_key_id, keys.secret_access_key, region_name=region).client(
+    return SESSION.client(
         "s3",
+        region_name=region,
+        aws_access_key_id=keys.access_key_id,
+        aws_secret_access_key=keys.secret_access_key,
         endpoint_url=endpoint,
         config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
     )
@@ -144,6 +150,8 @@ class Wire:
     """The number of the request, from 0, at which the process dies."""
     is_answer_lost: bool = False
     """Whether it dies after the request was carried out, and not before it was sent."""
+    meddler: Callable[[str], None] | None = None
+    """Called after each request, with its method and URL: somebody else who does something at that moment."""
 
     @property
     def writes(self) -> list[str]:
@@ -163,6 +171,10 @@ def tapped(wire: Wire) -> Iterator[Wire]:
         answer = original(session, request)
         if number == wire.crash_at:
             raise Crashed
+        if wire.meddler:
+            meddler, wire.meddler = wire.meddler, None  # whose own requests are not meddled with
+            meddler(wire.sent[number])
+            wire.meddler = meddler
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
