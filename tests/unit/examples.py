@@ -10,6 +10,7 @@ import yaml
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.reconcile.plan import Plan, ReconcileSettings, Surroundings, make_plan
+from tracking_operator.resources.artifacts_secret import ArtifactKeys
 from tracking_operator.resources.database_secret import DatabaseCredentials, build_database_secret
 from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
 
@@ -119,6 +120,17 @@ def credentials(
 ) -> DatabaseCredentials:
     """Credentials of a server's own database."""
     return DatabaseCredentials(login, password, rotated_for, rotated_at)
+
+
+def artifact_keys(
+    secret_access_key: str = PASSWORD,
+    *,
+    access_key_id: str = "AKIDEXAMPLE",
+    rotated_for: str = "",
+    rotated_at: datetime = datetime(2026, 1, 1, 10, tzinfo=UTC),
+) -> ArtifactKeys:
+    """The access key of a server's own prefix."""
+    return ArtifactKeys(access_key_id, secret_access_key, rotated_for, rotated_at)
 
 
 def database_secret(

@@ -412,3 +412,75 @@ class TestChildNames:
         assert names.check == "mlflow-check"
         assert names.database == "mlflow-database"
         assert names.migration("3.17.2") == "mlflow-migrate-3-17-2"
+
+
+class TestArtifactPrefix:
+    @given(
+        st.lists(st.from_regex(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,20}", fullmatch=True), min_size=1, max_size=6)
+    )
+    def test_of_plain_segments_is_kept_as_it_is(self, parts: list[str]) -> None:
+        assert naming.checked_artifact_prefix("/".join(parts)) == "/".join(parts)
+
+    def test_of_the_default_template_is_namespace_and_name(self) -> None:
+        assert naming.artifact_prefix(naming.DEFAULT_ARTIFACT_PREFIX, VALUES) == "team-a/mlflow"
+
+    @pytest.mark.parametrize(
+        "prefix",
+        [
+            "",
+            "/",
+            "/team-a",
+            "team-a/",
+            "team-a//mlflow",
+            ".",
+            "..",
+            "team-a/../team-b",
+            "team-a/./mlflow",
+            "team-a/.hidden",
+            ".tracking-operator/prefixes",
+            "team-*",
+            "team-?",
+            "team-a/${aws:username}",
+            "team a",
+            "team-a\n",
+            "team-ä",
+            "team-a%2f",
+            "a" * 201,
+        ],
+    )
+    def test_that_could_reach_elsewhere_is_refused_with_a_sentence(self, prefix: str) -> None:
+        with pytest.raises(BadName, match=r"is not the prefix of a server's artifacts: .+\.$"):
+            naming.checked_artifact_prefix(prefix)
+
+    def test_is_checked_after_rendering(self) -> None:
+        with pytest.raises(BadName):
+            naming.artifact_prefix("{{ namespace }}/../{{ name }}", VALUES)
+
+
+class TestNamesOfIdentities:
+    def test_a_secret_is_called_as_the_template_says(self) -> None:
+        assert naming.secret_name("{{ name }}-s3", VALUES) == "mlflow-s3"
+
+    @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a_b", "a..b", ".a", "a/b", "a" * 254])
+    def test_a_secret_of_an_impossible_name_is_refused(self, name: str) -> None:
+        with pytest.raises(BadName, match="is not the name of a Secret"):
+            naming.secret_name(name, VALUES)
+
+    def test_a_role_is_called_as_the_template_says(self) -> None:
+        template = "arn:aws:iam::123456789012:role/mlflow-{{ namespace }}-{{ name }}"
+        assert naming.role_arn(template, VALUES) == "arn:aws:iam::123456789012:role/mlflow-team-a-mlflow"
+
+    @pytest.mark.parametrize(
+        "arn", ["", "mlflow", "arn:aws:iam::1:role/x", "arn:aws:iam::123456789012:user/x"]
+    )
+    def test_a_role_without_an_arn_is_refused(self, arn: str) -> None:
+        with pytest.raises(BadName, match="is not the ARN of a role"):
+            naming.role_arn(arn, VALUES)
+
+    def test_jobs_and_secrets_of_artifacts_are_called_after_the_server(self) -> None:
+        names = ChildNames("mlflow")
+        assert (names.artifacts, names.check_artifacts, names.delete_artifacts) == (
+            "mlflow-artifacts",
+            "mlflow-check-artifacts",
+            "mlflow-delete-artifacts",
+        )

@@ -17,16 +17,20 @@ from tests.unit.examples import (
     GOLDEN,
     GOLDEN_SERVERS,
     Manifest,
+    artifact_keys,
     credentials,
     database_secret,
     golden_plan,
 )
 from tracking_operator.resources import build_objects
+from tracking_operator.resources.artifact_jobs import build_artifact_check_job, build_artifact_deletion_job
+from tracking_operator.resources.artifacts_secret import build_artifacts_secret, build_client_secret
 from tracking_operator.resources.migration_job import build_migration_job
 from tracking_operator.resources.server import (
     ExternalArtifacts,
     ExternalBackend,
     PostgresBackend,
+    S3Artifacts,
     ServerModel,
 )
 
@@ -44,7 +48,9 @@ def golden_model(case: str) -> ServerModel:
     """The model of one golden server; Secrets that its specification names have a content."""
     model = golden_plan(case).model
     stores = (model.backend_store, model.artifact_store)
-    names_secrets = any(isinstance(one, ExternalBackend | ExternalArtifacts) and one.secret for one in stores)
+    names_secrets = any(
+        isinstance(one, ExternalBackend | ExternalArtifacts | S3Artifacts) and one.secret for one in stores
+    )
     return replace(model, credentials_digest="0123456789abcdef") if names_secrets else model
 
 
@@ -52,7 +58,7 @@ def golden_objects(case: str) -> list[Manifest]:
     """Every object of one golden server as plain YAML; the scripts' text has tests of its own."""
     server = golden_model(case)
     objects: list[Manifest] = json.loads(
-        json.dumps([*build_objects(server), *objects_of_the_database(server)])
+        json.dumps([*build_objects(server), *objects_of_the_database(server), *objects_of_the_prefix(server)])
     )
     for obj in objects:
         if obj["kind"] == "Secret":
@@ -75,6 +81,18 @@ def objects_of_the_database(server: ServerModel) -> list[Manifest]:
     if server.needs_migration_job:
         objects.append(build_migration_job(server))
     return objects
+
+
+def objects_of_the_prefix(server: ServerModel) -> list[Manifest]:
+    """What comes in an order of its own: the Secrets first, a Job while the pods start, another one at the end."""
+    if not isinstance(store := server.artifact_store, S3Artifacts):
+        return []
+    keys = artifact_keys(rotated_for="monday") if store.has_keys and not store.has_own_keys else None
+    secrets = [build_client_secret(server, keys)]
+    if keys or store.has_own_ca:
+        secrets.append(build_artifacts_secret(server, store, keys, "(CA certificates)\n"))
+    jobs = [build_artifact_check_job(server), build_artifact_deletion_job(server)]
+    return [one for one in secrets if one] + jobs
 
 
 def pod_template_digest(case: str) -> str:

@@ -15,10 +15,12 @@ from tests.unit.examples import (
     model,
     postgres_class,
     postgres_store,
+    s3_class,
     tracking_class,
 )
-from tracking_operator.api.pod_template import is_reserved_env
+from tracking_operator.api.pod_template import PodTemplate, is_reserved_env
 from tracking_operator.resources import build_objects
+from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
 from tracking_operator.resources.labels import pod_selector
 from tracking_operator.resources.migration_job import build_migration_job
 from tracking_operator.resources.pod import (
@@ -86,7 +88,9 @@ class TestRestrictedPodSecurityStandard:
         pod = self.pod(case)
         assert not (pod["hostNetwork"] or pod["hostPID"] or pod["hostIPC"])
         kinds = {key for volume in pod["volumes"] for key in volume if key != "name"}
-        assert kinds <= {"configMap", "emptyDir", "secret", "persistentVolumeClaim"}
+        assert kinds <= {"configMap", "emptyDir", "secret", "projected", "persistentVolumeClaim"}
+        projected = [volume["projected"]["sources"] for volume in pod["volumes"] if "projected" in volume]
+        assert all(source.keys() == {"secret"} for sources in projected for source in sources)
         assert all("hostPort" not in port for one in pod["containers"] for port in one.get("ports", []))
 
     def test_has_no_token_and_no_service_links(self, case: str) -> None:
@@ -314,7 +318,22 @@ class TestEnvironment:
         for container in containers(PODS[case]):
             names = [variable["name"] for variable in container["env"]]
             assert len(set(names)) == len(names) >= len(SERVER_ENVIRONMENT)
-            assert [name for name in names if not is_reserved_env(name)] == []
+            assert [
+                name for name in names if not is_reserved_env(name) and name not in RESERVED_ARTIFACT_ENV
+            ] == []
+
+    def test_what_leads_to_a_prefix_of_ones_own_no_team_replaces(self) -> None:
+        told = [
+            {"name": "MLFLOW_S3_ENDPOINT_URL", "value": "http://elsewhere"},
+            {"name": "AWS_PROFILE", "value": "x"},
+        ]
+        server = model({}, s3_class())
+        team = PodTemplate.model_validate({"env": [*told, {"name": "OWN", "value": "1"}]})
+        (container,) = build_pod_template(replace(server, pod_template=team))["spec"]["containers"]
+        names = [one["name"] for one in container["env"]]
+        assert len(set(names)) == len(names)
+        assert "OWN" in names
+        assert not any(one in container["env"] for one in told)
 
     def test_what_a_team_adds_reaches_the_server(self) -> None:
         pod = pod_spec({"podTemplate": {"env": [{"name": "AWS_REGION", "value": "eu-central-1"}]}})

@@ -377,7 +377,14 @@ def google_store(name: str) -> CloudStore:
     with asking(f"A client for {name}"):
         try:
             client = storage.Client()
-        except no_credentials:
+        except no_credentials as error:
+            if (
+                "GOOGLE_APPLICATION_CREDENTIALS" in os.environ
+            ):  # MLflow would go on without, and be refused later
+                raise check.CheckFailed(
+                    "LoginRefused",
+                    f"credentials.json cannot be used: {s3.shortened(str(error))}. {EXTERNAL.remedy}",
+                ) from error
             client = storage.Client.create_anonymous_client()
         bucket = client.bucket(name)
     once = {"timeout": s3.READ_TIMEOUT_SECONDS, "retry": None}
@@ -393,7 +400,7 @@ def google_store(name: str) -> CloudStore:
 def azure_limits() -> dict[str, int]:
     """How long one request to Azure may take."""
     return {
-        "retry_total": 1,
+        "retry_total": 0,  # the library waits 15 s before the first; we try again by ourselves
         "connection_timeout": s3.CONNECT_TIMEOUT_SECONDS,
         "read_timeout": s3.READ_TIMEOUT_SECONDS,
     }

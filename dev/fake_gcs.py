@@ -1,0 +1,48 @@
+"""An emulator of Google Cloud Storage for tests: fake-gcs-server, built once and run on loopback. It checks no credentials."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dev.local_cluster import go
+from dev.local_cluster.binaries import Recipe
+from dev.local_cluster.cache import built_once
+from dev.local_cluster.versions import pinned
+from dev.loopback import HOST, serving
+
+NAME = "fake-gcs-server"
+
+
+def fake_gcs_program() -> Path:
+    """The program, a static binary; built in a minute or two when it is not in the cache."""
+    recipe = Recipe(
+        NAME,
+        pinned(NAME),
+        module=pinned(NAME, "module"),
+        package=pinned(NAME, "package"),
+        module_sum=pinned(NAME, "sum"),
+    )
+    return built_once(NAME, recipe.key, lambda folder: _build(recipe, folder)) / NAME
+
+
+@contextmanager
+def fake_gcs_server(port: int) -> Iterator[str]:
+    """Run a new, empty server until the block ends; its URL, which clients take as STORAGE_EMULATOR_HOST."""
+    url = f"http://{HOST}:{port}"
+    command: list[str | Path] = [
+        fake_gcs_program(),
+        "-backend=memory",
+        "-scheme=http",
+        f"-host={HOST}",
+        f"-port={port}",
+    ]
+    with serving([*command, f"-external-url={url}", f"-public-host={HOST}:{port}"], port):
+        yield url
+
+
+def _build(recipe: Recipe, folder: Path) -> None:
+    source = folder / "source"
+    go.download_module(recipe.module, recipe.version, recipe.module_sum, source)
+    go.build(source, recipe.package, folder / NAME)
+    shutil.rmtree(source)
