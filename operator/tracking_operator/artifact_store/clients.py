@@ -1,7 +1,7 @@
 """How object stores and IAM are asked: clients that give up soon, made once, and never with somebody else's keys."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from functools import cache
 from threading import Lock
@@ -105,7 +105,7 @@ def _new_s3_client(admin: Admin, patience: Patience) -> "S3Client":
 
     bucket = admin.bucket
     key_id, secret = _pair(admin.keys)
-    return _session().client(
+    client = _session().client(
         "s3",
         region_name=bucket.region,
         endpoint_url=bucket.endpoint,
@@ -124,6 +124,16 @@ def _new_s3_client(admin: Admin, patience: Patience) -> "S3Client":
             ignore_configured_endpoint_urls=True,
         ),
     )
+    client.meta.events.register("before-call.s3", _stay_in_region)
+    return client
+
+
+def _stay_in_region(context: MutableMapping[str, dict[str, object]], **_: object) -> None:
+    """Keep the SDK from asking in another region when a bucket is not where the class says: people have to know.
+
+    botocore's S3RegionRedirectorv2 follows once, and takes this for having done so.
+    """
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _new_iam_client(admin: Admin, identity: IamUser, patience: Patience) -> "IAMClient":

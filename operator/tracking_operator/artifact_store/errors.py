@@ -288,7 +288,7 @@ def _unanswered(error: Exception, attempt: Attempt) -> Failure:
 
     endpoint = attempt.admin.bucket.endpoint or "AWS"
     start = f"{attempt.where} did not {attempt.doing}"
-    text = answer_of(error)
+    text = _cause_of(error)
     if isinstance(error, SSLError) or "SSLError" in text or "CERTIFICATE_VERIFY_FAILED" in text:
         why = re.search(r"(certificate verify failed[^(\])]*|\[SSL[^\]]*\][^(]*)", text)
         return Invalid(
@@ -307,6 +307,12 @@ def _unanswered(error: Exception, attempt: Attempt) -> Failure:
     )
 
 
+def _cause_of(error: Exception) -> str:
+    """What urllib3 has said, which the SDK's own text does not always repeat."""
+    details = getattr(error, "kwargs", {})
+    return f"{error} {details.get('error', '')}"
+
+
 def _short(error: Exception) -> str:
     from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError  # noqa: PLC0415
 
@@ -314,7 +320,7 @@ def _short(error: Exception) -> str:
         return "no connection in time"
     if isinstance(error, ReadTimeoutError):
         return "no answer in time"
-    if "refused" in str(error):
+    if "refused" in _cause_of(error):
         return "connection refused"
     return answer_of(error)
 

@@ -16,7 +16,7 @@ from tests.stores.s3.world import (
     new_name,
 )
 from tracking_operator.artifact_store.desired import Admin, VersitygwUser
-from tracking_operator.artifact_store.place import Bucket, Keys
+from tracking_operator.artifact_store.place import Bucket
 from tracking_operator.artifact_store.versitygw_users import UserAdmin
 
 
@@ -51,15 +51,11 @@ def aws() -> Iterator[str]:
     server.stop()
 
 
-def make_admin(server: VersitygwServer) -> None:
+def make_admin(server: VersitygwServer, ca_certificates: str | None = None) -> None:
     """A user of the platform team's: with the role admin, but not root."""
-    root = Admin(Bucket("none", endpoint=server.endpoint), ROOT)
+    root = Admin(Bucket("none", endpoint=server.endpoint, ca_certificates=ca_certificates), ROOT)
     users = UserAdmin(root, VersitygwUser())
     body = (
         f"<Account><Access>{ADMIN_NAME}</Access><Secret>{ADMIN_SECRET}</Secret><Role>admin</Role></Account>"
     )
     users._request("create-user", body, doing="create the admin")
-
-
-def keys_of_nobody() -> Keys:
-    return Keys("nobody", "nobody's secret", "Secret operators/s3-admin")

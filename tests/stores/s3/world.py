@@ -51,11 +51,16 @@ class World:
 
     running: VersitygwServer
     name: str
-    keys_by_name: dict[str, Keys] = field(default_factory=dict)
+    ca_certificates: str | None = field(default=None, repr=False)
 
     @property
     def bucket(self) -> Bucket:
-        return Bucket(self.name, endpoint=self.running.endpoint, addressing_style=AddressingStyle.PATH)
+        return Bucket(
+            self.name,
+            endpoint=self.running.endpoint,
+            addressing_style=AddressingStyle.PATH,
+            ca_certificates=self.ca_certificates,
+        )
 
     @property
     def admin(self) -> Admin:
