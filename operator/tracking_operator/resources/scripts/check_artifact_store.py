@@ -306,7 +306,7 @@ def library(name: str, extra: str) -> "ModuleType":
         raise check.CheckFailed(
             "UnsupportedUri",
             f"The image lacks {name}, which MLflow needs for this artifact store: use an image that is built with the "
-            f"extra {extra} (make images EXTRAS={extra}).",
+            f"extra {extra}.",
         ) from error
 
 
