@@ -151,10 +151,8 @@ class Wire:
     """What goes over the network: counted, and cut where a test wants it."""
 
     sent: list[str] = field(default_factory=list)
-    crash_at: int | None = None
-    """The number of the request, from 0, at which the process dies."""
-    is_answer_lost: bool = False
-    """Whether it dies after the request was carried out, and not before it was sent."""
+    crash_after: int | None = None
+    """The number of the request, from 0, whose answer the process does not live to see."""
     meddler: Callable[[str], None] | None = None
     """Called after each request, with its method and URL: somebody else who does something at that moment."""
 
@@ -165,16 +163,14 @@ class Wire:
 
 @contextmanager
 def tapped(wire: Wire) -> Iterator[Wire]:
-    """Count the requests of this process, the admin API's included, and die at the one that is named."""
+    """Count the requests of this process, the admin API's included, and die before the answer to the one that is named."""
     original = URLLib3Session.send
 
     def send(session: URLLib3Session, request: AWSPreparedRequest) -> AWSResponse:
         number = len(wire.sent)
         wire.sent.append(f"{request.method} {request.url}")
-        if number == wire.crash_at and not wire.is_answer_lost:
-            raise Crashed
         answer = original(session, request)
-        if number == wire.crash_at:
+        if number == wire.crash_after:
             raise Crashed
         if wire.meddler:
             meddler, wire.meddler = wire.meddler, None  # whose own requests are not meddled with
