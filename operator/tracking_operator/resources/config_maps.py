@@ -14,6 +14,7 @@ START_SCRIPT = "start_server.py"
 CHECK_ARTIFACTS_SCRIPT = "check_artifact_store.py"
 DELETE_ARTIFACTS_SCRIPT = "delete_artifacts.py"
 S3_MODULE = "s3.py"
+PLUGIN_MODULE = "artifacts_through_server.py"
 SCRIPTS = (
     CHECK_SCRIPT,
     MIGRATE_SCRIPT,
@@ -21,6 +22,7 @@ SCRIPTS = (
     CHECK_ARTIFACTS_SCRIPT,
     DELETE_ARTIFACTS_SCRIPT,
     S3_MODULE,
+    PLUGIN_MODULE,
 )
 
 

@@ -4,11 +4,14 @@
 
 MLflow reads a database URI and the keys of an object store from its environment. They are read from
 mounted files here, so that the pod's specification, which many people may read, holds none of them.
+A server that proxies artifacts gets a plug-in that keeps it so (artifacts_through_server.py).
 """
 
 import os
+import shutil
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 CREDENTIALS = Path(os.environ.get("TRACKING_OPERATOR_CREDENTIALS", "/etc/mlflow"))
@@ -33,6 +36,11 @@ PATH_VARIABLES = {
 }
 """Mounted file → the variable that takes its path."""
 
+PROXY_OPTION = "--serve-artifacts"
+PLUGIN_MODULE = "artifacts_through_server"
+PLUGIN_CLASS = "ArtifactsThroughServer"
+PLUGIN_SCHEMES = ("s3", "gs", "wasbs", "abfss")
+
 
 def credentials_environment(folder: Path) -> Mapping[str, str]:
     """Collect the variables for every credential that is mounted below ``folder``."""
@@ -49,6 +57,30 @@ def credentials_environment(folder: Path) -> Mapping[str, str]:
     return variables
 
 
+def install_plugin(folder: Path) -> Path:
+    """Put the plug-in into ``folder`` as an installed distribution, which is how MLflow finds plug-ins; return it.
+
+    The image's own packages cannot be written to, and may be of any image.
+    """
+    metadata = folder / f"{PLUGIN_MODULE}-1.dist-info"
+    metadata.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(Path(__file__).with_name(f"{PLUGIN_MODULE}.py"), folder / f"{PLUGIN_MODULE}.py")
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PLUGIN_MODULE}\nVersion: 1\n")
+    entries = [f"{scheme} = {PLUGIN_MODULE}:{PLUGIN_CLASS}\n" for scheme in PLUGIN_SCHEMES]
+    (metadata / "entry_points.txt").write_text("".join(["[mlflow.artifact_repository]\n", *entries]))
+    return folder
+
+
+def plugin_environment(arguments: Sequence[str], scratch: Path) -> Mapping[str, str]:
+    """The variable by which Python finds the plug-in; none where the server does not proxy artifacts."""
+    if PROXY_OPTION not in arguments:
+        return {}
+    known = os.environ.get("PYTHONPATH")
+    folder = str(install_plugin(scratch / "plugins"))
+    return {"PYTHONPATH": f"{folder}{os.pathsep}{known}" if known else folder}
+
+
 if __name__ == "__main__":
     os.environ.update(credentials_environment(CREDENTIALS))
+    os.environ.update(plugin_environment(sys.argv[1:], Path(tempfile.gettempdir())))
     os.execvp("mlflow", ["mlflow", *sys.argv[1:]])  # noqa: S606, S607 - the image's own mlflow, no shell

@@ -1,0 +1,122 @@
+"""A real MLflow that proxies artifacts serves them itself: no client is sent to an object store that it may not reach."""
+
+import io
+import json
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.mlflow_versions import mlflow_python
+from tests.postgres import free_port
+from tests.stores.artifact_world import (
+    PREFIX,
+    ROOT_ACCESS,
+    ROOT_SECRET,
+    SCRIPTS,
+    World,
+    new_world,
+    running_store,
+    start_script,
+)
+from tests.waiting import wait_until
+
+SECONDS_TO_START = 120
+SECONDS_TO_STOP = 20
+ARTIFACTS = "/api/2.0/mlflow-artifacts"
+
+
+class Server:
+    """A real MLflow on an own port."""
+
+    def __init__(self, port: int, process: "subprocess.Popen[str]") -> None:
+        self.port, self.process = port, process
+
+    def ask(self, path: str, *, method: str = "GET", body: bytes | None = None) -> bytes:
+        """The answer to one request."""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        data = io.BytesIO(body) if body is not None else None
+        headers = {"Content-Length": str(len(body))} if body is not None else {}
+        request = urllib.request.Request(url, data=data, method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return bytes(answer.read())
+
+    def is_up(self) -> bool:
+        """Whether it answers."""
+        assert self.process.poll() is None, self.process.communicate()[0]
+        try:
+            return bool(self.ask("/health"))
+        except OSError:
+            return False
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with running_store() as store:
+        yield new_world(store)
+
+
+@pytest.fixture(scope="module")
+def server(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    python = mlflow_python("3.17.2")
+    # The environment was moved after its installation, so that the path in its own programs is not right any more.
+    program = folder / "mlflow"
+    program.write_text(f'#!/bin/sh\nexec {python} -m mlflow "$@"\n')
+    program.chmod(0o755)
+    process = start_script(
+        SCRIPTS / "start_server.py",
+        "server",
+        f"--port={port}",
+        f"--backend-store-uri=sqlite:///{folder}/mlflow.db",
+        "--serve-artifacts",
+        f"--artifacts-destination=s3://{world.bucket}/{PREFIX}",
+        "--workers=1",
+        folder=folder,
+        python=str(python),
+        environment={
+            "PATH": f"{folder}:/usr/bin:/bin",
+            "TMPDIR": str(folder),
+            "AWS_ACCESS_KEY_ID": ROOT_ACCESS,
+            "AWS_SECRET_ACCESS_KEY": ROOT_SECRET,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "MLFLOW_S3_ENDPOINT_URL": world.server.endpoint,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+    )
+    server = Server(port, process)
+    try:
+        wait_until(server.is_up, SECONDS_TO_START, "MLflow answers")
+        yield server
+    finally:
+        process.terminate()
+        process.wait(SECONDS_TO_STOP)
+
+
+def test_the_server_offers_no_way_around_itself(server: Server) -> None:
+    info = json.loads(server.ask("/api/3.0/mlflow/server-info"))
+    assert (info["multipart_uploads_enabled"], info["multipart_downloads_enabled"]) == (False, False)
+
+
+def test_artifacts_go_to_the_prefix_and_back_through_the_server(server: Server, world: World) -> None:
+    path = f"{ARTIFACTS}/artifacts/1/run/artifacts/folder/hello.txt"
+    server.ask(path, method="PUT", body=b"hello")
+    stored = world.client.get_object(Bucket=world.bucket, Key=f"{PREFIX}/1/run/artifacts/folder/hello.txt")
+    assert stored["Body"].read() == b"hello"
+    assert server.ask(path) == b"hello"
+    listed = json.loads(server.ask(f"{ARTIFACTS}/artifacts?path=1/run/artifacts/folder"))
+    assert [(one["path"], one["file_size"]) for one in listed["files"]] == [("hello.txt", 5)]
+    server.ask(path, method="DELETE")
+    left = world.client.list_objects_v2(Bucket=world.bucket, Prefix=f"{PREFIX}/1/")
+    assert left["KeyCount"] == 0
+
+
+def test_a_presigned_url_is_refused(server: Server) -> None:
+    path = f"{ARTIFACTS}/artifacts/2/hello.txt"
+    server.ask(path, method="PUT", body=b"hello")
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        server.ask(f"{ARTIFACTS}/presigned/2/hello.txt")
+    assert refusal.value.code == 501
