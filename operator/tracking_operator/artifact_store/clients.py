@@ -102,6 +102,7 @@ def _kept(key: tuple[object, ...], make: Callable[[], Client]) -> Client:
 
 def _new_s3_client(admin: Admin, patience: Patience) -> "S3Client":
     from botocore.config import Config  # noqa: PLC0415
+    from botocore.handlers import add_expect_header  # noqa: PLC0415
 
     bucket = admin.bucket
     key_id, secret = _pair(admin.keys)
@@ -125,6 +126,8 @@ def _new_s3_client(admin: Admin, patience: Patience) -> "S3Client":
         ),
     )
     client.meta.events.register("before-call.s3", _stay_in_region)
+    # What we write is short; servers that do not know the question would be waited for, a second each time.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
     return client
 
 
