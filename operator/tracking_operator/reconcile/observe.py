@@ -24,9 +24,11 @@ from tracking_operator.reconcile.pods import (
     CheckResult,
     PodProblem,
     check_result,
+    container_result,
     pod_problem,
 )
 from tracking_operator.resources.labels import SERVER_COMPONENT
+from tracking_operator.resources.pod import CHECK_ARTIFACTS_CONTAINER
 from tracking_operator.resources.server import (
     ExternalArtifacts,
     ExternalBackend,
@@ -39,6 +41,9 @@ from tracking_operator.resources.server import (
 
 PASSING_REASONS: Final = {
     Reason.STORE_UNREACHABLE,
+    Reason.HOST_NOT_FOUND,
+    Reason.ACCESS_DENIED,
+    Reason.BUCKET_NOT_FOUND,
     Reason.DISK_FULL,
     Reason.IMAGE_PULL_FAILED,
     Reason.UNSCHEDULABLE,
@@ -56,6 +61,8 @@ class Observed:
     pods: Sequence[KubeObject]
     check: CheckResult | None
     problem: PodProblem | None
+    artifact_check: CheckResult | None = None
+    """What the newest pod found when it tried an external artifact store out."""
     database: DatabaseState | None = None
     """The server's own database; None with another kind of store, and while PostgreSQL was not asked."""
     gate: Gate | None = None
@@ -80,6 +87,7 @@ def observe(
         pods=pods,
         check=check_result(pods, server.version),
         problem=pod_problem(pods),
+        artifact_check=container_result(pods, CHECK_ARTIFACTS_CONTAINER),
         database=database,
         gate=gate,
         artifacts=artifacts,
@@ -133,11 +141,26 @@ def artifact_store_finding(server: ServerModel, observed: Observed, earlier: Con
             return observed.artifacts.finding
         case S3Artifacts():
             return _as_before(type_, earlier) or not_looked_at(type_, "the object store")
-        case ExternalArtifacts():
-            message = "The external artifact store is used as given; the operator does not try it out."
-            return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, message)
+        case ExternalArtifacts() as store:
+            return _external_artifacts_finding(store, observed, earlier)
         case store:
             return volume_finding(type_, store.volume, server, observed)
+
+
+def _external_artifacts_finding(
+    store: ExternalArtifacts, observed: Observed, earlier: Condition | None
+) -> Finding:
+    """What the init container found: it puts, lists, gets and deletes an object before each start."""
+    type_, check = ConditionType.ARTIFACT_STORE_READY, observed.artifact_check
+    if check is None:
+        return _as_before(type_, earlier) or not_looked_at(type_, "the first pod that tries the store out")
+    if check.reason is not None:
+        verdict = Verdict.FAILING if check.reason in PASSING_REASONS else Verdict.BLOCKED
+        return Finding(type_, verdict, check.reason, check.message)
+    message = f"Artifacts are under {store.uri}."
+    if check.remark is not None:
+        return Finding(type_, Verdict.OK, check.remark, f"{message} {check.message}")
+    return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, message)
 
 
 def volume_finding(type_: ConditionType, volume: Volume, server: ServerModel, observed: Observed) -> Finding:
@@ -213,6 +236,8 @@ def _rollout_finding(server: ServerModel, deployment: KubeObject, observed: Obse
         return Finding(type_, verdict, observed.problem.reason, observed.problem.message)
     if observed.check and observed.check.reason:
         return not_looked_at(type_, "the check of the backend store to succeed")
+    if observed.artifact_check and observed.artifact_check.reason:
+        return not_looked_at(type_, "the check of the artifact store to succeed")
     message = (
         f"{available_replicas(observed)} of {server.replicas} pods serve MLflow {server.version} so far."
     )

@@ -60,11 +60,12 @@ def pod(
     created: str = "2026-01-01T10:00:00Z",
     version: str = "3.17.2",
     check: Manifest | None = None,
+    artifacts: Manifest | None = None,
     server: Manifest | None = None,
     conditions: Iterable[Manifest] = (),
     deleted: bool = False,
 ) -> Manifest:
-    """A pod with the states of its two containers."""
+    """A pod with the states of its containers; ``artifacts`` is the check of an external artifact store."""
     metadata: Manifest = {
         "creationTimestamp": created,
         "labels": OURS | {"app.kubernetes.io/version": version, "app.kubernetes.io/component": "server"},
@@ -74,6 +75,8 @@ def pod(
     status: Manifest = {"conditions": list(conditions)}
     if check is not None:
         status["initContainerStatuses"] = [{"name": "check-backend-store"} | check]
+    if artifacts is not None:
+        status.setdefault("initContainerStatuses", []).append({"name": "check-artifact-store"} | artifacts)
     if server is not None:
         status["containerStatuses"] = [{"name": "mlflow"} | server]
     return live("v1", "Pod", name, metadata=metadata, status=status)
@@ -109,6 +112,7 @@ PASSED = {
     "state": terminated(0, "Completed", said("", "The backend store is at revision abc.", "abc")),
     "ready": True,
 }
+TRIED_OUT = {"state": terminated(0, "Completed", said("", "Everything works.")), "ready": True}
 RUNNING = {"state": {"running": {}}, "ready": True}
 STARTING = {"state": {"running": {}}, "ready": False}
 INITIALIZING = {"state": waiting("PodInitializing"), "ready": False}

@@ -11,12 +11,14 @@ from tests.unit.reconcile.live import (
     PASSED,
     RUNNING,
     STARTING,
+    TRIED_OUT,
     check_failed,
     claim,
     crashed,
     deployment,
     pod,
     said,
+    terminated,
     waiting,
 )
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
@@ -32,7 +34,7 @@ EXPOSED = ConditionType.EXPOSED
 
 EXTERNAL: Manifest = {"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET}
 VOLUMES = [claim("mlflow-backend-store"), claim("mlflow-artifact-store")]
-SERVING = [deployment(), pod(check=PASSED, server=RUNNING)]
+SERVING = [deployment(), pod(check=PASSED, artifacts=TRIED_OUT, server=RUNNING)]
 
 EARLIER = Condition(
     type="SchemaReady",
@@ -75,6 +77,37 @@ def test_a_server_that_serves_is_well_in_every_respect() -> None:
 def test_a_server_with_external_stores_that_serves_is_well_too() -> None:
     found = findings(SERVING, EXTERNAL)
     assert {finding.verdict for finding in found.values()} == {Verdict.OK}
+
+
+class TestExternalArtifacts:
+    @pytest.mark.parametrize(
+        ("reason", "verdict"),
+        [
+            ("StoreUnreachable", Verdict.FAILING),
+            ("AccessDenied", Verdict.FAILING),
+            ("LoginRefused", Verdict.BLOCKED),
+            ("UnsupportedUri", Verdict.BLOCKED),
+        ],
+    )
+    def test_that_a_pod_could_not_use_are_reported_in_its_words(self, reason: str, verdict: Verdict) -> None:
+        failed = {"state": terminated(40, "Error", said(reason, "This is why."))}
+        failing = pod(check=PASSED, artifacts=failed, server=INITIALIZING)
+        found = findings([deployment(available=0), failing], EXTERNAL)
+        artifacts = found[ConditionType.ARTIFACT_STORE_READY]
+        assert (artifacts.verdict, artifacts.reason.value) == (verdict, reason)
+        assert artifacts.message == "This is why."
+        assert found[WORKLOAD].reason is Reason.PENDING
+
+    def test_that_work_with_a_reservation_say_so(self) -> None:
+        passed = {"state": terminated(0, "Completed", said("AccessDenied", "Deleting was denied."))}
+        found = findings([deployment(), pod(check=PASSED, artifacts=passed, server=RUNNING)], EXTERNAL)
+        artifacts = found[ConditionType.ARTIFACT_STORE_READY]
+        assert (artifacts.verdict, artifacts.reason) == (Verdict.OK, Reason.ACCESS_DENIED)
+        assert artifacts.message == "Artifacts are under s3://bucket/team-a. Deleting was denied."
+
+    def test_that_nobody_has_tried_yet_are_waited_for(self) -> None:
+        found = findings([deployment(available=0), pod()], EXTERNAL)
+        assert found[ConditionType.ARTIFACT_STORE_READY].verdict is Verdict.WORKING
 
 
 @pytest.mark.parametrize("spec", [None, EXTERNAL])

@@ -7,7 +7,16 @@ from typing import ClassVar, cast
 import pytest
 
 from tests.unit.examples import EXTERNAL_DATABASE, SETTINGS, Manifest
-from tests.unit.reconcile.live import PASSED, RUNNING, migration_pod, owned_by, pod, said, terminated
+from tests.unit.reconcile.live import (
+    PASSED,
+    RUNNING,
+    TRIED_OUT,
+    migration_pod,
+    owned_by,
+    pod,
+    said,
+    terminated,
+)
 from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.marks import API_VERSION, FINALIZER, RESOLVED_ANNOTATION, SERVER_LABEL
 from tracking_operator.executor import StoreExecutor
@@ -121,7 +130,7 @@ class World:
         )
         self.api.objects.pop((POD, "team-a", "mlflow-1"), None)
         if wanted:
-            self.put(pod(check=PASSED, server=RUNNING, version=version))
+            self.put(pod(check=PASSED, artifacts=TRIED_OUT, server=RUNNING, version=version))
 
     def migrate(self, revision: str = "abc") -> None:
         """What the Job controller and the kubelet do: let the migration Job succeed."""
