@@ -91,9 +91,10 @@ class _Verified:
     remarks: tuple[str, ...] = field(default=())
 
     def holds_for(self, case: _Case, keys: Keys | None) -> bool:
-        """Whether exactly this is wanted now."""
+        """Whether exactly this is wanted now. What was found need not be looked for because it must exist by now."""
+        known = replace(self.desired, must_exist=case.desired.must_exist)
         wanted = case.access, case.desired, keys.access_key_id if keys else None
-        return (self.access, self.desired, self.access_key_id) == wanted
+        return (self.access, known, self.access_key_id) == wanted
 
 
 class ArtifactPrefixes:
@@ -215,7 +216,8 @@ class ArtifactPrefixes:
         access_key_id = found.keys.access_key_id if found.keys else None
         verified = _Verified(case.access, case.desired, access_key_id, found.has_other_keys, found.remarks)
         self._verified[uid] = verified
-        if found.keys is None or (keys and found.keys.access_key_id == keys.access_key_id):
+        # versitygw renews the secret of a user, whose access key id stays the same.
+        if found.keys is None or found.keys == keys:
             return verified, held if found.keys else None
         return verified, self._new_keys(found.keys, case.wanted)
 

@@ -22,6 +22,9 @@ from tracking_operator.resources.server import ExternalArtifacts, ExternalBacken
 MISSING_SECRET_RETRY_SECONDS: Final = 15.0
 DIGEST_LENGTH: Final = 16
 
+OWN_KEYS: Final = ("accessKeyId", "secretAccessKey")
+"""What a Secret holds with which a team brings the keys of its prefix itself."""
+
 
 @dataclass(frozen=True)
 class Reference:
@@ -30,9 +33,12 @@ class Reference:
     namespace: str
     name: str
     key: str | None
+    """What counts of it; None: all that it holds."""
     field: str
     """What names it; empty for one that the operator writes itself."""
     condition: ConditionType
+    required: tuple[str, ...] = ()
+    """The keys without which it is of no use."""
 
 
 CredentialProblem = tuple[ConditionType, Failure]
@@ -49,6 +55,7 @@ def references_of(server: ServerModel) -> Iterator[Reference]:
                 key,
                 "spec.backendStore.external.uriSecretRef",
                 ConditionType.BACKEND_STORE_READY,
+                required=(key,),
             )
     match server.artifact_store:
         case ExternalArtifacts(_, str(secret)):
@@ -66,6 +73,7 @@ def references_of(server: ServerModel) -> Iterator[Reference]:
                 None,
                 "s3.identity.secret of the class" if has_own_keys else "",
                 ConditionType.ARTIFACT_STORE_READY,
+                required=OWN_KEYS if has_own_keys else (),
             )
 
 
@@ -120,16 +128,17 @@ def deployed_digest(deployment: KubeObject | None) -> str:
 
 def _content_digest(secret: KubeObject, reference: Reference, salt: str) -> str:
     data: dict[str, str] = secret.get("data") or {}
-    if reference.key is None:
-        return _sha256(salt, *(part for item in sorted(data.items()) for part in item))
-    if not base64.b64decode(data.get(reference.key, "")).strip():
-        raise Waiting(
-            Reason.SECRET_KEY_MISSING,
-            f"Secret {reference.name!r}, which {reference.field} names, has nothing under the key "
-            f"{reference.key!r}: add it, or name another key.",
-            retry_after=MISSING_SECRET_RETRY_SECONDS,
-        )
-    return _sha256(salt, data[reference.key])
+    for key in reference.required:
+        if not base64.b64decode(data.get(key, "")).strip():
+            raise Waiting(
+                Reason.SECRET_KEY_MISSING,
+                f"Secret {reference.name!r}, which {reference.field} names, has nothing under the key "
+                f"{key!r}: add it, or name another.",
+                retry_after=MISSING_SECRET_RETRY_SECONDS,
+            )
+    if reference.key is not None:
+        return _sha256(salt, data[reference.key])
+    return _sha256(salt, *(part for item in sorted(data.items()) for part in item))
 
 
 def _missing(reference: Reference) -> Waiting:
