@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 PATIENCE_SECONDS = float(os.environ.get("TRACKING_OPERATOR_PATIENCE_SECONDS", "40"))
 """How long a fresh identity may take to become known, and a store to answer."""
+ATTEMPT_SECONDS = {"s3": 90.0, "external": check.ATTEMPT_SECONDS}
+"""A prefix is tried out by some twenty requests, each of which has limits of its own: on a busy node that takes a while."""
 CONTENT = b"Written by the tracking operator to try the store out; it can be deleted.\n"
 MARK = ".tracking-operator/prefixes/{prefix}/owner.json"
 """Where the operator notes whose a prefix is: an object that exists, outside of the prefix."""
@@ -62,7 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     os.environ.update(start_server.credentials_environment(start_server.CREDENTIALS))
     try:
-        found = check.patiently(lambda: try_out(options), what="The object store", seconds=PATIENCE_SECONDS)
+        found = check.patiently(
+            lambda: try_out(options),
+            what="The object store",
+            seconds=PATIENCE_SECONDS,
+            attempt_seconds=ATTEMPT_SECONDS[options.kind],
+        )
     except check.CheckFailed as failure:
         return check.report(failure.reason, failure.message)
     return check.report(found.reason, found.message, is_remark=True)

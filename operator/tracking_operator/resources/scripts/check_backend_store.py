@@ -343,14 +343,18 @@ def full_volume(database: Path) -> CheckFailed:
 
 
 def patiently(
-    check: Callable[[], Found], *, what: str = "The database", seconds: float | None = None
+    check: Callable[[], Found],
+    *,
+    what: str = "The database",
+    seconds: float | None = None,
+    attempt_seconds: float | None = None,
 ) -> Found:
-    """Repeat a check while its failure may pass by itself: for so many seconds, or a minute."""
+    """Repeat a check while its failure may pass by itself: for so many seconds, or a minute; each attempt is bounded, too."""
     deadline = time.monotonic() + (PATIENCE_SECONDS if seconds is None else seconds)
     said = ""
     while True:
         try:
-            return bounded(check, what)
+            return bounded(check, what, attempt_seconds)
         except CheckFailed as failure:
             if not failure.passing or time.monotonic() >= deadline:
                 raise
@@ -360,7 +364,7 @@ def patiently(
         time.sleep(RETRY_SECONDS)
 
 
-def bounded(check: Callable[[], Found], what: str = "The database") -> Found:
+def bounded(check: Callable[[], Found], what: str = "The database", seconds: float | None = None) -> Found:
     """Run a check in a thread that can be left behind: what hangs in a C library cannot be interrupted."""
     outcome: Future[Found] = Future()
 
@@ -371,11 +375,12 @@ def bounded(check: Callable[[], Found], what: str = "The database") -> Found:
             outcome.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    wait([outcome], ATTEMPT_SECONDS)
+    limit = ATTEMPT_SECONDS if seconds is None else seconds
+    wait([outcome], limit)
     if not outcome.done():
         raise CheckFailed(
             "StoreUnreachable",
-            f"{what} does not answer: it said nothing for {ATTEMPT_SECONDS:.0f} s.",
+            f"{what} does not answer: it said nothing for {limit:.0f} s.",
             passing=True,
         )
     return outcome.result()
