@@ -105,6 +105,11 @@ def server_part(mark: Mark) -> str:
     return _hash(mark.cluster, mark.namespace, mark.name)[:SERVER_DIGITS]
 
 
+def server_key(mark: Mark) -> str:
+    """The beginning of the ``server_part``, which names of users have, too: 12 hexadecimal digits."""
+    return server_part(mark)[:SERVER_DIGITS_IN_USER_NAMES]
+
+
 def cluster_part(cluster: str) -> str:
     """What tells clusters apart in names of statements and users: 8 hexadecimal digits."""
     return _hash(cluster)[:CLUSTER_DIGITS]

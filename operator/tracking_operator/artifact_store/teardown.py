@@ -57,28 +57,40 @@ def drop(admin: Admin, desired: Desired) -> None:
         release(admin, desired.tenant)
 
 
-def take_rights_of_the_dead(
-    admin: Admin, identity: Identity, cluster: str, alive: frozenset[str]
-) -> tuple[str, ...]:
-    """Take away statements and users of a cluster's servers that are gone; returns the names of what was taken.
+def servers_with_rights(admin: Admin, identity: Identity, cluster: str) -> frozenset[str]:
+    """The servers of a cluster that statements or users let in, each by the ``server_key`` of its mark.
 
-    ``alive`` has the ``server_part`` of every server of the cluster, whatever its class. A server that appears while
-    this runs may lose what it has just got, and gets it again by its next ``provision``.
+    Whoever asks afterwards which of them live takes nothing from a server that has appeared meanwhile.
+
+    Raises:
+        Failure: the object store does not answer or refuses.
+
+    """
+    found = (policy.server_in(one, cluster) for one in policy.statements_of(read_policy(admin)))
+    named = {server[:SERVER_DIGITS_IN_USER_NAMES] for server in found if server}
+    return frozenset(named | set(_users_of_cluster(admin, identity, cluster).values()))
+
+
+def take_rights(admin: Admin, identity: Identity, cluster: str, servers: frozenset[str]) -> tuple[str, ...]:
+    """Take the statements and users of a cluster's servers away, named by ``server_key``; returns what they were called.
 
     Raises:
         Failure: the object store does not answer or refuses. Calling again goes on from what is left.
 
     """
 
-    def is_dead(statement: Statement) -> bool:
+    def is_theirs(statement: Statement) -> bool:
         server = policy.server_in(statement, cluster)
-        return server is not None and server not in alive
+        return server is not None and server[:SERVER_DIGITS_IN_USER_NAMES] in servers
 
-    dead = tuple(policy.sid_of(one) for one in policy.statements_of(read_policy(admin)) if is_dead(one))
-    if dead:
-        _take_statements(admin, identity, is_dead)
-    ends = {server[:SERVER_DIGITS_IN_USER_NAMES] for server in alive}
-    return (*dead, *_take_users(admin, identity, cluster, ends))
+    statements = tuple(
+        policy.sid_of(one) for one in policy.statements_of(read_policy(admin)) if is_theirs(one)
+    )
+    if statements:
+        _take_statements(admin, identity, is_theirs)
+    users = _users_of_cluster(admin, identity, cluster)
+    taken = tuple(name for name, server in users.items() if server in servers)
+    return (*statements, *(name for name in taken if _take_user(admin, identity, cluster, name)))
 
 
 def _take_statements(admin: Admin, identity: Identity, is_ours: Callable[[Statement], bool]) -> None:
@@ -109,32 +121,34 @@ def _take_iam_user(users: Users, desired: Desired) -> None:
         users.delete(observed)
 
 
-def _take_users(admin: Admin, identity: Identity, cluster: str, alive: set[str]) -> tuple[str, ...]:
+def _users_of_cluster(admin: Admin, identity: Identity, cluster: str) -> dict[str, str]:
+    """The users that were made for a cluster's servers, by name, each with the ``server_key`` of its server."""
     match identity:
         case VersitygwUser():
-            gateway = UserAdmin(admin, identity)
-            pattern = re.compile(
-                f"mlflow-.*-{cluster_part(cluster)}([0-9a-f]{{{SERVER_DIGITS_IN_USER_NAMES}}})-[ab]"
-            )
-            found = [(name, pattern.fullmatch(name)) for name in gateway.users()]
-            dead = tuple(name for name, match in found if match and match[1] not in alive)
-            for name in dead:
-                gateway.delete(name)
-            return dead
+            ending = f"{cluster_part(cluster)}([0-9a-f]{{{SERVER_DIGITS_IN_USER_NAMES}}})-[ab]"
+            pattern = re.compile(f"mlflow-.*-{ending}")
+            found = {name: pattern.fullmatch(name) for name in UserAdmin(admin, identity).users()}
+            return {name: match[1] for name, match in found.items() if match}
         case IamUser():
-            return _take_iam_users(Users(admin, identity), cluster, alive)
-    return ()
+            start = cluster_part(cluster)
+            ends = Users(admin, identity).of_cluster(cluster)
+            return {name: end.removeprefix(start) for name, end in ends.items()}
+    return {}
 
 
-def _take_iam_users(users: Users, cluster: str, alive: set[str]) -> tuple[str, ...]:
-    start = cluster_part(cluster)
-    gone = [name for name, end in users.of_cluster(cluster).items() if end.removeprefix(start) not in alive]
-    taken = []
-    for name in gone:
-        if observed := users.observe_by_name(name, sids_of_cluster(cluster)):
-            users.delete(observed)
-            taken.append(name)
-    return tuple(taken)
+def _take_user(admin: Admin, identity: Identity, cluster: str, name: str) -> bool:
+    """Remove a user; whether it was ours to remove."""
+    match identity:
+        case VersitygwUser():
+            UserAdmin(admin, identity).delete(name)
+            return True
+        case IamUser():
+            users = Users(admin, identity)
+            observed = users.observe_by_name(name, sids_of_cluster(cluster))
+            if observed:
+                users.delete(observed)
+            return observed is not None
+    return False
 
 
 def _require_empty(admin: Admin, desired: Desired) -> None:

@@ -8,7 +8,7 @@ from tracking_operator.api.tracking_server_class import S3Offer
 from tracking_operator.artifact_store.bucket import BucketSettings, preflight, probe
 from tracking_operator.artifact_store.desired import Admin, Identity
 from tracking_operator.artifact_store.place import Bucket, Keys
-from tracking_operator.artifact_store.teardown import take_rights_of_the_dead
+from tracking_operator.artifact_store.teardown import servers_with_rights, take_rights
 from tracking_operator.executor import StoreExecutor
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -37,11 +37,18 @@ class Buckets(OfferedStores[S3Offer, BucketAccess]):
         self.executor = executor
         self._objects = ClassObjects(kube, cache, own_namespace)
 
-    async def take_rights_of_the_dead(
-        self, access: BucketAccess, identity: Identity, cluster: str, alive: frozenset[str]
+    async def servers_with_rights(
+        self, access: BucketAccess, identity: Identity, cluster: str
+    ) -> frozenset[str]:
+        """The servers of a cluster, by the keys of their marks, that are let in. Raises Failure."""
+        work = partial(servers_with_rights, access.admin, identity, cluster)
+        return await self.executor.run(access.admin.bucket, work)
+
+    async def take_rights(
+        self, access: BucketAccess, identity: Identity, cluster: str, servers: frozenset[str]
     ) -> tuple[str, ...]:
-        """Take statements and users away whose server is not ``alive``; return what they were called. Raises Failure."""
-        work = partial(take_rights_of_the_dead, access.admin, identity, cluster, alive)
+        """Take the statements and users of such servers away; return what they were called. Raises Failure."""
+        work = partial(take_rights, access.admin, identity, cluster, servers)
         return await self.executor.run(access.admin.bucket, work)
 
     async def _ask(self, offer: S3Offer, well: BucketAccess | None, *, fresh: bool) -> BucketAccess:

@@ -16,7 +16,7 @@ from tracking_operator.api.tracking_server_class import (
     TrackingServerClass,
     TrackingServerClassStatus,
 )
-from tracking_operator.artifact_store.desired import server_part
+from tracking_operator.artifact_store.desired import server_key
 from tracking_operator.failures import Failure
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -170,11 +170,14 @@ class ClassReconciler:
         if self._settings.namespaces:
             return  # a server that is not seen may live
         cluster, identity = self._settings.cluster_name, identity_of(offer, None)
-        alive = frozenset(
-            server_part(Mark(cluster, namespace_of(live) or "", name_of(live)))
+        found = await self._buckets.servers_with_rights(access, identity, cluster)
+        # Looked at afterwards: who had rights by then has been seen by then.
+        alive = {
+            server_key(Mark(cluster, namespace_of(live) or "", name_of(live)))
             for live in self._cache.list(TRACKING_SERVER)
-        )
-        if taken := await self._buckets.take_rights_of_the_dead(access, identity, cluster, alive):
+        }
+        dead = found - alive
+        if dead and (taken := await self._buckets.take_rights(access, identity, cluster, dead)):
             logger.info("Took %s away: the servers are gone.", ", ".join(taken))
 
     def _is_dead(self, mark: Mark) -> bool:

@@ -15,11 +15,11 @@ from tracking_operator.api.tracking_server_class import AddressingStyle, Isolati
 from tracking_operator.artifact_store import policy
 from tracking_operator.artifact_store.bucket import preflight
 from tracking_operator.artifact_store.bucket_policy import read_policy
-from tracking_operator.artifact_store.desired import Admin, Desired, IamUser, PodRole, Role, server_part
+from tracking_operator.artifact_store.desired import Admin, Desired, IamUser, PodRole, Role, server_key
 from tracking_operator.artifact_store.iam_users import POLICY_NAME, TAG_OF_OWNER
 from tracking_operator.artifact_store.place import Bucket, Keys
 from tracking_operator.artifact_store.provision import issue_keys, provision, retire_keys
-from tracking_operator.artifact_store.teardown import drop, retain, take_rights_of_the_dead
+from tracking_operator.artifact_store.teardown import drop, retain, servers_with_rights, take_rights
 from tracking_operator.failures import Invalid, Unavailable, Waiting
 
 if TYPE_CHECKING:
@@ -194,9 +194,9 @@ def test_rights_of_servers_that_are_gone_are_taken(account: Account) -> None:
         provision(account.admin, account.desired(namespace), None)
     account.iam.create_user(UserName=f"{account.desired('team-c').tenant.user_name}", Path=PATH)
     alive, dead = (account.desired(namespace).tenant for namespace in ("team-a", "team-b"))
-    taken = take_rights_of_the_dead(
-        account.admin, account.identity, alive.mark.cluster, frozenset({server_part(alive.mark)})
-    )
+    where = account.admin, account.identity, alive.mark.cluster
+    dead_ones = servers_with_rights(*where) - {server_key(alive.mark)}
+    taken = take_rights(*where, dead_ones)
     assert taken == (f"{dead.sid}L", f"{dead.sid}O", dead.user_name)
     # The third one carries no tags of ours, whatever it is called.
     assert account.users() == [alive.user_name, account.desired("team-c").tenant.user_name]

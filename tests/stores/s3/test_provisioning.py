@@ -8,11 +8,11 @@ from botocore.exceptions import ClientError
 
 from tests.stores.s3.world import Crashed, Wire, World, desired, tapped, tenant
 from tracking_operator.api.conditions import Reason
-from tracking_operator.artifact_store.desired import Tenant, VersitygwUser, server_part
+from tracking_operator.artifact_store.desired import Tenant, VersitygwUser, server_key
 from tracking_operator.artifact_store.objects import count_objects, is_empty
 from tracking_operator.artifact_store.place import Keys
 from tracking_operator.artifact_store.provision import issue_keys, provision, retire_keys
-from tracking_operator.artifact_store.teardown import drop, retain, take_rights_of_the_dead
+from tracking_operator.artifact_store.teardown import drop, retain, servers_with_rights, take_rights
 from tracking_operator.artifact_store.versitygw_users import UserAdmin
 from tracking_operator.failures import Invalid, Waiting
 
@@ -186,17 +186,17 @@ def test_rights_of_servers_that_are_gone_are_taken_and_those_of_others_stay(worl
         tenant(world.name, "team-c", cluster="another"),
     )
     keys = {one: world.provision(desired(one)).keys for one in (alive, dead, foreign)}
-    taken = take_rights_of_the_dead(
-        world.admin, VersitygwUser(), alive.mark.cluster, frozenset({server_part(alive.mark)})
-    )
+    where = world.admin, VersitygwUser(), alive.mark.cluster
+    both = frozenset({server_key(alive.mark), server_key(dead.mark)})
+    assert servers_with_rights(*where) == both
+    taken = take_rights(*where, frozenset({server_key(dead.mark)}))
     assert taken == (f"{dead.sid}L", f"{dead.sid}O", dead.user_names[0])
     assert works(world, alive, keys[alive])
     assert works(world, foreign, keys[foreign])
     assert not works(world, dead, keys[dead])
     assert dead.mark_key in world.objects()
-    assert take_rights_of_the_dead(
-        world.admin, VersitygwUser(), alive.mark.cluster, frozenset({server_part(alive.mark)})
-    ) == ()  # fmt: skip
+    assert servers_with_rights(*where) == {server_key(alive.mark)}
+    assert take_rights(*where, frozenset({server_key(dead.mark)})) == ()
 
 
 # Killed between any two requests
