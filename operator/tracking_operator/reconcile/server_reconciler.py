@@ -1,30 +1,21 @@
 """The loop of the TrackingServer: plan, record, apply, observe, report, in this order."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
 
 from pydantic import ValidationError
 
-from tracking_operator.api.base import seconds_in
 from tracking_operator.api.conditions import (
     Condition,
     ConditionType,
-    Reason,
     find_condition,
     merge_conditions,
 )
 from tracking_operator.api.decision import Decision
 from tracking_operator.api.marks import FINALIZER, RESOLVED_ANNOTATION
-from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer, TrackingServerStatus
-from tracking_operator.api.tracking_server_class import (
-    PostgresOffer,
-    S3Offer,
-    TrackingServerClass,
-    TrackingServerClassSpec,
-)
+from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus
 from tracking_operator.failures import Failure, Invalid
 from tracking_operator.kube.apply import apply_all, prune
 from tracking_operator.kube.cache import ObjectCache
@@ -34,7 +25,6 @@ from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
     JOB,
-    NAMESPACE,
     PERSISTENT_VOLUME_CLAIM,
     KubeObject,
     KubeObjects,
@@ -46,83 +36,46 @@ from tracking_operator.kube.objects import (
 from tracking_operator.reconcile.artifact_checks import (
     ArtifactCheck,
     artifact_check,
-    is_in_use,
     live_check,
 )
-from tracking_operator.reconcile.artifact_prefixes import ArtifactPrefixes, PrefixState, WantedPrefix
+from tracking_operator.reconcile.artifact_prefixes import PrefixState
 from tracking_operator.reconcile.buckets import Buckets
-from tracking_operator.reconcile.classes import ChosenClass
+from tracking_operator.reconcile.cleanup import Cleanup
 from tracking_operator.reconcile.credentials import Credentials, deployed_digest
-from tracking_operator.reconcile.databases import Databases, DatabaseState
-from tracking_operator.reconcile.databases import Wanted as WantedDatabase
-from tracking_operator.reconcile.decide import recorded_decision
-from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at, summarise
+from tracking_operator.reconcile.databases import DatabaseState
+from tracking_operator.reconcile.findings import Finding, not_looked_at, summarise
 from tracking_operator.reconcile.jobs import LiveJob
 from tracking_operator.reconcile.keys import Outcome
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.reconcile.left_artifacts import LeftArtifacts
-from tracking_operator.reconcile.left_databases import LeftDatabases
+from tracking_operator.reconcile.kinds import TRACKING_SERVER
 from tracking_operator.reconcile.migrations import (
     Gate,
     external_database,
-    is_gated,
     live_migration,
     schema_gate,
 )
-from tracking_operator.reconcile.observe import Observed, findings_of, is_rolled_out, observe
+from tracking_operator.reconcile.observe import Observed, findings_of, observe
+from tracking_operator.reconcile.own_stores import OwnStores
 from tracking_operator.reconcile.ownership import owner_check, prunable
 from tracking_operator.reconcile.plan import (
     Plan,
     ReconcileSettings,
-    Surroundings,
     make_plan,
     model_of_what_runs,
     spec_finding,
 )
 from tracking_operator.reconcile.postgres_servers import PostgresServers
 from tracking_operator.reconcile.report import Report
-from tracking_operator.reconcile.s3_identities import rotate_every
 from tracking_operator.reconcile.status import announce, status_of, write_status
-from tracking_operator.reconcile.teardown import delete_data, deletion_policy, needs_cleanup
+from tracking_operator.reconcile.steps import Steps
+from tracking_operator.reconcile.surroundings import surroundings_of
+from tracking_operator.reconcile.teardown import needs_cleanup
 from tracking_operator.reconcile.volumes import keep_existing_claims
 from tracking_operator.resources import build_objects
-from tracking_operator.resources.artifacts_secret import build_client_secret
-from tracking_operator.resources.server import ExternalBackend, PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server import ExternalBackend, S3Artifacts, ServerModel
 
 logger = logging.getLogger(__name__)
 
-Resource = TypeVar("Resource", TrackingServer, TrackingServerClass)
-
 TEARDOWN_RETRY_SECONDS = 5.0
-STORE_RETRY_SECONDS = 15.0
-"""Nothing tells when somebody has put right what is in PostgreSQL, or has removed a Secret that is not ours."""
-
-
-@dataclass(frozen=True)
-class Steps:
-    """What the steps before the objects found, as far as it decides about these."""
-
-    gate: Gate | None
-    prefix: PrefixState | None
-    check: ArtifactCheck | None
-
-    def let_through(self, obj: KubeObject, server: ServerModel, deployment: KubeObject | None) -> bool:
-        """Whether an object may be written now: no pod starts on a schema or a prefix that is not its own."""
-        if obj["kind"] != "Deployment":
-            return True
-        store = server.artifact_store
-        if isinstance(store, S3Artifacts) and self.prefix is None and not is_in_use(store, deployment):
-            return False
-        return not is_gated(obj, self.gate)
-
-    def objects(self, server: ServerModel) -> list[KubeObject]:
-        """What has to exist because of them."""
-        wanted = (
-            self.gate and self.gate.job,
-            self.check and self.check.job,
-            build_client_secret(server, self.prefix.keys if self.prefix else None),
-        )
-        return [obj for obj in wanted if obj]
 
 
 class ServerReconciler:
@@ -145,14 +98,16 @@ class ServerReconciler:
         self._settings = settings
         self._now = now
         self._credentials = Credentials(kube, cache)
-        self._postgres = postgres
-        self._databases = Databases(kube, cache, postgres, settings.cluster_name, now)
-        self._buckets = buckets
-        self._prefixes = ArtifactPrefixes(kube, cache, buckets, settings.cluster_name, now)
-        self._left: tuple[LeftArtifacts, LeftDatabases] = (
-            LeftArtifacts(kube, cache, self._prefixes, buckets, events, now=now),
-            LeftDatabases(self._databases, postgres, events),
+        self._stores = OwnStores(
+            kube,
+            cache,
+            self._credentials,
+            postgres=postgres,
+            buckets=buckets,
+            cluster_name=settings.cluster_name,
+            now=now,
         )
+        self._cleanup = Cleanup(kube, cache, settings, self._stores.left_behind(events))
 
     async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
         """Reconcile one server. Raises ApiError where nothing can go on without an answer."""
@@ -172,7 +127,7 @@ class ServerReconciler:
     async def _bring_about(self, live: KubeObject, resource: TrackingServer, *, resync: bool) -> Outcome:
         report = Report()
         try:
-            plan = make_plan(resource, self._surroundings(resource), self._settings)
+            plan = make_plan(resource, surroundings_of(resource, self._cache), self._settings)
         except Failure as failure:
             report.add_failure(failure, ConditionType.SPEC_VALID)
             return await self._report_on_what_runs(live, resource, report)
@@ -180,8 +135,8 @@ class ServerReconciler:
         report.add(spec_finding(plan))
         # Looked at once: one that ends while PostgreSQL is asked is compared with what PostgreSQL says the next time.
         migration = live_migration(self._children(plan.model), plan.model)
-        database = await self._own_database(resource, plan, migration, report, fresh=resync)
-        prefix = await self._own_prefix(resource, plan, report, fresh=resync)
+        database = await self._stores.database(resource, plan, migration, report, fresh=resync)
+        prefix = await self._stores.prefix(resource, plan, report, fresh=resync)
         server = await self._with_credentials(plan.model, report, fresh=resync)
         gate = await self._schema_gate(resource, server or plan.model, database, migration, report)
         check = await self._artifact_check(resource, server, prefix, report)
@@ -190,17 +145,6 @@ class ServerReconciler:
         observed = self._observe(server or plan.model, database, gate, check)
         return await self._report(
             live, resource, plan.decision, server or plan.model, observed=observed, report=report
-        )
-
-    def _surroundings(self, resource: TrackingServer) -> Surroundings:
-        metadata = resource.metadata
-        namespace = (self._cache.get(NAMESPACE, None, metadata.namespace) or {}).get("metadata", {})
-        servers = _readable(TrackingServer, self._cache.list(TRACKING_SERVER, metadata.namespace))
-        return Surroundings(
-            classes=_readable(TrackingServerClass, self._cache.list(TRACKING_SERVER_CLASS)),
-            namespace_labels=namespace.get("labels") or {},
-            namespace_is_terminating=bool(namespace.get("deletionTimestamp")),
-            siblings=[one for one in servers if one.metadata.uid != metadata.uid],
         )
 
     async def _record(self, live: KubeObject, resource: TrackingServer, plan: Plan) -> KubeObject:
@@ -228,66 +172,6 @@ class ServerReconciler:
         )
         self._cache.upsert(answer)
         return answer
-
-    async def _own_database(
-        self,
-        resource: TrackingServer,
-        plan: Plan,
-        migration: LiveJob | None,
-        report: Report,
-        *,
-        fresh: bool,
-    ) -> DatabaseState | None:
-        """Bring the server's own database about; None if it has none, or PostgreSQL cannot be asked."""
-        store, offer = plan.model.backend_store, plan.chosen.spec.postgres
-        if not isinstance(store, PostgresBackend) or offer is None:
-            return None
-        try:
-            access = await self._postgres.access(plan.chosen.name, offer)
-            wanted = _wanted_database(resource, offer, migration)
-            state = await self._databases.bring_about(plan.model, store, access, wanted, fresh=fresh)
-        except Failure as failure:
-            report.add_failure(failure, ConditionType.BACKEND_STORE_READY)
-            report.retry_after.append(STORE_RETRY_SECONDS)
-            return None
-        if state.look_again is not None:
-            report.retry_after.append(state.look_again)
-        return state
-
-    async def _own_prefix(
-        self, resource: TrackingServer, plan: Plan, report: Report, *, fresh: bool
-    ) -> PrefixState | None:
-        """Bring the server's own prefix about; None if it has none, or the object store cannot be asked."""
-        store, offer = plan.model.artifact_store, plan.chosen.spec.s3
-        if not isinstance(store, S3Artifacts) or offer is None:
-            return None
-        try:
-            access = await self._buckets.access(plan.chosen.name, offer)
-            wanted = await self._wanted_prefix(resource, plan.model, offer)
-            state = await self._prefixes.bring_about(plan.model, store, offer, access, wanted, fresh=fresh)
-        except Failure as failure:
-            report.add_failure(failure, ConditionType.ARTIFACT_STORE_READY)
-            report.retry_after.append(STORE_RETRY_SECONDS)
-            return None
-        if state.look_again is not None:
-            report.retry_after.append(state.look_again)
-        return state
-
-    async def _wanted_prefix(
-        self, resource: TrackingServer, server: ServerModel, offer: S3Offer
-    ) -> WantedPrefix:
-        digest, problems = await self._credentials.digest(server, fresh=False)
-        deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
-        has_newest_keys = not problems and deployed_digest(deployment) == digest
-        was_checked = resource.status.artifact_store and resource.status.artifact_store.checked
-        return WantedPrefix(
-            rotation=resource.asked_rotation,
-            rotate_every=rotate_every(offer),
-            must_exist=bool(was_checked) and not resource.allows_empty_store,
-            is_rolled_out=deployment is not None
-            and has_newest_keys
-            and is_rolled_out(deployment, server.replicas),
-        )
 
     async def _artifact_check(
         self,
@@ -446,11 +330,11 @@ class ServerReconciler:
         """Delete the data if that is wanted, then let the resource go."""
         if FINALIZER not in resource.metadata.finalizers:
             return Outcome()
-        if unfinished := await self._clean_up(live, resource):
+        if unfinished := await self._cleanup.clean_up(live, resource):
             return await self._report_deletion(live, resource, unfinished)
         decision = resource.metadata.annotations.get(RESOLVED_ANNOTATION)
         await self._apply_metadata(resource, decision, finalizers=[])
-        self._forget(resource.metadata.uid)
+        self._stores.forget(resource.metadata.uid)
         logger.info("Let %s go.", describe(live))
         return Outcome()
 
@@ -459,48 +343,13 @@ class ServerReconciler:
         gone = self._cache.cut_short(TRACKING_SERVER, namespace, name)
         if gone is None:
             return Outcome()
-        if unfinished := await self._clean_up(gone, TrackingServer.model_validate(gone)):
+        if unfinished := await self._cleanup.clean_up(gone, TrackingServer.model_validate(gone)):
             logger.warning("%s is gone, and its data not yet: %s", describe(gone), unfinished.message)
             return Outcome(failed=True, reason=unfinished.reason.value)
-        self._forget(uid_of(gone) or "")
+        self._stores.forget(uid_of(gone) or "")
         self._cache.note_cleaned_up(gone)
         logger.info("Cleaned up after %s, which was deleted while it was begun.", describe(gone))
         return Outcome()
-
-    async def _clean_up(self, live: KubeObject, resource: TrackingServer) -> Finding | None:
-        """Delete or retain the data, as the policy says; return what that waits for."""
-        children = self._cache.children(resource.metadata.namespace, resource.metadata.name)
-        chosen = self._class_of(resource)
-        policy = deletion_policy(resource, chosen.spec)
-        if policy is DeletionPolicy.DELETE and not await delete_data(self._kube, resource, children):
-            return _volumes_go()
-        server = self._model_for_deletion(resource)
-        for left in self._left:
-            if unfinished := await left.leave(live, resource, chosen, policy, server):
-                return unfinished
-        return None
-
-    def _forget(self, uid: str) -> None:
-        self._databases.forget(uid)
-        self._prefixes.forget(uid)
-
-    def _model_for_deletion(self, resource: TrackingServer) -> ServerModel | None:
-        """What the server's Jobs can be made from; None where its specification is refused."""
-        try:
-            return make_plan(resource, self._surroundings(resource), self._settings).model
-        except Failure:
-            return None
-
-    def _class_of(self, resource: TrackingServer) -> ChosenClass:
-        """The class as it is now; one that is gone or unreadable asks for nothing, so that data is kept."""
-        try:
-            decision = recorded_decision(resource)
-        except Invalid:
-            decision = None
-        name = decision.class_name if decision else resource.spec.class_name or ""
-        live = self._cache.get(TRACKING_SERVER_CLASS, None, name)
-        found = _readable(TrackingServerClass, [live] if live else [])
-        return ChosenClass(name, found[0].spec if found else TrackingServerClassSpec())
 
     async def _report_deletion(self, live: KubeObject, resource: TrackingServer, finding: Finding) -> Outcome:
         """Say what the deletion waits for; every volume that goes brings the server up again."""
@@ -512,22 +361,6 @@ class ServerReconciler:
         return await self._finish(live, resource, status, report)
 
 
-def _wanted_database(
-    resource: TrackingServer, offer: PostgresOffer, migration: LiveJob | None
-) -> WantedDatabase:
-    return WantedDatabase(
-        rotation=resource.asked_rotation,
-        rotate_every=seconds_in(offer.rotate_every) if offer.rotate_every else None,
-        must_exist=resource.status.schema_revision is not None and not resource.allows_empty_store,
-        migrated_by=uid_of(migration.job) or "" if migration and migration.is_done else "",
-    )
-
-
-def _volumes_go() -> Finding:
-    message = "The server's pods and volumes are being deleted, as spec.deletionPolicy asks."
-    return Finding(ConditionType.WORKLOAD_READY, Verdict.WORKING, Reason.DELETING, message)
-
-
 def _model_of_what_runs(
     resource: TrackingServer, settings: ReconcileSettings, cache: ObjectCache
 ) -> ServerModel | None:
@@ -537,17 +370,6 @@ def _model_of_what_runs(
         return model_of_what_runs(resource, settings, replicas)
     except Invalid:
         return None
-
-
-def _readable(model: type[Resource], objects: Iterable[KubeObject]) -> list[Resource]:
-    """Read what surrounds a server; what cannot be read is reported when its own turn comes."""
-    readable = []
-    for obj in objects:
-        try:
-            readable.append(model.model_validate(obj))
-        except ValidationError as error:
-            logger.debug("%s cannot be read by this version of the operator: %s", describe(obj), error)
-    return readable
 
 
 def _earlier(resource: TrackingServer, server: ServerModel) -> Callable[[ConditionType], Condition | None]:

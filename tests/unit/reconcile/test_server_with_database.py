@@ -18,8 +18,8 @@ from tracking_operator.reconcile.databases import DatabaseState, Wanted
 from tracking_operator.reconcile.findings import Finding, Verdict
 from tracking_operator.reconcile.kinds import TRACKING_SERVER
 from tracking_operator.reconcile.left_databases import LeftDatabases
+from tracking_operator.reconcile.own_stores import STORE_RETRY_SECONDS
 from tracking_operator.reconcile.postgres_servers import Access
-from tracking_operator.reconcile.server_reconciler import STORE_RETRY_SECONDS
 
 LEAVING = "2026-01-01T12:00:00Z"
 
@@ -47,9 +47,9 @@ class PostgresWorld(World):
 
     def restart(self) -> None:
         super().restart()
-        self.loop._postgres = self  # type: ignore[assignment]
-        self.loop._databases = self  # type: ignore[assignment]
-        self.loop._left = (cast(LeftDatabases, self),)  # type: ignore[assignment]
+        self.loop._stores._postgres = self  # type: ignore[assignment]
+        self.loop._stores._databases = self  # type: ignore[assignment]
+        self.loop._cleanup._stores = (cast(LeftDatabases, self),)
 
     async def access(self, class_name: str, offer: object) -> Access:
         return Access(PostgresServer("pg.db.svc"), Login("admin", "secret"))

@@ -1,0 +1,57 @@
+"""What is around a server, as the watches have shown it: classes, its namespace, its siblings. Nothing is asked."""
+
+import logging
+from collections.abc import Iterable
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server_class import TrackingServerClass, TrackingServerClassSpec
+from tracking_operator.failures import Invalid
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.objects import NAMESPACE, KubeObject, describe
+from tracking_operator.reconcile.classes import ChosenClass
+from tracking_operator.reconcile.decide import recorded_decision
+from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.reconcile.plan import Surroundings
+
+logger = logging.getLogger(__name__)
+
+Resource = TypeVar("Resource", TrackingServer, TrackingServerClass)
+
+
+def surroundings_of(resource: TrackingServer, cache: ObjectCache) -> Surroundings:
+    """What the server is measured against, besides its own specification."""
+    metadata = resource.metadata
+    namespace = (cache.get(NAMESPACE, None, metadata.namespace) or {}).get("metadata", {})
+    servers = _readable(TrackingServer, cache.list(TRACKING_SERVER, metadata.namespace))
+    return Surroundings(
+        classes=_readable(TrackingServerClass, cache.list(TRACKING_SERVER_CLASS)),
+        namespace_labels=namespace.get("labels") or {},
+        namespace_is_terminating=bool(namespace.get("deletionTimestamp")),
+        siblings=[one for one in servers if one.metadata.uid != metadata.uid],
+    )
+
+
+def class_of(resource: TrackingServer, cache: ObjectCache) -> ChosenClass:
+    """The class as it is now; one that is gone or unreadable asks for nothing, so that data is kept."""
+    try:
+        decision = recorded_decision(resource)
+    except Invalid:
+        decision = None
+    name = decision.class_name if decision else resource.spec.class_name or ""
+    live = cache.get(TRACKING_SERVER_CLASS, None, name)
+    found = _readable(TrackingServerClass, [live] if live else [])
+    return ChosenClass(name, found[0].spec if found else TrackingServerClassSpec())
+
+
+def _readable(model: type[Resource], objects: Iterable[KubeObject]) -> list[Resource]:
+    """Read what surrounds a server; what cannot be read is reported when its own turn comes."""
+    readable = []
+    for obj in objects:
+        try:
+            readable.append(model.model_validate(obj))
+        except ValidationError as error:
+            logger.debug("%s cannot be read by this version of the operator: %s", describe(obj), error)
+    return readable
