@@ -368,7 +368,7 @@ class Reason(StrEnum):
     )
     QUOTA_EXCEEDED = (
         "QuotaExceeded",
-        "The namespace's ResourceQuota leaves no room.",
+        "The namespace's ResourceQuota, or a quota of the object store's identities, leaves no room.",
         "Ask for less, or have the quota raised.",
     )
 

@@ -336,7 +336,7 @@ class ArtifactStoreStatus(ApiModel):
     """The URL of the S3 server. Absent: AWS."""
     checked: str | None = None
     """What the store was tried out with when all requests under the prefix succeeded and those outside were denied:
-    a digest of place, identity and image."""
+    a digest of place and identity."""
 
 
 class ClientStatus(ApiModel):
