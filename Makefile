@@ -9,7 +9,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
 RUN := $(UV) run --frozen
 NAME ?= tracking-operator
-# How often a failed test on a cluster is run again; the summary names those that needed it.
+# How often a failed test on a store or a cluster is run again; the summary names those that needed it.
 RERUNS ?= 0
 
 # The machine's own Python: interpreters are no packages of a registry.
@@ -27,7 +27,7 @@ help: ## Show the targets
 	  /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: demo
-demo: prepare-demo ## A cluster, the operator, two teams' servers on one PostgreSQL, and a training
+demo: prepare-demo ## A cluster, the operator, two teams' servers on one PostgreSQL and one bucket, and trainings
 	@$(RUN) python -m dev.demo
 
 .PHONY: demo-down
@@ -92,7 +92,7 @@ test-unit: prepare ## No I/O: builders, naming, plans, queues
 
 .PHONY: test-stores
 test-stores: prepare-stores ## The stores, on real ones
-	@$(call pytest_if_any,tests/stores)
+	@$(call pytest_if_any,tests/stores --reruns $(RERUNS))
 
 .PHONY: test-cluster
 test-cluster: prepare-cluster ## The operator on a real API server
