@@ -6,6 +6,7 @@ what the script in it would have done. A test module that needs this says `pytes
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,9 +149,9 @@ class RealObjectStore:
         for key in keys:
             client.put_object(Bucket=bucket, Key=key, Body=body)
 
-    def remove(self, bucket: str, prefix: str) -> None:
-        """Remove all objects below a prefix, with all their versions."""
-        client = self.client()
+    def remove(self, bucket: str, prefix: str, keys: Keys | None = None) -> None:
+        """Remove all objects below a prefix, with all their versions: with these keys, or with root's."""
+        client = self.client(keys)
         for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
             for found in (*page.get("Versions", []), *page.get("DeleteMarkers", [])):
                 client.delete_object(Bucket=bucket, Key=found["Key"], VersionId=found["VersionId"])
@@ -268,7 +269,8 @@ class S3Team(Team):
 
     def users(self, name: str = "mlflow") -> list[str]:
         """The users that were made for a server."""
-        return [user for user in self.store.users() if user.startswith(f"mlflow-{self.namespace}-{name}-")]
+        pattern = f"mlflow-{self.namespace}-{name}-[0-9a-f]+-[ab]"
+        return [user for user in self.store.users() if re.fullmatch(pattern, user)]
 
     def object_keys(self, name: str = "mlflow") -> list[str]:
         """The keys of the objects below a server's prefix."""
@@ -285,9 +287,9 @@ class S3Team(Team):
         self.end(self.job_pod(name))
 
     def empty(self, name: str = "mlflow") -> None:
-        """Do what the Job of a deleted server does: remove its objects, and say so."""
+        """Do what the Job of a deleted server does: remove its objects with the server's own keys, and say so."""
         pod = self.job_pod(name, "delete-artifacts")
-        self.store.remove(self.bucket, f"{self.namespace}/{name}/")
+        self.store.remove(self.bucket, f"{self.namespace}/{name}/", self.keys(name))
         self.end(pod)
 
     def job_pod(

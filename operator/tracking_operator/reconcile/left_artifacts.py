@@ -17,7 +17,7 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import failure_from
 from tracking_operator.kube.events import EventRecorder
-from tracking_operator.kube.objects import JOB, describe, namespace_of, uid_of
+from tracking_operator.kube.objects import JOB, NAMESPACE, describe, namespace_of, uid_of
 from tracking_operator.reconcile.artifact_prefixes import ArtifactPrefixes
 from tracking_operator.reconcile.buckets import BucketAccess, Buckets
 from tracking_operator.reconcile.classes import ChosenClass
@@ -87,11 +87,7 @@ class LeftArtifacts(LeftStores[DecidedArtifacts, S3Offer, BucketAccess]):
             await self._prefixes.drop(desired, access)
             return None
         if server is None or not isinstance(store, S3Artifacts):
-            raise Invalid(
-                Reason.INVALID_SPEC,
-                f"The Job that removes the objects under {place.uri} cannot be made, because the server's specification is "
-                "refused: correct that.",
-            )
+            raise self._no_job(resource, place)
         live = live_job(
             self._cache.children(server.namespace, server.name),
             server,
@@ -106,6 +102,21 @@ class LeftArtifacts(LeftStores[DecidedArtifacts, S3Offer, BucketAccess]):
         elif live.has_failed:
             await self._fail(live, place)
         return _artifacts_go(place, live)
+
+    def _no_job(self, resource: TrackingServer, place: DecidedArtifacts) -> Invalid:
+        """Why no Job can remove the objects."""
+        namespace = resource.metadata.namespace
+        live = self._cache.get(NAMESPACE, None, namespace) or {}
+        job = f"the Job that removes the objects under {place.uri} cannot be made"
+        if live.get("metadata", {}).get("deletionTimestamp"):
+            return Invalid(
+                Reason.NAMESPACE_TERMINATING,
+                f"Namespace {namespace} is being deleted, and {job} in it any more: remove the objects by hand.",
+            )
+        return Invalid(
+            Reason.INVALID_SPEC,
+            f"{job[0].upper()}{job[1:]}, because the server's specification is refused: correct that.",
+        )
 
     async def _retain(
         self, resource: TrackingServer, place: DecidedArtifacts, chosen: ChosenClass, access: BucketAccess
