@@ -1,9 +1,6 @@
 """Bringing PostgreSQL into the cluster, and telling the operator of it."""
 
-import json
 import secrets
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from dev.database.image import postgres_recipe
 from dev.database.manifests import (
@@ -12,10 +9,8 @@ from dev.database.manifests import (
     TLS_SECRET,
     Identities,
     Wanted,
-    admin_secret_name,
     build_operator_objects,
     build_server_objects,
-    ca_name,
     hosts_of,
     identities_in,
 )
@@ -24,9 +19,8 @@ from dev.deploy import BASE, load_images
 from dev.deploy import NAMESPACE as OPERATOR_NAMESPACE
 from dev.development_cluster import DevelopmentCluster
 from dev.images import build_images
-from dev.local_cluster.certificates import Authority, Identity
 from dev.local_cluster.progress import step
-from tracking_operator.kube.objects import KubeObject
+from dev.stores.deployment import apply_objects, new_certificate, remove_store, secrets_in
 
 ADMIN = "tracking_admin"
 PASSWORD_BYTES = 24
@@ -51,7 +45,8 @@ def deploy_postgres(
     (image,) = build_images([postgres_recipe()])
     load_images(cluster, [image])
     with step(f"PostgreSQL in namespace {namespace}"):
-        identities = identities_in(_secrets(cluster, namespace)) or new_identities(namespace)
+        known = secrets_in(cluster, namespace, ADMIN_SECRET, SUPERUSER_SECRET, TLS_SECRET)
+        identities = identities_in(known) or new_identities(namespace)
         wanted = Wanted(
             namespace,
             image.name,
@@ -60,8 +55,8 @@ def deploy_postgres(
             storage="2Gi" if storage else "",
         )
         cluster.kubectl("apply", "--server-side", "-f", str(BASE / "namespace.yaml"))
-        _apply(cluster, build_server_objects(wanted, identities))
-        _apply(cluster, build_operator_objects(namespace, OPERATOR_NAMESPACE, identities))
+        apply_objects(cluster, build_server_objects(wanted, identities))
+        apply_objects(cluster, build_operator_objects(namespace, OPERATOR_NAMESPACE, identities))
         postgres = ClusterPostgres(
             cluster,
             namespace,
@@ -76,38 +71,17 @@ def deploy_postgres(
 
 def remove_postgres(cluster: DevelopmentCluster, *, namespace: str = "postgres") -> None:
     """Remove the server with its data and what the operator was told; nothing happens if there is none."""
-    with step(f"remove PostgreSQL from namespace {namespace}"):
-        told = (f"secret/{admin_secret_name(namespace)}", f"configmap/{ca_name(namespace)}")
-        cluster.kubectl("delete", "--ignore-not-found", "--namespace", OPERATOR_NAMESPACE, *told)
-        cluster.kubectl("delete", "--ignore-not-found", "namespace", namespace)
+    remove_store(cluster, "PostgreSQL", namespace)
 
 
 def new_identities(namespace: str) -> Identities:
     """New passwords, and a new certificate authority with a certificate for the server's names."""
-    with TemporaryDirectory(prefix="postgres-certificates-") as name:
-        folder = Path(name)
-        authority = Authority(folder, f"PostgreSQL in namespace {namespace}")
-        authority.issue(Identity("server", hosts_of(namespace)[0], hosts=hosts_of(namespace)))
-        ca, certificate, key = (
-            (folder / file).read_text() for file in ("ca.crt", "server.crt", "server.key")
-        )
+    proof = new_certificate(f"PostgreSQL in namespace {namespace}", hosts_of(namespace))
     return Identities(
         admin_username=ADMIN,
         admin_password=secrets.token_urlsafe(PASSWORD_BYTES),
         superuser_password=secrets.token_urlsafe(PASSWORD_BYTES),
-        ca_certificate=ca,
-        certificate=certificate,
-        key=key,
+        ca_certificate=proof.ca_certificate,
+        certificate=proof.certificate,
+        key=proof.key,
     )
-
-
-def _secrets(cluster: DevelopmentCluster, namespace: str) -> dict[str, KubeObject]:
-    names = (ADMIN_SECRET, SUPERUSER_SECRET, TLS_SECRET)
-    query = ("--namespace", namespace, "--ignore-not-found", "--output=json")
-    found = cluster.kubectl("get", "secrets", *names, *query)
-    return {item["metadata"]["name"]: item for item in json.loads(found)["items"]} if found.strip() else {}
-
-
-def _apply(cluster: DevelopmentCluster, objects: list[KubeObject]) -> None:
-    listed = {"apiVersion": "v1", "kind": "List", "items": objects}
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=json.dumps(listed))
