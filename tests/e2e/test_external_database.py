@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from dev.development_cluster import DevelopmentCluster
+from dev.object_store import ClusterObjectStore
 from tests.e2e.conftest import RESTRICTED
+from tests.e2e.external_bucket import external_bucket
 from tests.e2e.mlflow import (
     SECONDS_TO_READY,
     assert_says_nothing_of,
@@ -20,6 +22,8 @@ from tests.operator_fixtures import Team, a_class, a_team
 from tests.postgres import Postgres, running_postgres
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject
+
+pytest_plugins = ["tests.cluster_object_store"]
 
 PASSWORD = "correct-horse-battery-staple"
 WRONG = "not-the-password-of-anybody"
@@ -46,22 +50,22 @@ def class_name(api: KubeApi, deployed: None) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def team(api: KubeApi, class_name: str, uri: str) -> Iterator[Team]:
+def team(api: KubeApi, class_name: str, uri: str, cluster_object_store: ClusterObjectStore) -> Iterator[Team]:
     """A team with two Ready pods on a migrated database, whose Secret is watched."""
     with a_team(api, **RESTRICTED) as team:
         make_secret(team, uri)
-        team.apply(specification(class_name) | {"replicas": 2})
+        team.apply(specification(team, class_name, cluster_object_store) | {"replicas": 2})
         wait_until_ready(team)
         yield team
 
 
 def test_a_refused_login_is_reported_and_an_empty_database_is_migrated_once_it_is_put_right(
-    api: KubeApi, class_name: str, postgres: Postgres
+    api: KubeApi, class_name: str, postgres: Postgres, cluster_object_store: ClusterObjectStore
 ) -> None:
     uri = postgres.make_database("troubled", PASSWORD)
     with a_team(api, **RESTRICTED) as team:
         make_secret(team, uri.replace(PASSWORD, WRONG))
-        team.apply(specification(class_name))
+        team.apply(specification(team, class_name, cluster_object_store))
         refused = team.wait_for_condition(
             "BackendStoreReady", status="False", reason="LoginRefused", seconds=SECONDS_TO_READY
         )
@@ -154,12 +158,12 @@ def test_the_password_is_nowhere_but_in_its_secret(team: Team) -> None:
     assert_says_nothing_of(PASSWORD, team)
 
 
-def specification(class_name: str) -> KubeObject:
-    """A server without volumes of its own. Nothing is ever stored in the bucket."""
+def specification(team: Team, class_name: str, store: ClusterObjectStore) -> KubeObject:
+    """A server without volumes of its own."""
     return {
         "className": class_name,
         "backendStore": {"external": {"uriSecretRef": {"name": "db", "key": "uri"}}},
-        "artifactStore": {"external": {"uri": "s3://bucket/path"}},
+        "artifactStore": external_bucket(team, store),
     }
 
 

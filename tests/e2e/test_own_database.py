@@ -12,7 +12,9 @@ from dev.deploy import load_images
 from dev.development_cluster import DevelopmentCluster
 from dev.images import build_images
 from dev.images.recipes import mlflow_recipe
+from dev.object_store import ClusterObjectStore
 from tests.e2e.conftest import RESTRICTED
+from tests.e2e.external_bucket import external_bucket
 from tests.e2e.mlflow import (
     SECONDS_TO_READY,
     all_pods_of,
@@ -28,15 +30,13 @@ from tests.waiting import wait_until
 from tracking_operator.kube.objects import JOB, SECRET
 from tracking_operator.resources.database_secret import credentials_in
 
-pytest_plugins = ["tests.cluster_postgres"]
+pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
 
 OLD, NEW = "3.16.1", "3.17.2"
 HEADS = {OLD: "b7e2c1a4d9f3", NEW: "dc11669786a5"}
 """The schema revisions of the two releases."""
 
 SMALL = {"requests": {"cpu": "50m", "memory": "400Mi"}, "limits": {"memory": "1Gi"}}
-NOWHERE = {"external": {"uri": "s3://bucket/path"}}
-"""A store without a volume, so that several pods can run; nothing is ever kept in it."""
 
 SECONDS_TO_NOTICE = 10.0
 SECONDS_OF_OUTAGE = 60.0
@@ -67,7 +67,7 @@ def class_name(
 
 
 @pytest.fixture(scope="module")
-def team(api: KubeApi, class_name: str) -> Iterator[Team]:
+def team(api: KubeApi, class_name: str, cluster_object_store: ClusterObjectStore) -> Iterator[Team]:
     """A team with two Ready pods of the older release."""
     with a_team(api, **RESTRICTED) as team:
         team.apply(
@@ -75,7 +75,7 @@ def team(api: KubeApi, class_name: str) -> Iterator[Team]:
                 "className": class_name,
                 "version": OLD,
                 "replicas": 2,
-                "artifactStore": NOWHERE,
+                "artifactStore": external_bucket(team, cluster_object_store),
                 "resources": SMALL,
             }
         )
@@ -161,7 +161,7 @@ def test_an_outage_of_a_minute_is_reported_and_restarts_nobody(
 
 
 def test_five_replicas_start_on_an_empty_database_without_a_failed_container(
-    api: KubeApi, class_name: str
+    api: KubeApi, class_name: str, cluster_object_store: ClusterObjectStore
 ) -> None:
     with a_team(api, **RESTRICTED) as team:
         team.apply(
@@ -169,7 +169,7 @@ def test_five_replicas_start_on_an_empty_database_without_a_failed_container(
                 "className": class_name,
                 "replicas": 5,
                 "backendStore": {"postgres": {"connectionLimit": 60}},
-                "artifactStore": NOWHERE,
+                "artifactStore": external_bucket(team, cluster_object_store),
                 "resources": SMALL,
             }
         )
