@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bench.circumstances import circumstances
+from bench.measures.artifacts import artifact_tables, measure_artifacts
 from bench.measures.creation import calls_table, creation_table, measure_creation
 from bench.measures.databases import database_tables, measure_databases
 from bench.measures.drift import drift_table, measure_drift
@@ -41,6 +42,7 @@ MEASURES: Final = {
     "readiness": "until a new server with real pods is Ready, and where the time goes",
     "idle": "memory, calls of a restart, calls of reconciles that find nothing to do",
     "databases": "servers with a PostgreSQL database of their own: until Ready, a hundred at once, against CREATE DATABASE",
+    "artifacts": "servers with a prefix of their own in a bucket: until Ready, many at once, requests, throughput",
     "takeover": "until the other pod is active after a stop and after a SIGKILL",
 }
 EXAMPLES: Final = """\
@@ -49,7 +51,7 @@ measures:
   The raw floor of the API server is always measured first. Only a run of all measures writes docs/performance.md.
 
 examples:
-  python -m bench                          everything, about twelve minutes; writes docs/performance.md
+  python -m bench                          everything, about twenty minutes; writes docs/performance.md
   python -m bench --repeat 3               everything, with fewer repetitions
   python -m bench creation drift --keep    two of them, printed only; the cluster stays
   python -m bench drift --no-deploy        measure the operator that already runs there, as it is
@@ -113,6 +115,8 @@ async def _tables(ready: Stage, measures: list[str]) -> list[Table]:
         tables.append(takeover_table(await _step("takeover", measure_takeover(ready))))
     if "databases" in measures:
         tables += database_tables(await _step("databases", measure_databases(ready)))
+    if "artifacts" in measures:
+        tables += artifact_tables(await _step("artifacts", measure_artifacts(ready)))
     return tables
 
 

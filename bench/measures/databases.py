@@ -40,13 +40,16 @@ PROVISIONING_AIM: Final = 2.0
 CROWD: Final = 100
 CROWD_PATIENCE_SECONDS: Final = 600.0
 VERSIONS: Final = ("15", "18")
+NOWHERE: Final[KubeObject] = {"podTemplate": {"nodeSelector": {"no-such-node": "true"}}}
+"""What keeps all pods of a server from running: no node takes them."""
 ADMIN: Final = "admin"
 PORT: Final = 54321
 
 Matches = Callable[[Sighting], bool]
 
 
-def _pod(component: str, is_so: Callable[[KubeObject], bool]) -> Matches:
+def pod(component: str, is_so: Callable[[KubeObject], bool]) -> Matches:
+    """Whether a change shows a pod of a component that is so."""
     return lambda sighting: (
         kind_of(sighting.obj) == POD
         and sighting.obj["metadata"]["labels"].get(COMPONENT_LABEL) == component
@@ -54,7 +57,8 @@ def _pod(component: str, is_so: Callable[[KubeObject], bool]) -> Matches:
     )
 
 
-def _condition(type_: str) -> Matches:
+def condition(type_: str) -> Matches:
+    """Whether a change shows a server with a condition that is true."""
     return lambda sighting: (
         kind_of(sighting.obj) == TRACKING_SERVER
         and any(
@@ -64,23 +68,27 @@ def _condition(type_: str) -> Matches:
     )
 
 
-def _runs(pod: KubeObject) -> bool:
+def runs(pod: KubeObject) -> bool:
+    """Whether a container of a pod runs, or has run."""
     containers = (pod.get("status") or {}).get("containerStatuses") or ()
     return any(state in container["state"] for container in containers for state in ("running", "terminated"))
 
 
-def _answers(pod: KubeObject) -> bool:
+def answers(pod: KubeObject) -> bool:
+    """Whether a container of a pod is ready."""
     return any(
         container.get("ready") for container in (pod.get("status") or {}).get("containerStatuses") or ()
     )
 
 
-PHASES: Final[tuple[tuple[str, Matches], ...]] = (
-    ("database, roles and Secret made, verified by a login", _condition("BackendStoreReady")),
-    ("migration's container runs", _pod(MIGRATION_COMPONENT, _runs)),
-    ("schema made (MLflow's own migrations), Job complete", _condition("SchemaReady")),
-    ("server's pod: volume, init container, MLflow's container runs", _pod(SERVER_COMPONENT, _runs)),
-    ("MLflow answers: pod Ready", _pod(SERVER_COMPONENT, _answers)),
+Phases = Sequence[tuple[str, Matches]]
+
+PHASES: Final[Phases] = (
+    ("database, roles and Secret made, verified by a login", condition("BackendStoreReady")),
+    ("migration's container runs", pod(MIGRATION_COMPONENT, runs)),
+    ("schema made (MLflow's own migrations), Job complete", condition("SchemaReady")),
+    ("server's pod: volume, init container, MLflow's container runs", pod(SERVER_COMPONENT, runs)),
+    ("MLflow answers: pod Ready", pod(SERVER_COMPONENT, answers)),
     ("Deployment available, status says Ready", lambda sighting: is_ready(sighting.obj)),
 )
 
@@ -126,17 +134,24 @@ async def measure_databases(stage: Stage) -> Databases:
         }
     )
     starts = [
-        await _start(stage, namespace) for namespace in await stage.make_namespaces("database", stage.repeat)
+        await start_server(stage, namespace, CLASS, PHASES)
+        for namespace in await stage.make_namespaces("database", stage.repeat)
     ]
     return Databases(starts, await _crowd(stage), provisionings)
 
 
-async def _start(stage: Stage, namespace: str) -> tuple[float, ...]:
+async def start_server(
+    stage: Stage, namespace: str, class_name: str, phases: Phases, *, keep: bool = False
+) -> tuple[float, ...]:
+    """Make a server of a class; return the seconds to the end of each phase, when its pod is gone again.
+
+    With ``keep`` it stays. Raises NotSeenError: a phase does not end.
+    """
     since = stage.watcher.mark()
-    await stage.kube.create(_server(namespace, NAME, {}))
+    await stage.kube.create(server_of(class_name, namespace, NAME, {}))
     asked = time.monotonic()
     reached = []
-    for what, matches in PHASES:
+    for what, matches in phases:
         sighting = await stage.watcher.first(
             lambda sighting, matches=matches: namespace_of(sighting.obj) == namespace and matches(sighting),  # type: ignore[misc]
             f"{what} in namespace {namespace}",
@@ -144,31 +159,35 @@ async def _start(stage: Stage, namespace: str) -> tuple[float, ...]:
             patience=READY_PATIENCE_SECONDS,
         )
         reached.append(sighting.moment - asked)
+    if not keep:
+        await _remove(stage, namespace, since)
+    return tuple(reached)
+
+
+async def _remove(stage: Stage, namespace: str, since: int) -> None:
     await stage.kube.delete(TRACKING_SERVER, namespace, NAME)
     await stage.watcher.first(
         lambda sighting: (
             namespace_of(sighting.obj) == namespace
             and sighting.change == "DELETED"
-            and _pod(SERVER_COMPONENT, lambda _: True)(sighting)
+            and pod(SERVER_COMPONENT, lambda _: True)(sighting)
         ),
         f"the pod in namespace {namespace} is gone",
         since=since,
     )
-    return tuple(reached)
 
 
 async def _crowd(stage: Stage) -> Samples:
     """Make a hundred servers at once, whose pods no node takes: they play no part in making databases."""
     (namespace,) = await stage.make_namespaces("crowd", 1)
-    nowhere = {"podTemplate": {"nodeSelector": {"no-such-node": "true"}}}
     names = [f"s{number:03}" for number in range(CROWD)]
     since, started = stage.watcher.mark(), time.monotonic()
-    await asyncio.gather(*(stage.kube.create(_server(namespace, name, nowhere)) for name in names))
+    await asyncio.gather(*(stage.kube.create(server_of(CLASS, namespace, name, NOWHERE)) for name in names))
     seconds = []
     for name in names:
         sighting = await stage.watcher.first(
             lambda sighting, name=name: (  # type: ignore[misc]
-                name_of(sighting.obj) == name and _condition("BackendStoreReady")(sighting)
+                name_of(sighting.obj) == name and condition("BackendStoreReady")(sighting)
             ),
             f"server {name} of {CROWD} has its database",
             since=since,
@@ -180,12 +199,13 @@ async def _crowd(stage: Stage) -> Samples:
     return Samples.of(seconds)
 
 
-def _server(namespace: str, name: str, spec: KubeObject) -> KubeObject:
+def server_of(class_name: str, namespace: str, name: str, spec: KubeObject) -> KubeObject:
+    """A server of a class."""
     return {
         "apiVersion": API_VERSION,
         "kind": "TrackingServer",
         "metadata": {"namespace": namespace, "name": name},
-        "spec": {"className": CLASS} | spec,
+        "spec": {"className": class_name} | spec,
     }
 
 
@@ -268,7 +288,12 @@ def _seconds(work: Callable[[], None]) -> float:
 
 def database_tables(found: Databases) -> list[Table]:
     """Tell all of it."""
-    return [_ready_table(found), _phases_table(found), _provisioning_table(found), _crowd_table(found)]
+    return [
+        _ready_table(found),
+        phases_table("Where that time goes", PHASES, found.starts),
+        _provisioning_table(found),
+        _crowd_table(found),
+    ]
 
 
 def _ready_table(found: Databases) -> Table:
@@ -284,15 +309,16 @@ def _ready_table(found: Databases) -> Table:
     )
 
 
-def _phases_table(found: Databases) -> Table:
+def phases_table(title: str, phases: Phases, starts: Sequence[tuple[float, ...]]) -> Table:
+    """Tell how long each phase took, and when it ended."""
     rows = []
-    before = [0.0] * len(found.starts)
-    for number, (what, _) in enumerate(PHASES):
-        reached = [start[number] for start in found.starts]
+    before = [0.0] * len(starts)
+    for number, (what, _) in enumerate(phases):
+        reached = [start[number] for start in starts]
         own = [max(0.0, now - then) for now, then in zip(reached, before, strict=True)]
         rows.append((what, duration(statistics.median(own)), duration(statistics.median(reached))))
         before = reached
-    return Table("Where that time goes", ("phase", "p50", "p50 since the request"), tuple(rows))
+    return Table(title, ("phase", "p50", "p50 since the request"), tuple(rows))
 
 
 def _provisioning_table(found: Databases) -> Table:
