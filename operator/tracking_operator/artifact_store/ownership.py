@@ -47,7 +47,8 @@ def claim(admin: Admin, tenant: Tenant, *, must_exist: bool, encryption: Encrypt
             _write(admin, tenant, encryption, only_new=False)
         return
     if must_exist:
-        raise _lost(admin, tenant)
+        # An edited record may name the prefix of somebody else, whose mark is there and not to be replaced.
+        raise _lost(admin, tenant) if found is None else _taken(tenant, tenant.prefix, found)
     with alone_on(admin.bucket):
         _require_unclaimed(admin, tenant)
         _require_no_objects(admin, tenant)

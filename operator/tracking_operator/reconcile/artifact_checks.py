@@ -17,6 +17,7 @@ from tracking_operator.reconcile.artifact_prefixes import PrefixState, prefix_fi
 from tracking_operator.reconcile.findings import Finding, Verdict
 from tracking_operator.reconcile.jobs import LiveJob, live_job
 from tracking_operator.reconcile.pods import CheckResult
+from tracking_operator.resources.artifact_environment import ENDPOINT_VARIABLE
 from tracking_operator.resources.artifact_jobs import build_artifact_check_job
 from tracking_operator.resources.pod import CHECK_ARTIFACTS_CONTAINER
 from tracking_operator.resources.server import S3Artifacts, ServerModel
@@ -144,8 +145,11 @@ def _as_remarked_before(well: Finding, status: TrackingServerStatus) -> Finding:
 
 
 def is_in_use(store: S3Artifacts, deployment: KubeObject | None) -> bool:
-    """Whether the pods that a Deployment has now keep their artifacts under this very prefix."""
+    """Whether the pods that a Deployment has now keep their artifacts in this very place."""
     template = ((deployment or {}).get("spec") or {}).get("template") or {}
     containers = (template.get("spec") or {}).get("containers") or ()
     arguments = [argument for container in containers for argument in container.get("args") or ()]
-    return any(str(argument).endswith(f"={store.uri}") for argument in arguments)
+    variables = [variable for container in containers for variable in container.get("env") or ()]
+    endpoints = {one.get("value") for one in variables if one["name"] == ENDPOINT_VARIABLE}
+    is_same_endpoint = endpoints == ({store.endpoint} if store.endpoint else set())
+    return is_same_endpoint and any(str(argument).endswith(f"={store.uri}") for argument in arguments)

@@ -15,6 +15,8 @@ ARTIFACT_STORE_CREDENTIALS: Final = "/etc/mlflow/artifact-store"
 CREDENTIALS_KEY: Final = "credentials"
 CA_KEY: Final = "ca.crt"
 
+ENDPOINT_VARIABLE: Final = "MLFLOW_S3_ENDPOINT_URL"
+
 SETTINGS_OF_OTHER_SERVERS: Final = {
     # Since 1.36 botocore adds checksums to every request that many S3 servers do not understand.
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
@@ -39,7 +41,7 @@ RESERVED_ARTIFACT_ENV: Final = frozenset(
         "AWS_SHARED_CREDENTIALS_FILE",
         "AWS_WEB_IDENTITY_TOKEN_FILE",
         "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE",
-        "MLFLOW_S3_ENDPOINT_URL",
+        ENDPOINT_VARIABLE,
         "MLFLOW_S3_EXPECTED_BUCKET_OWNER",
         "MLFLOW_S3_IGNORE_TLS",
         "MLFLOW_S3_UPLOAD_EXTRA_ARGS",
@@ -73,7 +75,7 @@ def connection_environment(store: S3Artifacts) -> dict[str, str]:
         "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": store.addressing_style.value,
     }
     if store.endpoint is not None:
-        variables |= {"MLFLOW_S3_ENDPOINT_URL": store.endpoint, "AWS_ENDPOINT_URL_S3": store.endpoint}
+        variables |= {ENDPOINT_VARIABLE: store.endpoint, "AWS_ENDPOINT_URL_S3": store.endpoint}
         variables |= SETTINGS_OF_OTHER_SERVERS
     if store.encryption is not None:
         variables["MLFLOW_S3_UPLOAD_EXTRA_ARGS"] = json.dumps({"ServerSideEncryption": store.encryption})
