@@ -108,7 +108,8 @@ def _failed_check(live: LiveJob, now: datetime) -> ArtifactCheck:
             return ArtifactCheck(finding, look_again=remaining)
         return ArtifactCheck(finding, obsolete_job=live.job)
     message = f"{result.message} To try again, delete Job {live.name}."
-    return ArtifactCheck(Finding(TYPE, Verdict.BLOCKED, result.reason, message))
+    reason = Reason.CHECK_FAILED if result.reason is Reason.CRASH_LOOPING else result.reason
+    return ArtifactCheck(Finding(TYPE, Verdict.BLOCKED, reason, message))
 
 
 def _progress(server: ServerModel, store: S3Artifacts, live: LiveJob) -> Finding:
