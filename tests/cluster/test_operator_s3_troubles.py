@@ -32,8 +32,6 @@ pytest_plugins = ["tests.operator_object_store"]
 
 SECONDS_TO_SAY_SO = 10.0
 SECONDS_TO_RECOVER = 10.0
-SECONDS_TO_LOOK_AGAIN = 20.0
-"""For what only the server's own look finds out: nothing reports that it was put right."""
 STORE = "ArtifactStoreReady"
 
 
