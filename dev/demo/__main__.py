@@ -1,4 +1,4 @@
-"""`python -m dev.demo`: from nothing to two teams, each with a tracking server that the other cannot open, and back."""
+"""`python -m dev.demo`: from nothing to two teams, each with a tracking server whose database and artifacts the other cannot open."""
 
 import argparse
 import shutil
@@ -10,7 +10,8 @@ from pathlib import Path
 from dev.database import deploy_postgres, remove_postgres
 from dev.demo.failures import DemoError
 from dev.demo.isolation import require_isolation, try_all_databases
-from dev.demo.report import how_to_open, table_of_access, table_of_runs
+from dev.demo.prefixes import require_own_prefixes, try_all_prefixes
+from dev.demo.report import how_to_open, table_of_access, table_of_reach, table_of_runs
 from dev.demo.server import apply_class, apply_sample, make_namespace, remove_class, wait_until_ready
 from dev.demo.tracking import tracking_api
 from dev.demo.training import ALIAS, EXPERIMENT, MODEL, git_commit, predict, train
@@ -20,18 +21,21 @@ from dev.images.failures import ImageError
 from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.layout import DEFAULT_NAME, check_name
 from dev.local_cluster.progress import say, step
+from dev.object_store import deploy_object_store, remove_object_store
 from tracking_operator.api.tracking_server import TrackingServer
 
 TEAMS = (TEAM, OTHER_TEAM) = ("team-a", "team-b")
 SERVER = "mlflow"
 MAINTENANCE_DATABASE = "postgres"
+ALPHAS_OF_OTHER_TEAM = (0.1,)
+"""One run is enough to have artifacts and a model of both teams in the bucket."""
 INTERRUPTED = 130  # as shells say it
 
 EXAMPLES = """\
 examples:
   python -m dev.demo                        make or keep the cluster, deploy, train, and print what was logged and who sees it
   python -m dev.demo down                   remove the cluster with everything in it
-  python -m dev.demo down --keep-cluster    remove only the teams, PostgreSQL and the operator
+  python -m dev.demo down --keep-cluster    remove only the teams, the stores and the operator
   python -m dev.demo --name scratch         the same in another cluster, beside the first
 """
 
@@ -70,25 +74,31 @@ def up(cluster: DevelopmentCluster) -> None:
     cluster.create()
     _headline("The operator")
     deploy(cluster)
-    _headline("A PostgreSQL, and a class that gives every tracking server a database on it")
+    _headline("A PostgreSQL and an S3 server, and a class that gives every tracking server a part of each")
     deploy_postgres(cluster)
+    deploy_object_store(cluster)
     apply_class(cluster)
     _headline(f"A tracking server for {TEAM} and one for {OTHER_TEAM}, each `spec: {{}}`")
     with step("Ready"):
         server, other = make_servers(cluster)
-    _headline("A training: how much alcohol is in a wine, from twelve other measurements?")
+    _headline("A training by each team: how much alcohol is in a wine, from twelve other measurements?")
     with step("trained"):
         train(cluster, server, commit=git_commit())
+        train(cluster, other, commit=git_commit(), alphas=ALPHAS_OF_OTHER_TEAM)
     _headline(f"A prediction, by the alias `{ALIAS}`")
     with step("predicted"):
         predict(cluster, server)
     _headline("Who may open which database? Each team tries all of them, from its own pod")
     with step("tried"):
         attempts = try_all_databases(cluster, [server, other], MAINTENANCE_DATABASE)
+    _headline("Who may do what in the bucket? Each team tries all prefixes, from its own pod")
+    with step("tried"):
+        reaches = try_all_prefixes(cluster, [server, other])
     _headline(f"Done in {time.monotonic() - started:.0f} s")
     print_what_there_is(cluster, server)
-    print(f"\n{table_of_access(attempts)}")
+    print(f"\n{table_of_access(attempts)}\n\n{table_of_reach(reaches)}")
     require_isolation(attempts)
+    require_own_prefixes(reaches)
 
 
 def make_servers(cluster: DevelopmentCluster) -> list[TrackingServer]:
@@ -119,6 +129,7 @@ def remove_teams_and_operator(cluster: DevelopmentCluster) -> None:
         cluster.kubectl("delete", "--ignore-not-found", "namespace", *TEAMS)
         remove_class(cluster)
     remove_postgres(cluster)
+    remove_object_store(cluster)
     undeploy(cluster)
 
 
@@ -138,7 +149,7 @@ def _headline(text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dev.demo",
-        description="A cluster, the operator, a tracking server for each of two teams on one PostgreSQL, and a training.",
+        description="A cluster, the operator, a tracking server for each of two teams on one PostgreSQL and one bucket, and a training.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

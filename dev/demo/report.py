@@ -1,10 +1,11 @@
-"""What the demo prints at its end: what was logged, how to open the server, and who may open which database."""
+"""What the demo prints at its end: what was logged, how to open the server, and who may open what."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from dev.demo.isolation import Attempt
+from dev.demo.prefixes import ACTIONS, Reach
 from dev.demo.tracking import COMMIT_TAG, ModelVersion, Run
 from tracking_operator.api.tracking_server import TrackingServer
 
@@ -49,6 +50,29 @@ def table_of_access(attempts: Sequence[Attempt]) -> str:
         (attempt.team, attempt.database, attempt.words) for attempt in attempts if attempt.refusal is not None
     ]
     return "\n".join([*_table([("may open", *databases), *lines]), "", *_table(refusals)])
+
+
+def table_of_reach(attempts: Sequence[Reach]) -> str:
+    """One line per team and prefix, one column per action, and below it the object store's own words for each refusal."""
+    lines = list(dict.fromkeys((attempt.team, attempt.folder) for attempt in attempts))
+    answers = {
+        (attempt.team, attempt.folder, attempt.action): "no" if attempt.refusal else "yes"
+        for attempt in attempts
+    }
+    cells = [
+        (team, _place(folder), *(answers[team, folder, action] for action in ACTIONS))
+        for team, folder in sorted(lines, key=lambda line: (line[0], line[1] == "", line[1]))
+    ]
+    refusals = [
+        (attempt.team, attempt.action, _place(attempt.folder), attempt.words)
+        for attempt in attempts
+        if attempt.refusal is not None
+    ]
+    return "\n".join([*_table([("may", "in", *ACTIONS), *cells]), "", *_table(refusals)])
+
+
+def _place(folder: str) -> str:
+    return folder or "(whole bucket)"
 
 
 def _cells(run: Run, registered: str) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ SECONDS_TO_READY = 300
 
 
 def apply_class(cluster: DevelopmentCluster) -> None:
-    """Apply manifests/samples/class.yaml: the default class, on the PostgreSQL in the cluster."""
+    """Apply manifests/samples/class.yaml: the default class, on the PostgreSQL and the S3 server in the cluster."""
     cluster.kubectl("apply", "-f", str(CLASS))
 
 

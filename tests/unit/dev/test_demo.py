@@ -14,10 +14,12 @@ from dev.demo import training
 from dev.demo.failures import DemoError
 from dev.demo.isolation import Attempt, attempts_in, database_of, require_isolation
 from dev.demo.jobs import QUIET, Program, build_config_map, build_job
-from dev.demo.report import how_to_open, table_of_access, table_of_runs
+from dev.demo.prefixes import Place, Reach, place_of, reaches_in, require_own_prefixes
+from dev.demo.report import how_to_open, table_of_access, table_of_reach, table_of_runs
 from dev.demo.server import CLASS, SAMPLE, build_namespace, build_server, news
 from dev.demo.tracking import Entry, Metric, ModelVersion, Run, RunData, RunInfo
 from dev.demo.watching import objects_in
+from dev.object_store.manifests import build_class_spec as build_s3_class_spec
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 
@@ -230,6 +232,10 @@ def test_the_class_uses_the_postgres_that_the_demo_deploys() -> None:
     assert yaml.safe_load(CLASS.read_text())["spec"]["postgres"] == build_class_spec("postgres")
 
 
+def test_the_class_uses_the_s3_server_that_the_demo_deploys() -> None:
+    assert yaml.safe_load(CLASS.read_text())["spec"]["s3"] == build_s3_class_spec("s3")
+
+
 # Who may open which database
 
 REFUSED = (
@@ -285,3 +291,75 @@ def test_anything_else_is_a_failure_that_says_what_it_is(attempt: Attempt, compl
 def test_a_server_without_a_database_of_its_own_is_explained() -> None:
     with pytest.raises(DemoError, match="it was made before its class had a PostgreSQL"):
         database_of(SERVER)
+
+
+# Who may do what in the bucket
+
+DENIED = "An error occurred (AccessDenied) when calling the PutObject operation: Access Denied."
+
+
+def reach(
+    team: str, folder: str, refusal: str | None = None, *, is_own: bool = False, action: str = "put"
+) -> Reach:
+    return Reach(team, action, folder, is_own, refusal)
+
+
+def test_what_a_pod_printed_is_one_attempt_per_folder_and_action() -> None:
+    printed = json.dumps({"a/m/": {"put": None, "get": None}, "": {"put": DENIED}})
+    assert reaches_in(printed, "a", "a/m/") == [
+        reach("a", "a/m/", is_own=True),
+        reach("a", "a/m/", is_own=True, action="get"),
+        reach("a", "", DENIED),
+    ]
+
+
+def test_a_pod_that_says_nothing_of_the_bucket_is_a_failure() -> None:
+    with pytest.raises(DemoError, match="The pod of a did not say what it may do in the bucket"):
+        reaches_in("", "a", "a/m/")
+
+
+def test_the_table_of_the_bucket_has_a_column_per_action_and_the_stores_words() -> None:
+    actions = ("put", "get", "list", "delete")
+    attempts = [
+        *(reach("a", "a/m/", is_own=True, action=action) for action in actions),
+        *(reach("a", "", DENIED, action=action) for action in actions),
+        *(reach("a", "b/m/", DENIED, action=action) for action in actions),
+    ]
+    heading, *lines = table_of_reach(attempts).splitlines()
+    assert heading.split() == ["may", "in", *actions]
+    assert lines[0].split() == ["a", "a/m/", "yes", "yes", "yes", "yes"]
+    assert lines[1].split() == ["a", "b/m/", "no", "no", "no", "no"]
+    assert lines[2].split() == ["a", "(whole", "bucket)", "no", "no", "no", "no"]
+    assert lines[4].split() == ["a", "put", "(whole", "bucket)", *DENIED.split()]
+
+
+def test_own_prefixes_are_own_yes_and_other_no() -> None:
+    require_own_prefixes(
+        [reach("a", "a/m/", is_own=True), reach("a", "b/m/", DENIED), reach("a", "", DENIED)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("attempt", "complaint"),
+    [
+        (reach("a", "b/m/"), "a could put in b/m/, which is not its own."),
+        (reach("a", ""), "a could put in the whole bucket, which is not its own."),
+        (reach("a", "a/m/", DENIED, is_own=True), f"a cannot put in its own prefix a/m/: {DENIED}"),
+        (reach("a", "b/m/", "Read timeout"), "a could not try to put in b/m/: Read timeout"),
+    ],
+)
+def test_any_other_reach_is_a_failure_that_says_what_it_is(attempt: Reach, complaint: str) -> None:
+    with pytest.raises(DemoError, match=f"^{re.escape(complaint)}"):
+        require_own_prefixes([reach("a", "a/m/", is_own=True), attempt])
+
+
+def test_the_prefix_of_a_server_is_its_artifact_root() -> None:
+    status = {"artifactRoot": "s3://ml-artifacts/team-a/mlflow"}
+    assert place_of(TrackingServer.model_validate({"status": status})) == Place(
+        "ml-artifacts", "team-a/mlflow/"
+    )
+
+
+def test_a_server_without_a_prefix_of_its_own_is_explained() -> None:
+    with pytest.raises(DemoError, match="it was made before its class had a bucket"):
+        place_of(SERVER)
