@@ -390,7 +390,7 @@ def _requests_table(found: Requests) -> Table:
                 f"0: {'**missed**' if found.at_looks else 'met'}",
             ),
             (
-                "a verification at a resync (10 minutes by default)",
+                "a verification at a resync (every 10 minutes)",
                 str(found.verifications),
                 f"{found.per_verification:.2g}",
                 "",
