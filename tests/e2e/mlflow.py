@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import urllib3
@@ -12,7 +13,16 @@ import urllib3
 from dev.development_cluster import DevelopmentCluster
 from tests.operator_fixtures import OPERATOR_NAMESPACE, Team
 from tests.waiting import wait_until
-from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, EVENT, JOB, POD, REPLICA_SET, KubeObject
+from tracking_operator.kube.objects import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    EVENT,
+    JOB,
+    POD,
+    REPLICA_SET,
+    KubeObject,
+    KubeObjects,
+)
 from tracking_operator.reconcile.kinds import TRACKING_SERVER
 
 IMAGE = "tracking-operator/mlflow:3.17.2"
@@ -138,8 +148,34 @@ def pods_of(team: Team, name: str = "mlflow") -> list[KubeObject]:
     ]
 
 
-def start_pod(team: Team, name: str, command: list[str], **more: object) -> None:
-    """Start a pod of the MLflow image that the `restricted` standard admits, with the server's client settings."""
+def uids(team: Team, name: str = "mlflow") -> set[str]:
+    """The pods that serve."""
+    return {pod["metadata"]["uid"] for pod in pods_of(team, name)}
+
+
+def assert_no_container_failed(team: Team, name: str = "mlflow") -> None:
+    """No container of the server's pods, those of its Jobs included, has ever ended badly or been started again."""
+    for pod in all_pods_of(team, name):
+        status = pod["status"]
+        for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
+            ended = container["state"].get("terminated") or {"exitCode": 0}
+            found = (container["name"], container["restartCount"], ended["exitCode"])
+            assert found == (container["name"], 0, 0), found
+
+
+def age_of(team: Team, type_: str) -> float:
+    """For how many seconds a condition has been as it is."""
+    since = datetime.fromisoformat((team.condition(type_) or {})["lastTransitionTime"])
+    return (datetime.now(since.tzinfo) - since).total_seconds()
+
+
+def start_pod(
+    team: Team, name: str, command: list[str], volumes: KubeObjects | None = None, **more: object
+) -> None:
+    """Start a pod of the MLflow image that the `restricted` standard admits, with the server's client settings.
+
+    Without ``volumes`` what it mounts are PersistentVolumeClaims of these names.
+    """
     container = {
         "name": "client",
         "image": IMAGE,
@@ -155,7 +191,7 @@ def start_pod(team: Team, name: str, command: list[str], **more: object) -> None
         "fsGroup": USER,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    volumes = [
+    claims = [
         {"name": mount["name"], "persistentVolumeClaim": {"claimName": mount["name"]}}
         for mount in more.get("volumeMounts", [])  # type: ignore[attr-defined]
     ]
@@ -170,7 +206,7 @@ def start_pod(team: Team, name: str, command: list[str], **more: object) -> None
                 "terminationGracePeriodSeconds": 1,
                 "securityContext": security,
                 "containers": [container],
-                "volumes": volumes,
+                "volumes": claims if volumes is None else volumes,
             },
         }
     )
@@ -223,10 +259,15 @@ def seconds_since(started: float) -> float:
 
 
 @contextmanager
-def clients(team: Team, cluster: DevelopmentCluster) -> Iterator[KubeObject]:
-    """A pod that asks the server all the time through its Service; what it met is known after the block."""
+def clients(
+    team: Team, cluster: DevelopmentCluster, script: str = ASK_AGAIN_AND_AGAIN
+) -> Iterator[KubeObject]:
+    """A pod that asks the server all the time through its Service; what it met is known after the block.
+
+    Another ``script`` has to print a line at its beginning, end when there is `/tmp/stop`, and print a line of JSON.
+    """
     seen: KubeObject = {}
-    start_pod(team, "clients", ["python", "-c", ASK_AGAIN_AND_AGAIN])
+    start_pod(team, "clients", ["python", "-c", script])
     team.wait_until_so(
         POD, "clients", lambda live: live["status"]["phase"] == "Running", "the client pod runs", 60
     )

@@ -1,17 +1,22 @@
-"""The demo's training on a real server: what it leaves there, read from the server's REST API."""
+"""The demo on real servers: what its training leaves there, read from the REST API, and who may open what."""
 
-import json
 import re
 from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
 
-from dev.demo.server import make_namespace, wait_until_ready
+from dev.database import ClusterPostgres
+from dev.demo.isolation import require_isolation, try_all_databases
+from dev.demo.prefixes import place_of, require_own_prefixes, try_all_prefixes
+from dev.demo.server import apply_class, apply_sample, make_namespace, remove_class, wait_until_ready
 from dev.demo.tracking import COMMIT_TAG, Run, TrackingApi, tracking_api
 from dev.demo.training import ALIAS, EXPERIMENT, MODEL, predict, train
 from dev.development_cluster import DevelopmentCluster
+from dev.object_store import ClusterObjectStore
 from tracking_operator.api.tracking_server import TrackingServer
+
+pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
 
 ALPHAS = (0.03, 1.0)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -20,21 +25,28 @@ PNG = b"\x89PNG\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(cluster: DevelopmentCluster, deployed: None) -> Iterator[TrackingServer]:
-    """A server with `spec: {}` in a `restricted` namespace, to which two models were logged."""
-    namespace = f"test-demo-{uuid4().hex[:8]}"
-    make_namespace(cluster, namespace)
-    manifest = {
-        "apiVersion": "tracking-operator.dev/v1alpha1",
-        "kind": "TrackingServer",
-        "metadata": {"name": "mlflow", "namespace": namespace},
-        "spec": {},
-    }
-    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(manifest))
-    ready = wait_until_ready(cluster, namespace, "mlflow")
-    train(cluster, ready, commit=COMMIT, alphas=ALPHAS)
-    yield ready
-    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+def servers(
+    cluster: DevelopmentCluster,
+    deployed: None,
+    cluster_postgres: ClusterPostgres,
+    cluster_object_store: ClusterObjectStore,
+) -> Iterator[list[TrackingServer]]:
+    """Two servers with `spec: {}` of the demo's class, each in a `restricted` namespace of its own."""
+    apply_class(cluster)
+    namespaces = [f"test-demo-{uuid4().hex[:8]}" for _ in range(2)]
+    for namespace in namespaces:
+        make_namespace(cluster, namespace)
+        apply_sample(cluster, namespace)
+    yield [wait_until_ready(cluster, namespace, "mlflow") for namespace in namespaces]
+    cluster.kubectl("delete", "namespace", *namespaces)
+    remove_class(cluster)
+
+
+@pytest.fixture(scope="module")
+def server(cluster: DevelopmentCluster, servers: list[TrackingServer]) -> TrackingServer:
+    """One of them, to which two models were logged."""
+    train(cluster, servers[0], commit=COMMIT, alphas=ALPHAS)
+    return servers[0]
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +89,14 @@ def test_each_run_has_its_model_with_signature_and_example(tracking: TrackingApi
         assert {"MLmodel", "model.skops", "input_example.json", "requirements.txt"} <= files
 
 
+def test_plots_and_models_lie_under_the_prefix_of_their_server(
+    server: TrackingServer, runs: list[Run], cluster_object_store: ClusterObjectStore
+) -> None:
+    keys = cluster_object_store.keys(place_of(server).folder)
+    assert len([key for key in keys if key.endswith(f"/{PLOT}")]) == len(runs)
+    assert len([key for key in keys if key.endswith("/MLmodel")]) == len(runs)
+
+
 def test_each_run_names_the_commit_of_the_code(runs: list[Run]) -> None:
     assert {run.tags.get(COMMIT_TAG, "") for run in runs} == {COMMIT}
 
@@ -107,3 +127,15 @@ def test_training_again_adds_runs_and_moves_the_alias_to_a_new_version(
     staged = tracking.version_with_alias(MODEL, ALIAS)
     assert (staged.version, staged.run_id) == ("2", newest.info.run_id)
     assert len(tracking.model_versions(MODEL)) == 2
+
+
+def test_each_server_opens_its_own_database_and_prefix_and_no_other(
+    cluster: DevelopmentCluster, servers: list[TrackingServer]
+) -> None:
+    require_isolation(try_all_databases(cluster, servers, "postgres"))
+    attempts = try_all_prefixes(cluster, servers)
+    require_own_prefixes(attempts)
+    teams = [server.metadata.namespace for server in servers]
+    allowed = {(attempt.team, attempt.folder) for attempt in attempts if attempt.refusal is None}
+    assert allowed == {(team, f"{team}/mlflow/") for team in teams}
+    assert len(attempts) == len(teams) * (len(teams) + 1) * 4
