@@ -172,6 +172,11 @@ class Reason(StrEnum):
         "The store does not answer.",
         "Check host, port, firewall and NetworkPolicy; the operator goes on trying.",
     )
+    STORE_FAILED = (
+        "StoreFailed",
+        "The store answers with an error of its own.",
+        "Look into the store's log; the operator goes on trying.",
+    )
     LOGIN_REFUSED = (
         "LoginRefused",
         "The store refuses the credentials.",

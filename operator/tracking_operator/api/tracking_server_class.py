@@ -343,8 +343,8 @@ class S3Offer(ApiModel):
     """A ConfigMap in the operator's namespace with the CA certificates (PEM) under the key ca.crt. Default: the CAs of
     the image."""
     isolation: Isolation = Isolation.BUCKET_POLICY
-    """What keeps an identity within its prefix: a pair of statements in the bucket's policy for each server (up to 24
-    to 45 servers per bucket), or one policy that compares tags of the identity (any number). Default: bucketPolicy."""
+    """What keeps an identity within its prefix: a pair of statements in the bucket's policy for each server (13 to
+    35 servers per bucket, by the length of names), or one policy that compares tags of the identity (any number). Default: bucketPolicy."""
     identity: S3Identity
     """As whom a server reaches its prefix."""
     admin_secret_ref: LocalObjectReference | None = None

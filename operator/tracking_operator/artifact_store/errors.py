@@ -121,7 +121,8 @@ def _answered(error: "ClientError", attempt: Attempt) -> Failure:
     for rule in _RULES:
         if status in rule.codes:
             return rule.failure(start, attempt, error)
-    return Unavailable(Reason.STORE_UNREACHABLE, f"{start} {_GOES_ON}")
+    # It answers: other servers' requests need not be kept from it.
+    return Unavailable(Reason.STORE_FAILED, f"{start} Its own log may say more. {_GOES_ON}")
 
 
 def _login_refused(text: str, attempt: Attempt, _: "ClientError") -> Failure:

@@ -35,7 +35,7 @@ def answered(code: str, status: int, message: str = "", **headers: str) -> Failu
         ("SlowDown", 503, Waiting, Reason.BUSY, "goes on trying"),
         ("Throttling", 400, Waiting, Reason.BUSY, "goes on trying"),
         ("503", 503, Waiting, Reason.BUSY, "goes on trying"),
-        ("InternalError", 500, Unavailable, Reason.STORE_UNREACHABLE, "goes on trying"),
+        ("InternalError", 500, Unavailable, Reason.STORE_FAILED, "goes on trying"),
         ("XMinioStorageFull", 507, Unavailable, Reason.DISK_FULL, "more space"),
         ("QuotaExceeded", 403, Unavailable, Reason.DISK_FULL, "larger quota"),
         ("LimitExceeded", 409, Unavailable, Reason.QUOTA_EXCEEDED, "quota raised"),
