@@ -40,6 +40,11 @@ demo-down: prepare ## Remove what `make demo` made
 cluster-up: prepare-cluster ## Make the cluster, or keep a running one; kubeconfig in .cluster/kubeconfig
 	@$(RUN) python -m dev.cluster up --name $(NAME)
 
+.PHONY: warm
+warm: prepare-images prepare-stores ## Build what the cluster and its images are made of, which is done once per machine
+	@$(RUN) python -m dev.local_cluster.binaries
+	@$(RUN) python -m dev.images
+
 .PHONY: cluster-down
 cluster-down: prepare ## Remove the cluster and everything that it made on this machine
 	@$(RUN) python -m dev.cluster down --name $(NAME)

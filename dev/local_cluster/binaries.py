@@ -1,4 +1,7 @@
-"""The programs of the cluster, built from pinned Go modules and cached per version and content."""
+"""The programs of the cluster, built from pinned Go modules and cached per version and content.
+
+`python -m dev.local_cluster.binaries` builds those that are missing.
+"""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -119,3 +122,7 @@ def _build(recipe: Recipe, folder: Path) -> None:
         shutil.rmtree(source)
     for program in recipe.programs:
         (folder / program).symlink_to(recipe.name)
+
+
+if __name__ == "__main__":
+    build_binaries()
