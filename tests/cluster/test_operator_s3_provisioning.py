@@ -37,7 +37,7 @@ from tracking_operator.reconcile.kinds import TRACKING_SERVER
 pytest_plugins = ["tests.operator_object_store"]
 
 SECONDS_TO_NOTICE = 10.0
-SECONDS_TO_RESYNC = 15.0
+SECONDS_TO_RESYNC = 40.0
 RESYNC_SECONDS = 2
 SECONDS_FOR_MANY = 60.0
 MANY = 12
@@ -143,7 +143,7 @@ def test_the_server_is_not_ready_before_its_identity_was_tried_out(
 
     team.end(pod)
 
-    team.wait_for_condition("ArtifactStoreReady", status="True", seconds=SECONDS_TO_NOTICE)
+    team.wait_for_condition("ArtifactStoreReady", status="True")
 
 
 def test_no_pod_is_made_before_the_secret_that_it_mounts(
