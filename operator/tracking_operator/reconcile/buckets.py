@@ -9,10 +9,6 @@ from tracking_operator.artifact_store.bucket import BucketSettings, preflight, p
 from tracking_operator.artifact_store.desired import Admin, Identity
 from tracking_operator.artifact_store.place import Bucket, Keys
 from tracking_operator.artifact_store.teardown import servers_with_rights, take_rights
-from tracking_operator.executor import StoreExecutor
-from tracking_operator.kube.cache import ObjectCache
-from tracking_operator.kube.client import KubeClient
-from tracking_operator.reconcile.class_objects import ClassObjects
 from tracking_operator.reconcile.offered_stores import OfferedStores
 from tracking_operator.reconcile.s3_identities import identity_of
 
@@ -29,13 +25,6 @@ class BucketAccess:
 
 class Buckets(OfferedStores[S3Offer, BucketAccess]):
     """The buckets of all classes."""
-
-    def __init__(
-        self, kube: KubeClient, cache: ObjectCache, executor: StoreExecutor, own_namespace: str
-    ) -> None:
-        super().__init__()
-        self.executor = executor
-        self._objects = ClassObjects(kube, cache, own_namespace)
 
     async def servers_with_rights(
         self, access: BucketAccess, identity: Identity, cluster: str

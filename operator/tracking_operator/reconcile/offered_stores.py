@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tracking_operator.api.conditions import Reason
+from tracking_operator.executor import StoreExecutor
 from tracking_operator.failures import Failure, Waiting
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.reconcile.class_objects import ClassObjects
 
 Offer = TypeVar("Offer")
 Access = TypeVar("Access")
@@ -25,7 +29,11 @@ class _Known(Generic[Offer, Access]):
 class OfferedStores(ABC, Generic[Offer, Access]):
     """Remembers of each class how its store was when somebody looked last."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, kube: KubeClient, cache: ObjectCache, executor: StoreExecutor, own_namespace: str
+    ) -> None:
+        self.executor = executor
+        self._objects = ClassObjects(kube, cache, own_namespace)
         self._known: dict[str, _Known[Offer, Access]] = {}
         self._left: defaultdict[str, set[str]] = defaultdict(set)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -1,8 +1,8 @@
 """A server's own database and its own prefix: what is wanted of each, and what stands in the way."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from tracking_operator.api.base import seconds_in
 from tracking_operator.api.conditions import ConditionType
@@ -27,6 +27,8 @@ from tracking_operator.reconcile.postgres_servers import PostgresServers
 from tracking_operator.reconcile.report import Report
 from tracking_operator.reconcile.s3_identities import rotate_every
 from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
+
+State = TypeVar("State", DatabaseState, PrefixState)
 
 STORE_RETRY_SECONDS: Final = 15.0
 """Nothing tells when somebody has put right what is in a store, or has removed a Secret that is not ours."""
@@ -80,17 +82,13 @@ class OwnStores:
         store, offer = plan.model.backend_store, plan.chosen.spec.postgres
         if not isinstance(store, PostgresBackend) or offer is None:
             return None
-        try:
+
+        async def bring_about() -> DatabaseState:
             access = await self._postgres.access(plan.chosen.name, offer)
             wanted = _wanted_database(resource, offer, migration)
-            state = await self._databases.bring_about(plan.model, store, access, wanted, fresh=fresh)
-        except Failure as failure:
-            report.add_failure(failure, ConditionType.BACKEND_STORE_READY)
-            report.retry_after.append(STORE_RETRY_SECONDS)
-            return None
-        if state.look_again is not None:
-            report.retry_after.append(state.look_again)
-        return state
+            return await self._databases.bring_about(plan.model, store, access, wanted, fresh=fresh)
+
+        return await _reported(bring_about(), ConditionType.BACKEND_STORE_READY, report)
 
     async def prefix(
         self, resource: TrackingServer, plan: Plan, report: Report, *, fresh: bool
@@ -99,17 +97,13 @@ class OwnStores:
         store, offer = plan.model.artifact_store, plan.chosen.spec.s3
         if not isinstance(store, S3Artifacts) or offer is None:
             return None
-        try:
+
+        async def bring_about() -> PrefixState:
             access = await self._buckets.access(plan.chosen.name, offer)
             wanted = await self._wanted_prefix(resource, plan.model, offer)
-            state = await self._prefixes.bring_about(plan.model, store, offer, access, wanted, fresh=fresh)
-        except Failure as failure:
-            report.add_failure(failure, ConditionType.ARTIFACT_STORE_READY)
-            report.retry_after.append(STORE_RETRY_SECONDS)
-            return None
-        if state.look_again is not None:
-            report.retry_after.append(state.look_again)
-        return state
+            return await self._prefixes.bring_about(plan.model, store, offer, access, wanted, fresh=fresh)
+
+        return await _reported(bring_about(), ConditionType.ARTIFACT_STORE_READY, report)
 
     async def _wanted_prefix(
         self, resource: TrackingServer, server: ServerModel, offer: S3Offer
@@ -126,6 +120,19 @@ class OwnStores:
             and has_newest_keys
             and is_rolled_out(deployment, server.replicas),
         )
+
+
+async def _reported(bringing_about: Awaitable[State], type_: ConditionType, report: Report) -> State | None:
+    """How a store was found, and when to look again; None, and why in the report, where it could not be brought about."""
+    try:
+        state = await bringing_about
+    except Failure as failure:
+        report.add_failure(failure, type_)
+        report.retry_after.append(STORE_RETRY_SECONDS)
+        return None
+    if state.look_again is not None:
+        report.retry_after.append(state.look_again)
+    return state
 
 
 def _wanted_database(

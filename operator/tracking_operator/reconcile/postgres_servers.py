@@ -9,10 +9,6 @@ from tracking_operator.backend_store.connection import Sessions
 from tracking_operator.backend_store.preflight import preflight
 from tracking_operator.backend_store.server import Login, PostgresServer, Timeouts
 from tracking_operator.backend_store.teardown import MarkedLogin, logins_of_cluster, take_logins
-from tracking_operator.executor import StoreExecutor
-from tracking_operator.kube.cache import ObjectCache
-from tracking_operator.kube.client import KubeClient
-from tracking_operator.reconcile.class_objects import ClassObjects
 from tracking_operator.reconcile.offered_stores import OfferedStores
 
 SECONDS_TO_ANSWER: Final = 8.0
@@ -30,13 +26,6 @@ class Access:
 
 class PostgresServers(OfferedStores[PostgresOffer, Access]):
     """The PostgreSQL servers of all classes."""
-
-    def __init__(
-        self, kube: KubeClient, cache: ObjectCache, executor: StoreExecutor, own_namespace: str
-    ) -> None:
-        super().__init__()
-        self.executor = executor
-        self._objects = ClassObjects(kube, cache, own_namespace)
 
     async def logins(self, access: Access, cluster_name: str) -> tuple[MarkedLogin, ...]:
         """Every login on the server that carries a mark of this cluster. Raises Failure."""
