@@ -50,9 +50,11 @@ ROOMS = {
         *TYPES_OF_BOTO3,
         rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES,
     ),
+    "mlflow_api": room("aiohttp"),
     "kube": room("kubernetes", "aiohttp", rooms=MARKS_AND_CONDITIONS | FAILURES),
     "reconcile": room(
-        "pydantic", rooms={"api", "naming", "resources", "kube", "mark", "executor"} | STORES | FAILURES
+        "pydantic",
+        rooms={"api", "naming", "resources", "kube", "mlflow_api", "mark", "executor"} | STORES | FAILURES,
     ),
     "runtime": room(
         "kopf",
@@ -61,7 +63,9 @@ ROOMS = {
         "pydantic",
         "pydantic_settings",
         "prometheus_client",
-        rooms={"api", "naming", "resources", "kube", "executor", "reconcile"} | STORES | FAILURES,
+        rooms={"api", "naming", "resources", "kube", "mlflow_api", "executor", "reconcile"}
+        | STORES
+        | FAILURES,
     ),
     "cli": room("pydantic", "yaml", rooms={"api", "resources", "kube", "reconcile", "runtime"} | FAILURES),
     "__main__": room(rooms={"cli"}),
