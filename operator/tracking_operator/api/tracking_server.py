@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from tracking_operator.api.access import Access, ServerNetworkPolicy
 from tracking_operator.api.base import (
     ApiModel,
     ImageReference,
@@ -285,6 +286,10 @@ class TrackingServerSpec(ApiModel):
     artifact_store: ArtifactStore = ArtifactStore()
     """Where artifacts and models are kept; at most one kind. Default: s3 where the class has it, else volume. The kind is
     fixed once the server exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
+    access: Access = Access()
+    """How people and programs reach the server."""
+    network_policy: ServerNetworkPolicy = ServerNetworkPolicy()
+    """Who may connect to the server's pods."""
     deletion_policy: DeletionPolicy | None = None
     """What happens to the data when this resource is deleted: Retain keeps it for a server of the same name, Delete
     removes it. Deleting the namespace always takes its volumes. Default: the class's, else Retain."""

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from tracking_operator.api.access import HostPattern, OfferedAccess, Template
 from tracking_operator.api.base import (
     SET,
     ApiModel,
@@ -28,9 +29,6 @@ from tracking_operator.api.marks import API_VERSION, DEFAULT_CLASS_ANNOTATION
 from tracking_operator.api.tracking_server import ConnectionLimit, DeletionPolicy
 
 DEFAULT_CONNECTION_LIMIT: Final = 20
-
-Template = Annotated[str, Field(min_length=1, max_length=1024)]
-"""A sandboxed Jinja template with the variables namespace, name, class, clusterName and namespaceLabels."""
 
 
 class OfferedVersion(ApiModel):
@@ -384,6 +382,11 @@ class Permissions(ApiModel):
     """Whether servers may use databases and buckets that somebody else made. Default: true."""
     deletion_policy_delete: bool = True
     """Whether servers may have deletionPolicy Delete. Default: true."""
+    anonymous_access: bool = False
+    """Whether servers may have access.authentication none where the class has a login. Default: false."""
+    hosts: Annotated[tuple[HostPattern, ...], Field(max_length=64, json_schema_extra=SET)] | None = None
+    """The hosts that access.host may name: each as it is, or '*.' and a domain for every name directly under it. What
+    naming.host makes is always permitted. Default: none where the class has an ingress or a gateway, else all."""
     service_account_annotations: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=317)], ...],
         Field(max_length=64, json_schema_extra=SET),
@@ -459,6 +462,8 @@ class TrackingServerClassSpec(ApiModel):
     """A PostgreSQL server on which every server of the class gets a database and roles of its own. Default: none."""
     s3: S3Offer | None = None
     """A bucket in which every server of the class gets a prefix of its own. Default: none."""
+    access: OfferedAccess = OfferedAccess()
+    """How people and programs reach the servers."""
     permissions: Permissions = Permissions()
     """What tenants may ask for."""
     limits: Limits = Limits()
