@@ -44,6 +44,7 @@ cluster-up: prepare-cluster ## Make the cluster, or keep a running one; kubeconf
 warm: prepare-images prepare-stores ## Build what the cluster and its images are made of, which is done once per machine
 	@$(RUN) python -m dev.local_cluster.binaries
 	@$(RUN) python -m dev.images
+	@$(RUN) python -m dev.ingress.image
 
 .PHONY: cluster-down
 cluster-down: prepare ## Remove the cluster and everything that it made on this machine
@@ -104,7 +105,7 @@ test-cluster: prepare-cluster ## The operator on a real API server
 	@$(call pytest_if_any,tests/cluster --reruns $(RERUNS))
 
 .PHONY: test-e2e
-test-e2e: prepare-images prepare-stores ## Real pods, the real operator image
+test-e2e: prepare-e2e ## Real pods, the real operator image, a real browser
 	@$(call pytest_if_any,tests/e2e --reruns $(RERUNS))
 
 .PHONY: bench
@@ -113,7 +114,7 @@ bench: prepare-images ## Measure, and write the report
 
 # Set-up
 
-.PHONY: prepare prepare-cluster prepare-images prepare-stores prepare-demo
+.PHONY: prepare prepare-cluster prepare-images prepare-stores prepare-demo prepare-e2e
 prepare: has-python
 	@$(PYTHON) dev/prepare.py
 
@@ -128,6 +129,9 @@ prepare-stores: has-python
 
 prepare-demo: has-python
 	@$(PYTHON) dev/prepare.py cluster images postgres
+
+prepare-e2e: has-python
+	@$(PYTHON) dev/prepare.py cluster images stores postgres browser
 
 .PHONY: has-python
 has-python:

@@ -1,14 +1,10 @@
 """An emulator of Google Cloud Storage for tests: fake-gcs-server, built once and run on loopback. It checks no credentials."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dev.local_cluster import go
-from dev.local_cluster.binaries import Recipe
-from dev.local_cluster.cache import built_once
-from dev.local_cluster.versions import pinned
+from dev.local_cluster.binaries import published_program
 from dev.loopback import HOST, serving
 
 NAME = "fake-gcs-server"
@@ -16,14 +12,7 @@ NAME = "fake-gcs-server"
 
 def fake_gcs_program() -> Path:
     """The program, a static binary; built in a minute or two when it is not in the cache."""
-    recipe = Recipe(
-        NAME,
-        pinned(NAME),
-        module=pinned(NAME, "module"),
-        package=pinned(NAME, "package"),
-        module_sum=pinned(NAME, "sum"),
-    )
-    return built_once(NAME, recipe.key, lambda folder: _build(recipe, folder)) / NAME
+    return published_program(NAME)
 
 
 @contextmanager
@@ -39,10 +28,3 @@ def fake_gcs_server(port: int) -> Iterator[str]:
     ]
     with serving([*command, f"-external-url={url}", f"-public-host={HOST}:{port}"], port):
         yield url
-
-
-def _build(recipe: Recipe, folder: Path) -> None:
-    source = folder / "source"
-    go.download_module(recipe.module, recipe.version, recipe.module_sum, source)
-    go.build(source, recipe.package, folder / NAME)
-    shutil.rmtree(source)

@@ -1,4 +1,4 @@
-"""Make this machine ready: `python3 dev/prepare.py [cluster] [images] [stores] [postgres]`.
+"""Make this machine ready: `python3 dev/prepare.py [cluster] [images] [stores] [postgres] [browser]`.
 
 Runs before anything is installed, so it needs nothing but Python's standard library. It brings `uv` if there is
 none, and the Debian packages that the named groups of `dev/versions.toml` need, when it runs as root on Debian;

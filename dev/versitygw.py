@@ -1,7 +1,6 @@
 """A real S3 server with users and bucket policies, for tests: versitygw on a folder, on loopback, thrown away."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,12 +10,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dev.local_cluster import go
-from dev.local_cluster.binaries import Recipe
-from dev.local_cluster.cache import built_once
+from dev.local_cluster.binaries import published_program
 from dev.local_cluster.commands import plain_environment
 from dev.local_cluster.failures import ClusterError
-from dev.local_cluster.versions import pinned
 from dev.local_cluster.waiting import wait_until
 
 NAME = "versitygw"
@@ -29,14 +25,7 @@ SECONDS_TO_STOP = 20
 
 def versitygw_program() -> Path:
     """The program, a static binary; built in about two minutes when it is not in the cache."""
-    recipe = Recipe(
-        NAME,
-        pinned(NAME),
-        module=pinned(NAME, "module"),
-        package=pinned(NAME, "package"),
-        module_sum=pinned(NAME, "sum"),
-    )
-    return built_once(NAME, recipe.key, lambda folder: _build(recipe, folder)) / NAME
+    return published_program(NAME)
 
 
 @dataclass
@@ -120,13 +109,6 @@ def versitygw_server(
             yield server
         finally:
             _stop(server.process)
-
-
-def _build(recipe: Recipe, folder: Path) -> None:
-    source = folder / "source"
-    go.download_module(recipe.module, recipe.version, recipe.module_sum, source)
-    go.build(source, recipe.package, folder / NAME)
-    shutil.rmtree(source)
 
 
 def _fast_folder() -> Path | None:

@@ -80,6 +80,11 @@ def build_binaries() -> Binaries:
     return Binaries(**built)
 
 
+def published_program(name: str) -> Path:
+    """A program of a published module that dev/versions.toml pins, as a static binary; built when it is not in the cache."""
+    return _binary(_published(name))
+
+
 def kubectl() -> Path:
     """The kubectl of the pinned Kubernetes version."""
     return _binary(_kubernetes()).parent / "kubectl"

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-INTERNAL = {"prepare", "prepare-cluster", "prepare-demo", "prepare-images", "prepare-stores", "has-python"}
+INTERNAL = {
+    "prepare",
+    "prepare-cluster",
+    "prepare-demo",
+    "prepare-e2e",
+    "prepare-images",
+    "prepare-stores",
+    "has-python",
+}
 
 
 def declared_targets() -> set[str]:
