@@ -18,6 +18,7 @@ from tests.operator_fixtures import (  # noqa: F401 — fixtures
     installation,
     operator,
     operators,
+    servers,
     team,
 )
 from tests.waiting import wait_until

@@ -24,6 +24,7 @@ import yaml
 from dev.audit import ApiCall, AuditLog
 from dev.development_cluster import DevelopmentCluster
 from tests.kube_api import KubeApi
+from tests.service_proxy import ServiceProxy, service_proxy
 from tests.waiting import wait_until
 from tracking_operator.api.marks import API_VERSION, SERVER_LABEL
 from tracking_operator.kube.objects import (
@@ -294,6 +295,7 @@ class OperatorHost:
     api: KubeApi
     kubeconfig: Path
     folder: Path
+    servers: ServiceProxy
     started: list[RunningOperator] = field(default_factory=list)
     shared: RunningOperator | None = None
 
@@ -306,6 +308,7 @@ class OperatorHost:
             "image_repository": ABSENT_REPOSITORY,
             "health_port": port,
             "metrics_port": 0,
+            "service_proxy": self.servers.url,
             **settings,
         }
         environment = {f"TRACKING_OPERATOR_{key.upper()}": str(value) for key, value in options.items()}
@@ -406,11 +409,18 @@ def installation(cluster: DevelopmentCluster, api: KubeApi, tmp_path_factory: py
 
 
 @pytest.fixture(scope="session")
+def servers() -> Iterator[ServiceProxy]:
+    """Where the operator on this machine asks servers, whose pods do not run: all answer unless a test says otherwise."""
+    with service_proxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
 def operators(
-    installation: Path, api: KubeApi, tmp_path_factory: pytest.TempPathFactory
+    installation: Path, api: KubeApi, servers: ServiceProxy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorHost]:
     """Starts operators on this machine; none is left afterwards."""
-    host = OperatorHost(api, installation, tmp_path_factory.mktemp("operators"))
+    host = OperatorHost(api, installation, tmp_path_factory.mktemp("operators"), servers)
     HOSTS.append(host)
     yield host
     host.stop_all()

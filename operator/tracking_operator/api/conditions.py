@@ -64,7 +64,8 @@ class Reason(StrEnum):
     # All is well
     AS_EXPECTED = "AsExpected", "Everything is as the specification asks."
     WORKLOAD_AVAILABLE = "WorkloadAvailable", "All replicas are updated and available."
-    REACHABLE_IN_CLUSTER = "ReachableInCluster", "The Service has ready pods behind it."
+    REACHABLE = "Reachable", "A request to the API with the host that people use got 200."
+    REACHABLE_IN_CLUSTER = "ReachableInCluster", "A request to the API through the Service got 200."
     UPGRADE_AVAILABLE = (
         "UpgradeAvailable",
         "The class's default version is newer than the one that this server runs. Servers are never upgraded by themselves.",
@@ -316,6 +317,28 @@ class Reason(StrEnum):
         "VolumeLost",
         "The volume behind a claim is gone, and the data with it.",
         "Restore the volume, or delete the claim to begin with an empty store.",
+    )
+
+    # Access
+    NOT_REACHABLE = (
+        "NotReachable",
+        "The server's Service gives no answer to the operator.",
+        "Look at NetworkPolicies that keep the operator out, and at the log of the server's pods.",
+    )
+    HOST_REFUSED = (
+        "HostRefused",
+        "MLflow refuses requests with the Host header that people send.",
+        "Add it to spec.access.allowedHosts.",
+    )
+    PATH_NOT_FOUND = (
+        "PathNotFound",
+        "The pods serve no API at the server's path.",
+        "Nothing while pods are being replaced; else look at spec.image and spec.podTemplate.env.",
+    )
+    ANSWERS_WITH_ERROR = (
+        "AnswersWithError",
+        "The API answers with an error, for example because its database is away.",
+        "Look at the backend store and at the log of the server's pods; the operator goes on trying.",
     )
 
     # Schema

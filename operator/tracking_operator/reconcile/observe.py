@@ -1,7 +1,7 @@
 """How a server stands, read from the live objects: one finding per condition. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
@@ -16,6 +16,7 @@ from tracking_operator.kube.objects import (
 )
 from tracking_operator.reconcile.artifact_checks import ArtifactCheck
 from tracking_operator.reconcile.databases import DatabaseState, database_finding
+from tracking_operator.reconcile.exposure import Exposed
 from tracking_operator.reconcile.findings import Finding, Verdict, not_looked_at
 from tracking_operator.reconcile.migrations import Gate
 from tracking_operator.reconcile.pods import (
@@ -69,6 +70,8 @@ class Observed:
     """Whether the schema fits; None where the pods themselves find out."""
     artifacts: ArtifactCheck | None = None
     """How the server's own prefix does; None with another kind of store, and while it could not be looked at."""
+    exposed: Exposed | None = None
+    """How the server answered as clients ask it; None while it was not asked."""
 
 
 def observe(
@@ -106,7 +109,7 @@ def findings_of(
     yield artifact_store_finding(server, observed, earlier(ConditionType.ARTIFACT_STORE_READY))
     yield schema_finding(server, observed, earlier(ConditionType.SCHEMA_READY))
     yield workload_finding(server, observed)
-    yield exposed_finding(server, observed)
+    yield exposed_finding(server, observed, earlier(ConditionType.EXPOSED))
 
 
 def backend_store_finding(server: ServerModel, observed: Observed, earlier: Condition | None) -> Finding:
@@ -244,16 +247,29 @@ def _rollout_finding(server: ServerModel, deployment: KubeObject, observed: Obse
     return Finding(type_, Verdict.WORKING, Reason.ROLLOUT_IN_PROGRESS, message)
 
 
-def exposed_finding(server: ServerModel, observed: Observed) -> Finding:
+def exposed_finding(server: ServerModel, observed: Observed, earlier: Condition | None) -> Finding:
     """Whether clients reach the server: one pod that serves is enough, as during a rolling update."""
-    if not server.replicas or not available_replicas(observed):
-        return not_looked_at(ConditionType.EXPOSED, "pods that serve")
-    return Finding(
-        ConditionType.EXPOSED,
-        Verdict.OK,
-        Reason.REACHABLE_IN_CLUSTER,
-        f"Clients in the cluster reach the server at {server.service_url}.",
-    )
+    type_ = ConditionType.EXPOSED
+    if not serves(server, observed):
+        return not_looked_at(type_, "pods that serve")
+    finding = observed.exposed.finding if observed.exposed else None
+    if finding is None:
+        return _as_before(type_, earlier) or not_looked_at(
+            type_, f"an answer of the API at {server.service_url}"
+        )
+    if finding.verdict is Verdict.FAILING and not is_settled(server, observed):
+        return replace(finding, verdict=Verdict.WORKING)
+    return finding
+
+
+def serves(server: ServerModel, observed: Observed) -> bool:
+    """Whether there is a pod to ask."""
+    return bool(server.replicas and available_replicas(observed))
+
+
+def is_settled(server: ServerModel, observed: Observed) -> bool:
+    """Whether all pods are those that are wanted, so that none of an earlier specification answers."""
+    return observed.deployment is not None and is_rolled_out(observed.deployment, server.replicas)
 
 
 def is_current(observed: Observed, server: ServerModel) -> bool:

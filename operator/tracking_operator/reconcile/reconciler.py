@@ -10,6 +10,7 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import CONFLICT_RETRY_SECONDS, ApiError
 from tracking_operator.kube.events import EventRecorder
+from tracking_operator.mlflow_api.client import MlflowApi
 from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.class_reconciler import ClassReconciler
 from tracking_operator.reconcile.keys import Key, Outcome
@@ -31,6 +32,7 @@ class Reconciler:
         events: EventRecorder,
         settings: ReconcileSettings,
         executor: StoreExecutor,
+        mlflow: MlflowApi,
         now: Callable[[], datetime],
     ) -> None:
         postgres = PostgresServers(kube, cache, executor, settings.namespace)
@@ -42,6 +44,7 @@ class Reconciler:
             settings=settings,
             postgres=postgres,
             buckets=buckets,
+            mlflow=mlflow,
             now=now,
         )
         self._classes = ClassReconciler(kube, cache, postgres, buckets, settings=settings, now=now)

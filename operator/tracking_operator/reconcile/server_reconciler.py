@@ -33,6 +33,7 @@ from tracking_operator.kube.objects import (
     namespace_of,
     uid_of,
 )
+from tracking_operator.mlflow_api.client import MlflowApi
 from tracking_operator.reconcile.artifact_checks import (
     ArtifactCheck,
     artifact_check,
@@ -43,6 +44,7 @@ from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.cleanup import Cleanup
 from tracking_operator.reconcile.credentials import Credentials, deployed_digest
 from tracking_operator.reconcile.databases import DatabaseState
+from tracking_operator.reconcile.exposure import Exposure
 from tracking_operator.reconcile.findings import Finding, not_looked_at, summarise
 from tracking_operator.reconcile.jobs import LiveJob
 from tracking_operator.reconcile.keys import Outcome
@@ -53,7 +55,7 @@ from tracking_operator.reconcile.migrations import (
     live_migration,
     schema_gate,
 )
-from tracking_operator.reconcile.observe import Observed, findings_of, observe
+from tracking_operator.reconcile.observe import Observed, findings_of, observe, serves
 from tracking_operator.reconcile.own_stores import OwnStores
 from tracking_operator.reconcile.ownership import owner_check, prunable
 from tracking_operator.reconcile.plan import (
@@ -90,6 +92,7 @@ class ServerReconciler:
         settings: ReconcileSettings,
         postgres: PostgresServers,
         buckets: Buckets,
+        mlflow: MlflowApi,
         now: Callable[[], datetime],
     ) -> None:
         self._kube = kube
@@ -107,6 +110,7 @@ class ServerReconciler:
             cluster_name=settings.cluster_name,
             now=now,
         )
+        self._exposure = Exposure(mlflow)
         self._cleanup = Cleanup(kube, cache, settings, self._stores.left_behind(events))
 
     async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
@@ -143,6 +147,7 @@ class ServerReconciler:
         if server is not None:
             await self._apply(server, Steps(gate, prefix, check), report)
         observed = self._observe(server or plan.model, database, gate, check)
+        observed = await self._ask(server or plan.model, observed, report, fresh=resync)
         return await self._report(
             live, resource, plan.decision, server or plan.model, observed=observed, report=report
         )
@@ -250,6 +255,16 @@ class ServerReconciler:
         for obj, error in pruned.failures:
             report.add_failure(failure_from(error, f"delete {describe(obj)}"), ConditionType.WORKLOAD_READY)
 
+    async def _ask(self, server: ServerModel, observed: Observed, report: Report, *, fresh: bool) -> Observed:
+        """Ask the server as its clients do, once there is a pod to answer."""
+        if observed.deployment is None or not serves(server, observed):
+            self._exposure.forget(server.uid)
+            return observed
+        exposed = await self._exposure.look(server, observed.deployment, fresh=fresh)
+        if exposed.look_again is not None:
+            report.retry_after.append(exposed.look_again)
+        return replace(observed, exposed=exposed)
+
     def _claim(self, server: ServerModel, name: str) -> KubeObject | None:
         return self._cache.get(PERSISTENT_VOLUME_CLAIM, server.namespace, name)
 
@@ -334,7 +349,7 @@ class ServerReconciler:
             return await self._report_deletion(live, resource, unfinished)
         decision = resource.metadata.annotations.get(RESOLVED_ANNOTATION)
         await self._apply_metadata(resource, decision, finalizers=[])
-        self._stores.forget(resource.metadata.uid)
+        self._forget(resource.metadata.uid)
         logger.info("Let %s go.", describe(live))
         return Outcome()
 
@@ -346,10 +361,14 @@ class ServerReconciler:
         if unfinished := await self._cleanup.clean_up(gone, TrackingServer.model_validate(gone)):
             logger.warning("%s is gone, and its data not yet: %s", describe(gone), unfinished.message)
             return Outcome(failed=True, reason=unfinished.reason.value)
-        self._stores.forget(uid_of(gone) or "")
+        self._forget(uid_of(gone) or "")
         self._cache.note_cleaned_up(gone)
         logger.info("Cleaned up after %s, which was deleted while it was begun.", describe(gone))
         return Outcome()
+
+    def _forget(self, uid: str) -> None:
+        self._stores.forget(uid)
+        self._exposure.forget(uid)
 
     async def _report_deletion(self, live: KubeObject, resource: TrackingServer, finding: Finding) -> Outcome:
         """Say what the deletion waits for; every volume that goes brings the server up again."""

@@ -21,6 +21,7 @@ from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.lease import LeaderElection
 from tracking_operator.kube.objects import NAMESPACE, uid_of
+from tracking_operator.mlflow_api.client import MlflowApi
 from tracking_operator.reconcile.keys import Key
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.reconcile.plan import ReconcileSettings
@@ -86,6 +87,7 @@ class _Operator:
             namespaces=settings.watch_namespaces,
         )
         self._postgres = StoreExecutor()
+        self._mlflow = MlflowApi(proxy=settings.service_proxy or None)
         self._workers = WorkerPool(
             self._queue,
             Reconciler(
@@ -94,6 +96,7 @@ class _Operator:
                 events=self._events,
                 settings=reconcile_settings,
                 executor=self._postgres,
+                mlflow=self._mlflow,
                 now=_now,
             ),
             metrics,
@@ -169,6 +172,7 @@ class _Operator:
         started = time.monotonic()
         await self._workers.stop(DRAIN_SECONDS)
         self._postgres.close()
+        await self._mlflow.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._events.drain()

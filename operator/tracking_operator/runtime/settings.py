@@ -41,6 +41,10 @@ class OperatorSettings(BaseSettings):
         default="tracking-operator/mlflow",
         description="Where the images of MLflow versions are that no class offers; the version is the tag.",
     )
+    service_proxy: str = Field(
+        default="",
+        description="URL of an HTTP proxy through which servers are asked, for an operator outside of the cluster.",
+    )
     lease_name: str = Field(
         default="tracking-operator", description="The Lease that the active operator holds."
     )

@@ -22,6 +22,8 @@ from tests.unit.reconcile.live import (
     waiting,
 )
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
+from tracking_operator.mlflow_api.client import Answer
+from tracking_operator.reconcile.exposure import Exposed, exposed_finding
 from tracking_operator.reconcile.findings import Finding, Verdict, summarise
 from tracking_operator.reconcile.observe import findings_of, observe
 from tracking_operator.resources.server import ServerModel
@@ -36,6 +38,8 @@ EXTERNAL: Manifest = {"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERN
 VOLUMES = [claim("mlflow-backend-store"), claim("mlflow-artifact-store")]
 SERVING = [deployment(), pod(check=PASSED, artifacts=TRIED_OUT, server=RUNNING)]
 
+ANSWERED = Answer(200)
+
 EARLIER = Condition(
     type="SchemaReady",
     status="True",
@@ -49,14 +53,14 @@ def findings(
     children: list[Manifest],
     spec: Manifest | None = None,
     earlier: Condition | None = None,
+    answer: Answer = ANSWERED,
     **changes: object,
 ) -> dict[ConditionType, Finding]:
     server: ServerModel = replace(model(spec), **changes)  # type: ignore[arg-type]
+    observed = replace(observe(children, server), exposed=Exposed(exposed_finding(server, answer)))
     return {
         one.type: one
-        for one in findings_of(
-            server, observe(children, server), lambda type_: earlier if type_ is SCHEMA else None
-        )
+        for one in findings_of(server, observed, lambda type_: earlier if type_ is SCHEMA else None)
     }
 
 
@@ -207,6 +211,11 @@ class TestRollout:
     def test_with_a_pod_that_serves_leaves_clients_connected(self) -> None:
         children = [deployment(replicas=3, available=2), pod(check=PASSED, server=RUNNING)]
         assert findings(children, EXTERNAL, replicas=3)[EXPOSED].verdict is Verdict.OK
+
+    def test_may_leave_the_address_without_an_answer_for_a_while(self) -> None:
+        children = [deployment(replicas=3, available=2), pod(check=PASSED, server=RUNNING)]
+        found = findings(children, EXTERNAL, replicas=3, answer=Answer(404, "Not Found"))
+        assert verdicts(found)[EXPOSED] == (Verdict.WORKING, Reason.PATH_NOT_FOUND)
 
     def test_without_a_pod_that_serves_leaves_nobody_connected(self) -> None:
         found = findings([*VOLUMES, deployment(available=0), pod(check=PASSED, server=STARTING)])

@@ -18,6 +18,7 @@ from tests.unit.reconcile.live import (
     terminated,
 )
 from tests.unit.reconcile.memory_api import MemoryApi
+from tests.unit.reconcile.servers import AnsweringServers
 from tracking_operator.api.marks import API_VERSION, FINALIZER, RESOLVED_ANNOTATION, SERVER_LABEL
 from tracking_operator.executor import StoreExecutor
 from tracking_operator.kube.cache import ObjectCache
@@ -68,7 +69,7 @@ class World:
     """A namespace with one server in it, and the loop."""
 
     def __init__(self, spec: Manifest | None = None, name: str = "mlflow") -> None:
-        self.api, self.events = MemoryApi(), Events()
+        self.api, self.events, self.servers = MemoryApi(), Events(), AnsweringServers()
         self.cache = ObjectCache(owner_label=SERVER_LABEL)
         self.edit(spec or {}, name=name)
         self.restart()
@@ -83,6 +84,7 @@ class World:
             settings=SETTINGS,
             postgres=PostgresServers(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
             buckets=Buckets(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
+            mlflow=self.servers.as_client(),
             now=lambda: NOW,
         )
 
