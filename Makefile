@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory
+# Tests call make themselves, which shall not ask this one for a place among its jobs.
+unexport MAKEFLAGS MFLAGS
 
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
@@ -11,6 +13,8 @@ RUN := $(UV) run --frozen
 NAME ?= tracking-operator
 # How often a failed test on a store or a cluster is run again; the summary names those that needed it.
 RERUNS ?= 0
+# The cluster of the tests with pods: another one than that of the other tests lets both groups run at once.
+E2E_CLUSTER ?= $(or $(TRACKING_OPERATOR_TEST_CLUSTER),tracking-operator-test)
 
 # The machine's own Python: interpreters are no packages of a registry.
 export UV_PYTHON_DOWNLOADS := never
@@ -106,7 +110,7 @@ test-cluster: prepare-cluster ## The operator on a real API server
 
 .PHONY: test-e2e
 test-e2e: prepare-e2e ## Real pods, the real operator image, a real browser
-	@$(call pytest_if_any,tests/e2e --reruns $(RERUNS))
+	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER); $(call pytest_if_any,tests/e2e --reruns $(RERUNS))
 
 .PHONY: bench
 bench: prepare-images ## Measure, and write the report
