@@ -67,7 +67,9 @@ ROOMS = {
         | STORES
         | FAILURES,
     ),
-    "cli": room("pydantic", "yaml", rooms={"api", "resources", "kube", "reconcile", "runtime"} | FAILURES),
+    "cli": room(
+        "pydantic", "yaml", rooms={"api", "naming", "resources", "kube", "reconcile", "runtime"} | FAILURES
+    ),
     "__main__": room(rooms={"cli"}),
 }
 

@@ -5,8 +5,9 @@ import sys
 from collections.abc import Sequence
 
 from tracking_operator.cli import check, crds, render, run
+from tracking_operator.cli import open as open_command
 
-COMMANDS = {"run": run, "crds": crds, "render": render, "check": check}
+COMMANDS = {"run": run, "crds": crds, "render": render, "check": check, "open": open_command}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,8 @@ so an answer with an unknown field raises after the write has happened.
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -20,11 +21,12 @@ from tracking_operator.api.marks import FIELD_MANAGER
 from tracking_operator.kube.connection import load_configuration, open_session
 from tracking_operator.kube.errors import NO_ANSWER, ApiError, Cause
 from tracking_operator.kube.json_patch import JsonPatchOperation
-from tracking_operator.kube.objects import Kind, KubeObject, KubeObjects, kind_of, name_of, namespace_of
+from tracking_operator.kube.objects import POD, Kind, KubeObject, KubeObjects, kind_of, name_of, namespace_of
 
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 JSON: Final = "application/json"
+PORT_FORWARD_PROTOCOL: Final = "v4.channel.k8s.io"
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,15 @@ class KubeClient:
         self._observe = observer
 
     @classmethod
-    async def connect(cls, kubeconfig: Path | None = None, *, observer: Observer = ignore_calls) -> Self:
+    async def connect(
+        cls,
+        kubeconfig: Path | None = None,
+        *,
+        context: str | None = None,
+        observer: Observer = ignore_calls,
+    ) -> Self:
         """Connect as the pod's service account or as the kubeconfig says. Raises NoClusterError."""
-        return cls(await load_configuration(kubeconfig), observer=observer)
+        return cls(await load_configuration(kubeconfig, context), observer=observer)
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,6 +181,24 @@ class KubeClient:
         }
         answer = await self._request("create", _ACCESS_REVIEW, _ACCESS_REVIEW.path(None), body=review)
         return bool(answer["status"]["allowed"])
+
+    @asynccontextmanager
+    async def connect_to_pod(
+        self, namespace: str, pod: str, port: int
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """Open a WebSocket to a port of a pod; ``port_forward.carry`` knows what is said on it."""
+        try:
+            socket = await self._session.ws_connect(
+                self._server + POD.path(namespace, pod, "portforward"),
+                params={"ports": str(port)},
+                protocols=(PORT_FORWARD_PROTOCOL,),
+            )
+        except aiohttp.WSServerHandshakeError as error:
+            raise ApiError(error.status, "", f"no connection to pod {namespace}/{pod}") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(NO_ANSWER, "NoAnswer", f"no answer from the API server: {error!r}") from error
+        async with socket:
+            yield socket
 
     async def _request(
         self,

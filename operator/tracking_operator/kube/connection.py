@@ -7,7 +7,12 @@ from pathlib import Path
 
 import aiohttp
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import (
+    ConfigException,
+    list_kube_config_contexts,
+    load_incluster_config,
+    load_kube_config,
+)
 
 USER_AGENT = "tracking-operator"
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -22,11 +27,11 @@ class NoClusterError(Exception):
     """Neither a service account nor a usable kubeconfig is there; the message says what to do."""
 
 
-async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
+async def load_configuration(kubeconfig: Path | None = None, context: str | None = None) -> Configuration:
     """Read the credentials of the pod's service account, or of a kubeconfig outside a cluster.
 
-    An explicit ``kubeconfig`` wins; else the service account; else ``$KUBECONFIG`` or ``~/.kube/config``.
-    Raises NoClusterError.
+    An explicit ``kubeconfig`` wins; else the service account; else ``$KUBECONFIG`` or ``~/.kube/config``, with its
+    current context unless another ``context`` is given. Raises NoClusterError.
     """
     configuration = Configuration()
     try:
@@ -35,15 +40,27 @@ async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
         else:
             await load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=str(kubeconfig) if kubeconfig else None,
+                context=context,
                 client_configuration=configuration,
                 persist_config=False,
             )
     except (ConfigException, OSError, TypeError) as error:
-        raise NoClusterError(
-            f"No Kubernetes cluster to talk to: {error}. Run inside a pod with a service account, "
-            "or point KUBECONFIG at a kubeconfig file."
-        ) from error
+        raise _no_cluster(error) from error
     return configuration
+
+
+def namespace_of_context(kubeconfig: Path | None = None, context: str | None = None) -> str:
+    """The namespace that a context of the kubeconfig stands in, as kubectl reads it; ``default`` where it names none.
+
+    Raises NoClusterError: there is no such kubeconfig.
+    """
+    try:
+        contexts, current = list_kube_config_contexts(str(kubeconfig) if kubeconfig else None)  # type: ignore[no-untyped-call]
+    except (ConfigException, OSError, TypeError) as error:
+        raise _no_cluster(error) from error
+    wanted = context or current["name"]
+    found: dict[str, object] = next((one["context"] for one in contexts if one["name"] == wanted), {})
+    return str(found.get("namespace") or "default")
 
 
 def open_session(
@@ -71,6 +88,13 @@ def open_session(
         timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS),
         middlewares=(*middlewares, authenticate),
         proxy=configuration.proxy,
+    )
+
+
+def _no_cluster(error: Exception) -> NoClusterError:
+    return NoClusterError(
+        f"No Kubernetes cluster to talk to: {error}. Run inside a pod with a service account, "
+        "or point KUBECONFIG at a kubeconfig file."
     )
 
 
