@@ -7,6 +7,7 @@ from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    NETWORK_POLICY,
     PERSISTENT_VOLUME_CLAIM,
     SERVICE,
     SERVICE_ACCOUNT,
@@ -26,6 +27,7 @@ CHILD_KINDS: Final[tuple[Kind, ...]] = (
     CONFIG_MAP,
     SERVICE,
     DEPLOYMENT,
+    NETWORK_POLICY,
 )
 
 _SETTINGS: Final = ReconcileSettings(cluster_name="bench", image_repository="tracking-operator/mlflow")

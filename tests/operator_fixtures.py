@@ -32,6 +32,7 @@ from tracking_operator.kube.objects import (
     DEPLOYMENT,
     LEASE,
     NAMESPACE,
+    NETWORK_POLICY,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     SERVICE,
@@ -56,7 +57,16 @@ ABSENT_REPOSITORY = "registry.invalid/mlflow"
 """Images that no node has: pods of these tests are made, and never run."""
 
 RESOURCE_QUOTA = register(Kind("v1", "ResourceQuota", "resourcequotas"))
-CHILD_KINDS = (SERVICE_ACCOUNT, PERSISTENT_VOLUME_CLAIM, CONFIG_MAP, DEPLOYMENT, SERVICE)
+CHILD_KINDS = (
+    SERVICE_ACCOUNT,
+    PERSISTENT_VOLUME_CLAIM,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    SERVICE,
+    NETWORK_POLICY,
+)
+CHILDREN_AT_LEAST = 8
+"""How many objects a server with `spec: {}` has."""
 PATIENCE_SECONDS = 30.0
 """For what has no bound of its own: long enough for a busy machine."""
 

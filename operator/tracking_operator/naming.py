@@ -122,6 +122,16 @@ class ChildNames:
         return f"{self.server}-migrate-{version.replace('.', '-')}"
 
     @property
+    def migration_policy(self) -> str:
+        """The NetworkPolicy of the Jobs that migrate the schema, of whatever version."""
+        return f"{self.server}-migrate"
+
+    @property
+    def artifact_jobs_policy(self) -> str:
+        """The NetworkPolicy of the Jobs that try the artifact store out, and empty it."""
+        return f"{self.server}-artifact-jobs"
+
+    @property
     def check(self) -> str:
         """The ConfigMap with the scripts that run in the server's pod."""
         return f"{self.server}-check"

@@ -6,6 +6,7 @@ import pytest
 
 from tests.kube_api import Refused
 from tests.operator_fixtures import (
+    CHILDREN_AT_LEAST,
     LEASE_NAME,
     OPERATOR_NAMESPACE,
     OperatorCalls,
@@ -122,7 +123,7 @@ def troubles_of(team: Team, server: KubeObject) -> list[str]:
         "is being deleted": "deletionTimestamp" not in metadata,
         "has an old status": server.get("status", {}).get("observedGeneration") == metadata["generation"],
         "is not suspended": (condition_of(server, "Ready") or {}).get("reason") == "Suspended",
-        "has other children": len(children) == 7,
+        "has other children": len(children) == CHILDREN_AT_LEAST,
         "has children of another server": owners == {metadata["uid"]},
         "has a child that goes": not any(
             "deletionTimestamp" in child["metadata"] for child in children.values()

@@ -30,6 +30,7 @@ CHILDREN = {
     ("ConfigMap", "mlflow-client"),
     ("Deployment", "mlflow"),
     ("Service", "mlflow"),
+    ("NetworkPolicy", "mlflow"),
 }
 
 

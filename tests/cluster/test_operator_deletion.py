@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.operator_fixtures import RunningOperator, Team, a_class, a_team
+from tests.operator_fixtures import CHILDREN_AT_LEAST, RunningOperator, Team, a_class, a_team
 from tests.waiting import wait_until
 from tracking_operator.api.marks import FINALIZER
 from tracking_operator.kube.objects import (
@@ -203,7 +203,7 @@ def test_a_server_waits_for_what_its_predecessor_has_left_behind(
         SECONDS_TO_COLLECT,
         "everything belongs to the new server",
     )
-    assert len(team.children()) == 7
+    assert len(team.children()) == CHILDREN_AT_LEAST
 
 
 def test_a_server_that_is_made_again_at_once_ends_up_whole(team: Team, operator: RunningOperator) -> None:

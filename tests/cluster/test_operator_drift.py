@@ -11,6 +11,7 @@ from tracking_operator.api.marks import SERVER_LABEL
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    NETWORK_POLICY,
     PERSISTENT_VOLUME_CLAIM,
     SERVICE,
     SERVICE_ACCOUNT,
@@ -108,6 +109,18 @@ BY_HAND = [
             {"topologyKey": "zone", "labelSelector": {"matchLabels": {"a": "b"}}},
         ],
     }}),)),
+    # What a NetworkPolicy lets through
+    Drift("connections from anywhere", NETWORK_POLICY, (add("/spec/ingress/-", {}),)),
+    Drift("connections from all namespaces", NETWORK_POLICY, (
+        add("/spec/ingress/0/from/-", {"namespaceSelector": {}}),
+    )),
+    Drift("connections to more ports", NETWORK_POLICY, (add("/spec/ingress/0/ports/0/endPort", 6000),)),
+    Drift("connections to anywhere", NETWORK_POLICY, (put("/spec/egress", [{}]),)),
+    Drift("no rule for what goes out", NETWORK_POLICY, (put("/spec/policyTypes", ["Ingress"]),)),
+    Drift("other pods", NETWORK_POLICY, (put("/spec/podSelector", {"matchLabels": {"a": "b"}}),)),
+    Drift("fewer pods", NETWORK_POLICY, (
+        add("/spec/podSelector/matchExpressions", [{"key": "a", "operator": "Exists"}]),
+    )),
     # Our marks
     *(
         Drift(f"no label on the {kind}", kind, (remove(f"/metadata/labels/{SERVER_LABEL.replace('/', '~1')}"),), name)
@@ -115,6 +128,7 @@ BY_HAND = [
             (DEPLOYMENT, "mlflow"),
             (SERVICE, "mlflow"),
             (SERVICE_ACCOUNT, "mlflow"),
+            (NETWORK_POLICY, "mlflow"),
             (CONFIG_MAP, "mlflow-client"),
         )
     ),
@@ -122,6 +136,7 @@ BY_HAND = [
 
 CHILDREN = [
     (SERVICE_ACCOUNT, "mlflow"),
+    (NETWORK_POLICY, "mlflow"),
     (PERSISTENT_VOLUME_CLAIM, "mlflow-backend-store"),
     (PERSISTENT_VOLUME_CLAIM, "mlflow-artifact-store"),
     (CONFIG_MAP, "mlflow-check"),

@@ -7,6 +7,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.operator_fixtures import (
+    CHILDREN_AT_LEAST,
     LEASE_NAME,
     OPERATOR_NAMESPACE,
     OperatorCalls,
@@ -201,7 +202,7 @@ def assert_all_are_whole(team: Team) -> None:
     for number in range(MANY):
         team.wait_for_condition("Ready", reason="Suspended", name=f"server-{number}")
     for number in range(MANY):
-        assert len(team.children(f"server-{number}")) == 7
+        assert len(team.children(f"server-{number}")) == CHILDREN_AT_LEAST
     assert len(team.api.list(DEPLOYMENT, team.namespace)) == MANY
 
 

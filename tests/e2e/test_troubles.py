@@ -12,7 +12,7 @@ from tests.e2e.mlflow import (
     wait_until_ready,
 )
 from tests.kube_api import KubeApi
-from tests.operator_fixtures import LEASE_NAME, OPERATOR_NAMESPACE, Team
+from tests.operator_fixtures import CHILDREN_AT_LEAST, LEASE_NAME, OPERATOR_NAMESPACE, Team
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import DEPLOYMENT, LEASE, PERSISTENT_VOLUME_CLAIM, SERVICE
 
@@ -76,7 +76,7 @@ def test_an_operator_that_is_killed_while_it_creates_leaves_nothing_half_done(
     wait_until(lambda: holder(api) not in ("", before), SECONDS_TO_TAKE_OVER, "another operator is active")
     for number in range(MANY):
         team.wait_for_condition("Ready", reason="Suspended", name=f"server-{number}")
-        assert len(team.children(f"server-{number}")) == 7
+        assert len(team.children(f"server-{number}")) == CHILDREN_AT_LEAST
     assert len(api.list(DEPLOYMENT, team.namespace)) == MANY
 
 

@@ -51,7 +51,12 @@ def execute(options: argparse.Namespace) -> int:
         labels = dict(label.split("=", 1) for label in options.namespace_label)
         around = Surroundings(classes, labels, namespace_is_terminating=False, siblings=[])
         operator = read_settings()
-        settings = ReconcileSettings(operator.cluster_name, operator.image_repository)
+        settings = ReconcileSettings(
+            operator.cluster_name,
+            operator.image_repository,
+            namespace=operator.namespace,
+            ip_families=operator.ip_families,
+        )
         plan = make_plan(server, around, settings)
     except (OSError, ValueError, SettingsError, Failure) as error:
         print(error, file=sys.stderr)

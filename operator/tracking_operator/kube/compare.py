@@ -48,6 +48,10 @@ _WHOLE_MAPS: Final = {
 }
 """Maps in which an added entry changes what the object does."""
 
+_SELECTORS: Final = {"ipBlock", "namespaceSelector", "podSelector"}
+_PARTS_OF_RULES: Final = {"egress", "from", "ingress", "ports", "to"}
+"""Of a NetworkPolicy's rules every field counts: an added one narrows or widens them, and none is defaulted but the protocol."""
+
 _HANDLERS: Final = frozenset({"exec", "grpc", "httpGet", "sleep", "tcpSocket"})
 _ONE_OF: Final[Mapping[str, frozenset[str]]] = {
     "livenessProbe": _HANDLERS,
@@ -202,9 +206,10 @@ def entry_key(entry: KubeObject, fields: tuple[str, ...]) -> tuple[object, ...]:
 
 def added_keys(desired: KubeObject, live: KubeObject, context: Context) -> list[str]:
     """Return the keys that somebody added to a map that has to match in full."""
-    if context.name not in _WHOLE_MAPS:
-        return []
-    return [key for key in live if key not in desired]
+    added = [key for key in live if key not in desired]
+    if context.in_atomic and not context.name and context.parent in _PARTS_OF_RULES:
+        return [key for key in added if (key, live[key]) != ("protocol", "TCP")]
+    return added if context.name in _WHOLE_MAPS | _SELECTORS else []
 
 
 def rival_keys(desired: KubeObject, live: KubeObject, context: Context) -> list[str]:

@@ -7,6 +7,7 @@ guess a weak password from the annotation that a digest ends up in.
 import base64
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,8 +17,10 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.objects import SECRET, KubeObject
+from tracking_operator.resources.destinations import Endpoint
 from tracking_operator.resources.pod import CREDENTIALS_DIGEST_ANNOTATION
 from tracking_operator.resources.server import ExternalArtifacts, ExternalBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.store_endpoints import endpoints_in_database_uri, endpoints_in_variables
 
 MISSING_SECRET_RETRY_SECONDS: Final = 15.0
 DIGEST_LENGTH: Final = 16
@@ -39,6 +42,14 @@ class Reference:
     condition: ConditionType
     required: tuple[str, ...] = ()
     """The keys without which it is of no use."""
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What is remembered of a Secret: whether it changes, and where it leads. No secret is among that."""
+
+    digest: str
+    endpoints: tuple[Endpoint, ...]
 
 
 CredentialProblem = tuple[ConditionType, Failure]
@@ -86,22 +97,34 @@ class Credentials:
     def __init__(self, kube: KubeClient, cache: ObjectCache) -> None:
         self._kube = kube
         self._cache = cache
-        self._read: dict[tuple[str, Reference], str] = {}
+        self._read: dict[tuple[str, Reference], _Content] = {}
 
     async def digest(self, server: ServerModel, *, fresh: bool) -> tuple[str, list[CredentialProblem]]:
         """A digest of all that the server's pods mount (empty if they mount no Secret), and what is missing."""
         digests, problems = [], []
         for reference in references_of(server):
             try:
-                digests.append(await self._digest_of(reference, server.uid, fresh=fresh))
+                digests.append((await self._content_of(reference, server.uid, fresh=fresh)).digest)
             except Failure as failure:
                 problems.append((reference.condition, failure))
         return (_sha256(*digests) if digests else ""), problems
 
-    async def _digest_of(self, reference: Reference, salt: str, *, fresh: bool) -> str:
+    def endpoints(self, server: ServerModel) -> dict[ConditionType, tuple[Endpoint, ...]]:
+        """Where the Secrets say that external stores are, as the last digest found it: by the condition of the store."""
+        found = {}
+        for reference in references_of(server):
+            with suppress(Failure):
+                watched = self._cache.get(SECRET, reference.namespace, reference.name)
+                known = self._read.get((server.uid, reference))
+                content = _content(watched, reference, server.uid) if watched is not None else known
+                if content is not None:
+                    found[reference.condition] = content.endpoints
+        return found
+
+    async def _content_of(self, reference: Reference, salt: str, *, fresh: bool) -> _Content:
         watched = self._cache.get(SECRET, reference.namespace, reference.name)
         if watched is not None:
-            return _content_digest(watched, reference, salt)
+            return _content(watched, reference, salt)
         mine = (salt, reference)
         if fresh:
             self._read.pop(mine, None)
@@ -109,7 +132,7 @@ class Credentials:
             secret = await self._get(reference)
             if secret is None:
                 raise _missing(reference)
-            self._read[mine] = _content_digest(secret, reference, salt)
+            self._read[mine] = _content(secret, reference, salt)
         return self._read[mine]
 
     async def _get(self, reference: Reference) -> KubeObject | None:
@@ -124,6 +147,20 @@ def deployed_digest(deployment: KubeObject | None) -> str:
     template = ((deployment or {}).get("spec") or {}).get("template") or {}
     annotations = (template.get("metadata") or {}).get("annotations") or {}
     return str(annotations.get(CREDENTIALS_DIGEST_ANNOTATION, ""))
+
+
+def _content(secret: KubeObject, reference: Reference, salt: str) -> _Content:
+    return _Content(_content_digest(secret, reference, salt), _endpoints_in(secret, reference))
+
+
+def _endpoints_in(secret: KubeObject, reference: Reference) -> tuple[Endpoint, ...]:
+    data = {
+        key: base64.b64decode(value).decode(errors="replace")
+        for key, value in (secret.get("data") or {}).items()
+    }
+    if reference.key is not None:
+        return endpoints_in_database_uri(data[reference.key])
+    return endpoints_in_variables(data)
 
 
 def _content_digest(secret: KubeObject, reference: Reference, salt: str) -> str:

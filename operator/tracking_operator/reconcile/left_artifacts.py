@@ -24,9 +24,11 @@ from tracking_operator.reconcile.classes import ChosenClass
 from tracking_operator.reconcile.findings import Finding, Verdict
 from tracking_operator.reconcile.jobs import LiveJob, live_job
 from tracking_operator.reconcile.left_stores import LeftStores
+from tracking_operator.reconcile.network import Networks
 from tracking_operator.reconcile.ownership import owner_check
 from tracking_operator.resources.artifact_jobs import DELETE_ARTIFACTS_CONTAINER, build_artifact_deletion_job
 from tracking_operator.resources.config_maps import build_check_config_map
+from tracking_operator.resources.network_policy import build_artifact_jobs_policy
 from tracking_operator.resources.server import S3Artifacts, ServerModel
 from tracking_operator.resources.service_account import build_service_account
 
@@ -48,14 +50,16 @@ class LeftArtifacts(LeftStores[DecidedArtifacts, S3Offer, BucketAccess]):
         cache: ObjectCache,
         prefixes: ArtifactPrefixes,
         buckets: Buckets,
-        events: EventRecorder,
         *,
+        networks: Networks,
+        events: EventRecorder,
         now: Callable[[], datetime],
     ) -> None:
         super().__init__(buckets, events)
         self._kube = kube
         self._cache = cache
         self._prefixes = prefixes
+        self._networks = networks
         self._now = now
 
     def _place(self, decision: Decision) -> DecidedArtifacts | None:
@@ -128,8 +132,10 @@ class LeftArtifacts(LeftStores[DecidedArtifacts, S3Offer, BucketAccess]):
 
     async def _apply(self, server: ServerModel) -> None:
         """Make the Job, and what its pod needs, which a deletion in the foreground has taken already."""
+        resolved = await self._networks.with_destinations(server, fresh=False)
         wanted = [
             build_service_account(server),
+            build_artifact_jobs_policy(resolved),
             build_check_config_map(server),
             build_artifact_deletion_job(server),
         ]

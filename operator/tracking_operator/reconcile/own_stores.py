@@ -21,6 +21,7 @@ from tracking_operator.reconcile.databases import Wanted as WantedDatabase
 from tracking_operator.reconcile.jobs import LiveJob
 from tracking_operator.reconcile.left_artifacts import LeftArtifacts
 from tracking_operator.reconcile.left_databases import LeftDatabases
+from tracking_operator.reconcile.network import Networks
 from tracking_operator.reconcile.observe import is_rolled_out
 from tracking_operator.reconcile.plan import Plan
 from tracking_operator.reconcile.postgres_servers import PostgresServers
@@ -57,10 +58,16 @@ class OwnStores:
         self._prefixes = ArtifactPrefixes(kube, cache, buckets, cluster_name, now)
         self._now = now
 
-    def left_behind(self, events: EventRecorder) -> tuple[LeftArtifacts, LeftDatabases]:
+    def left_behind(self, events: EventRecorder, networks: Networks) -> tuple[LeftArtifacts, LeftDatabases]:
         """What becomes of them when a server is deleted, in this order."""
         artifacts = LeftArtifacts(
-            self._kube, self._cache, self._prefixes, self._buckets, events, now=self._now
+            self._kube,
+            self._cache,
+            self._prefixes,
+            self._buckets,
+            networks=networks,
+            events=events,
+            now=self._now,
         )
         return artifacts, LeftDatabases(self._databases, self._postgres, events)
 

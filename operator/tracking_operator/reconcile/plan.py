@@ -36,6 +36,7 @@ from tracking_operator.reconcile.policy import (
     require_permitted,
 )
 from tracking_operator.reconcile.s3_identities import named_role, named_secret
+from tracking_operator.resources.destinations import Network
 from tracking_operator.resources.server import ServerModel, model_server
 
 NAMESPACE_RETRY_SECONDS: Final = 30.0
@@ -52,6 +53,8 @@ class ReconcileSettings:
     namespaces: tuple[str, ...] = ()
     """The namespaces that are served; empty: all."""
     cluster_domain: str = "cluster.local"
+    ip_families: tuple[str, ...] = ("IPv4",)
+    """The families of the cluster's addresses."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def make_plan(server: TrackingServer, around: Surroundings, settings: ReconcileS
         credentials_digest="",
         artifact_secret=named_secret(chosen, values),
         role_arn=named_role(chosen, values),
+        network=_network(server, chosen, settings),
     )
     default_class = _undisputed_default(around.classes)
     older = 0 if before else _older_siblings(server, around.siblings, chosen.name, default_class)
@@ -147,6 +151,17 @@ def spec_finding(plan: Plan) -> Finding:
         )
     message = " ".join(note.message for note in plan.notes)
     return Finding(ConditionType.SPEC_VALID, Verdict.OK, plan.notes[0].reason, message)
+
+
+def _network(server: TrackingServer, chosen: ChosenClass, settings: ReconcileSettings) -> Network:
+    offered = chosen.spec.access.network_policy
+    return Network(
+        operator_namespace=settings.namespace,
+        ip_families=settings.ip_families,
+        ingress_from=offered.ingress_from,
+        further_from=server.spec.network_policy.from_,
+        egress=offered.egress,
+    )
 
 
 def _template_values(

@@ -2,6 +2,7 @@
 
 from tracking_operator.resources.config_maps import build_check_config_map, build_client_config_map
 from tracking_operator.resources.deployment import build_deployment
+from tracking_operator.resources.network_policy import build_network_policies
 from tracking_operator.resources.persistent_volume_claims import build_persistent_volume_claims
 from tracking_operator.resources.server import KubeObject, ServerModel
 from tracking_operator.resources.service import build_service
@@ -12,6 +13,7 @@ def build_objects(server: ServerModel) -> list[KubeObject]:
     """Build the full desired set: whatever is not in it, and belongs to the server, is pruned."""
     return [
         build_service_account(server),
+        *build_network_policies(server),
         *build_persistent_volume_claims(server),
         build_check_config_map(server),
         build_deployment(server),

@@ -30,6 +30,14 @@ def pod_selector(server: str) -> dict[str, str]:
     return {COMPONENT_LABEL: SERVER_COMPONENT, SERVER_LABEL: server}
 
 
+def jobs_selector(server: str, *components: str) -> dict[str, object]:
+    """Select the pods of the server's Jobs of these kinds."""
+    if len(components) == 1:
+        return {"matchLabels": {COMPONENT_LABEL: components[0], SERVER_LABEL: server}}
+    kinds = {"key": COMPONENT_LABEL, "operator": "In", "values": list(components)}
+    return {"matchLabels": {SERVER_LABEL: server}, "matchExpressions": [kinds]}
+
+
 def selector_text(labels: dict[str, str]) -> str:
     """Write equality labels the way the scale subresource and ``kubectl -l`` read them."""
     return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))

@@ -1,12 +1,14 @@
 """What can be set from outside: environment variables that begin with ``TRACKING_OPERATOR_``."""
 
+import os
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 _OWN_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_API_SERVER_VARIABLE: Final = "KUBERNETES_SERVICE_HOST"
 _DEFAULT_NAMESPACE: Final = "tracking-operator-system"
 
 
@@ -16,6 +18,11 @@ def own_namespace() -> str:
         return _OWN_NAMESPACE_FILE.read_text(encoding="utf-8").strip()
     except OSError:
         return _DEFAULT_NAMESPACE
+
+
+def ip_families_of_services() -> tuple[Literal["IPv4", "IPv6"], ...]:
+    """Return the family of the cluster's Services, as every pod can tell from that of the API server."""
+    return ("IPv6",) if ":" in os.environ.get(_API_SERVER_VARIABLE, "") else ("IPv4",)
 
 
 class OperatorSettings(BaseSettings):
@@ -45,6 +52,10 @@ class OperatorSettings(BaseSettings):
         default="",
         description="URL of an HTTP proxy through which servers are asked, for an operator outside of the cluster.",
     )
+    ip_families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], NoDecode] = Field(
+        default_factory=ip_families_of_services,
+        description="IPv4, IPv6, or both separated by a comma: whose addresses NetworkPolicies name; default: the API server's.",
+    )
     lease_name: str = Field(
         default="tracking-operator", description="The Lease that the active operator holds."
     )
@@ -55,7 +66,7 @@ class OperatorSettings(BaseSettings):
         default=(), description="The namespaces to serve, separated by commas; none: all."
     )
 
-    @field_validator("watch_namespaces", mode="before")
+    @field_validator("watch_namespaces", "ip_families", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if not isinstance(value, str):

@@ -167,3 +167,29 @@ def test_network_policy_rules_are_replaced_as_a_whole() -> None:
     live["spec"]["ingress"][0]["ports"].append({"port": 22, "protocol": "TCP"})
     found = list(differences(desired, live))
     assert [difference.survives_apply for difference in found] == [False]
+
+
+@pytest.mark.parametrize(
+    "widen",
+    [
+        lambda spec: spec["ingress"][0]["ports"][0].update(endPort=65535),
+        lambda spec: spec["ingress"][0]["from"][0].update(podSelector={}),
+        lambda spec: spec["ingress"].append({}),
+        lambda spec: spec["podSelector"].update(matchExpressions=[{"key": "a", "operator": "Exists"}]),
+    ],
+    ids=["more ports", "another peer", "another rule", "fewer pods"],
+)
+def test_whatever_is_added_to_a_network_policy_is_a_difference(widen: Callable[[KubeObject], None]) -> None:
+    desired: KubeObject = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "mlflow", "namespace": "team-a"},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "mlflow"}},
+            "ingress": [{"from": [{"namespaceSelector": {}}], "ports": [{"port": 5000, "protocol": "TCP"}]}],
+        },
+    }
+    live = stored(desired)
+    assert first_difference(desired, live) is None
+    widen(live["spec"])
+    assert first_difference(desired, live) is not None

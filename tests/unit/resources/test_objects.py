@@ -32,6 +32,7 @@ def names(spec: Manifest | None = None) -> list[str]:
 def test_an_empty_specification_becomes_a_whole_server() -> None:
     assert names() == [
         "ServiceAccount/mlflow",
+        "NetworkPolicy/mlflow",
         "PersistentVolumeClaim/mlflow-backend-store",
         "PersistentVolumeClaim/mlflow-artifact-store",
         "ConfigMap/mlflow-check",
