@@ -8,9 +8,10 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
-from jinja2 import StrictUndefined, TemplateError
+from jinja2 import StrictUndefined, Template, TemplateError
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -22,12 +23,14 @@ CONTAINER_PORT: Final = 5000
 
 MAX_HOST_LENGTH: Final = 253
 MAX_PATH_LENGTH: Final = 200
+MAX_PORT: Final = 65535
 MAX_DATABASE_LENGTH: Final = 61
 MAX_PREFIX_LENGTH: Final = 200
 MAX_RENDERED_LENGTH: Final = 1024
 """What no name comes near to, in characters: a template that writes more is stopped."""
 
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
+_ORIGIN = re.compile(rf"(?P<scheme>https?)://(?P<host>{_HOST.pattern})(:(?P<port>[1-9][0-9]{{0,4}}))?/?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,576}")
 _PATH = re.compile(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
@@ -35,6 +38,7 @@ _DATABASE = re.compile(r"[a-z][a-z0-9_]*")
 _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 _NOT_IN_IDENTIFIERS = re.compile(r"[^a-z0-9_]+")
 _RESERVED_BY_POSTGRES: Final = "pg_"
+_SCHEME_PORTS: Final = {"http": 80, "https": 443}
 _HASH_LENGTH: Final = 8
 _LONGEST_QUOTE: Final = 80
 
@@ -91,6 +95,11 @@ class ChildNames:
     def artifact_store(self) -> str:
         """The volume claim that holds artifacts."""
         return f"{self.server}-artifact-store"
+
+    @property
+    def auth(self) -> str:
+        """The Secret with the passwords of MLflow's own login."""
+        return f"{self.server}-auth"
 
     @property
     def client(self) -> str:
@@ -158,8 +167,8 @@ class TemplateValues:
         }
 
 
-def render(template: str, values: TemplateValues) -> str:
-    """Render one naming template of a class.
+def render(template: str, values: TemplateValues, **more: str) -> str:
+    """Render one naming template of a class; ``more`` are values that only some templates know.
 
     Raises:
         BadName: the template does not parse, fails, names a value that does not exist, or writes without end.
@@ -167,7 +176,7 @@ def render(template: str, values: TemplateValues) -> str:
     """
     written = ""
     try:
-        for part in _TEMPLATES.from_string(template).generate(values.as_context()):
+        for part in _compiled(template).generate(values.as_context() | more):
             written += part
             if len(written) > MAX_RENDERED_LENGTH:
                 break
@@ -178,6 +187,11 @@ def render(template: str, values: TemplateValues) -> str:
             f"The template {_quoted(template)} writes more than {MAX_RENDERED_LENGTH} characters: shorten it."
         )
     return written
+
+
+@lru_cache(maxsize=256)
+def _compiled(template: str) -> Template:
+    return _TEMPLATES.from_string(template)
 
 
 def database_name(template: str, values: TemplateValues) -> str:
@@ -302,6 +316,37 @@ def checked_path(path: str) -> str:
             f"no empty, '.' or '..' segments, no '/' at the end, at most {MAX_PATH_LENGTH} characters."
         )
     return path
+
+
+def public_origin(template: str, values: TemplateValues, host: str) -> str:
+    """Scheme, host and port that people write, from the class's template, which knows ``host`` if there is one.
+
+    The port is left out where it is the scheme's own, as browsers do.
+
+    Raises:
+        BadName: the template cannot be rendered, or what it writes is no such beginning of a URL.
+
+    """
+    more = {"host": host} if host else {}
+    return checked_origin(render(template, values, **more))
+
+
+def checked_origin(url: str) -> str:
+    """Return ``url`` in its shortest form if it has scheme, host, perhaps a port, and nothing else.
+
+    Raises:
+        BadName: it is anything else.
+
+    """
+    found = _ORIGIN.fullmatch(url)
+    if not found or len(found["host"]) > MAX_HOST_LENGTH or int(found["port"] or 1) > MAX_PORT:
+        raise BadName(
+            f"{_quoted(url)} is not the beginning of a URL: write http:// or https://, a host name in lower-case letters, "
+            "and a port where it is not the scheme's own, without user, path or query, for example http://localhost:7006."
+        )
+    scheme, host, port = found["scheme"], found["host"], found["port"]
+    is_usual = port is None or int(port) == _SCHEME_PORTS[scheme]
+    return f"{scheme}://{host}" if is_usual else f"{scheme}://{host}:{port}"
 
 
 def url_prefix(path: str) -> str:

@@ -85,6 +85,11 @@ class Reason(StrEnum):
         "If it stays like this: check that the StorageClass exists and can provision the access mode and size; "
         "`kubectl describe pvc` tells.",
     )
+    ADDRESS_CHANGING = (
+        "AddressChanging",
+        "The server moves to another host or path (an Event). Until all its pods are replaced, the old one is in use.",
+        "Use the new address from then on.",
+    )
     ROLLOUT_IN_PROGRESS = "RolloutInProgress", "New pods start, or old ones end."
     DELETING = "Deleting", "The resource is being deleted, and what it owns is being removed."
 
@@ -329,6 +334,31 @@ class Reason(StrEnum):
         "HostRefused",
         "MLflow refuses requests with the Host header that people send.",
         "Add it to spec.access.allowedHosts.",
+    )
+    ADDRESS_PENDING = (
+        "AddressPending",
+        "No Ingress controller has given the Ingress an address yet, or no Gateway has taken up the route.",
+        "Look at the Ingress (or HTTPRoute) and at the log of its controller.",
+    )
+    INGRESS_CLASS_NOT_FOUND = (
+        "IngressClassNotFound",
+        "The class names an IngressClass that the cluster does not have, or the cluster has no default one.",
+        "Have the platform team install the Ingress controller, or correct access.ingress.className of the class.",
+    )
+    TLS_SECRET_NOT_FOUND = (
+        "TlsSecretNotFound",
+        "The Secret with the Ingress's certificate is not in the server's namespace.",
+        "Create it there, or have cert-manager make it; the operator looks again by itself.",
+    )
+    GATEWAY_API_MISSING = (
+        "GatewayApiMissing",
+        "The class has a Gateway, but the cluster does not know HTTPRoutes.",
+        "Have the platform team install the Gateway API; the operator looks again by itself.",
+    )
+    ROUTE_NOT_ACCEPTED = (
+        "RouteNotAccepted",
+        "The Gateway refuses the server's HTTPRoute.",
+        "The message has the gateway's own words; correct the class's parentRef, or the Gateway's listeners.",
     )
     PATH_NOT_FOUND = (
         "PathNotFound",

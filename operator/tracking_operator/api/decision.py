@@ -39,6 +39,14 @@ class DecidedArtifacts(ApiModel):
         return f"s3://{self.bucket}/{self.prefix}"
 
 
+class DecidedAddress(ApiModel):
+    """A host with a path under it."""
+
+    host: str = ""
+    """Empty for a server without one."""
+    path: str = "/"
+
+
 class Decision(ApiModel):
     """What was decided for one server."""
 
@@ -52,10 +60,35 @@ class Decision(ApiModel):
     """The external host name; empty where the class names none."""
     path: str = "/"
     """The URL prefix."""
+    address: DecidedAddress | None = None
+    """Where clients find the server, while that is not the host and path above: the specification may name others."""
+    next_address: DecidedAddress | None = None
+    """Where the server goes, while its pods are being replaced by some that answer there."""
+    former_host: str | None = None
+    """A host of an earlier address that the pods still answer: leaving it out would be another restart of theirs."""
     database: DecidedDatabase | None = None
     """The server's own database; None with another kind of backend store."""
     artifacts: DecidedArtifacts | None = None
     """The server's own prefix; None with another kind of artifact store."""
+
+    @property
+    def address_in_use(self) -> DecidedAddress:
+        """Where clients find the server."""
+        return self.address or DecidedAddress(host=self.host, path=self.path)
+
+    @property
+    def addresses(self) -> tuple[DecidedAddress, ...]:
+        """Every address that is the server's own: two while it goes from one to the other."""
+        return (self.address_in_use,) + ((self.next_address,) if self.next_address else ())
+
+    def at(
+        self, address: DecidedAddress, next_address: DecidedAddress | None, former_host: str | None
+    ) -> "Decision":
+        """The decision with the server at ``address``; written down only where it differs from what was decided first."""
+        is_decided = address == DecidedAddress(host=self.host, path=self.path)
+        return self.updated(
+            address=None if is_decided else address, next_address=next_address, former_host=former_host
+        )
 
     def to_annotation(self) -> str:
         """The annotation's value: compact JSON in a fixed order, so that equal decisions are equal strings."""

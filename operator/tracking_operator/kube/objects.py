@@ -55,6 +55,8 @@ DEPLOYMENT: Final = Kind("apps/v1", "Deployment", "deployments")
 REPLICA_SET: Final = Kind("apps/v1", "ReplicaSet", "replicasets")
 JOB: Final = Kind("batch/v1", "Job", "jobs")
 INGRESS: Final = Kind("networking.k8s.io/v1", "Ingress", "ingresses")
+INGRESS_CLASS: Final = Kind("networking.k8s.io/v1", "IngressClass", "ingressclasses", namespaced=False)
+HTTP_ROUTE: Final = Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
 NETWORK_POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 EVENT: Final = Kind("v1", "Event", "events")
@@ -80,6 +82,8 @@ for _kind in (
     REPLICA_SET,
     JOB,
     INGRESS,
+    INGRESS_CLASS,
+    HTTP_ROUTE,
     NETWORK_POLICY,
     LEASE,
     EVENT,

@@ -22,10 +22,13 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import describe, name_of, namespace_of, uid_of
 from tracking_operator.mark import Mark
+from tracking_operator.reconcile.access import require_usable_templates, words_of_access
 from tracking_operator.reconcile.buckets import BucketAccess, Buckets
 from tracking_operator.reconcile.classes import ChosenClass
 from tracking_operator.reconcile.decide import named_database, named_host, named_path, named_prefix
+from tracking_operator.reconcile.exposure_routes import ROUTE_RETRY_SECONDS
 from tracking_operator.reconcile.findings import Finding, Verdict, finding_from, summarise
+from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.reconcile.offered_stores import OfferedStores
@@ -46,6 +49,7 @@ PROBE_SECONDS: Final = 4.0
 EXAMPLE = naming.TemplateValues(
     namespace="team-a", name="mlflow", class_name="example", cluster_name="example", namespace_labels={}
 )
+EXAMPLE_HOST: Final = "mlflow.example.com"
 """What templates are tried on; a template that needs a label of the namespace is only tried in earnest."""
 
 
@@ -58,6 +62,7 @@ class ClassReconciler:
         cache: ObjectCache,
         postgres: PostgresServers,
         buckets: Buckets,
+        gateway_api: GatewayApi,
         *,
         settings: ReconcileSettings,
         now: Callable[[], datetime],
@@ -66,6 +71,7 @@ class ClassReconciler:
         self._cache = cache
         self._postgres = postgres
         self._buckets = buckets
+        self._gateway_api = gateway_api
         self._settings = settings
         self._now = now
 
@@ -81,7 +87,8 @@ class ClassReconciler:
         except ValidationError as error:
             logger.error("%s cannot be read by this version of the operator: %s", describe(live), error)
             return Outcome()
-        findings = [class_finding(resource)]
+        is_led_to = resource.spec.access.gateway is None or self._gateway_api.ask_for()
+        findings = [class_finding(resource) if is_led_to else _no_gateway_api(resource)]
         findings += await self._store_findings(resource, resync=resync)
         conditions = merge_conditions(
             resource.status.conditions,
@@ -93,8 +100,9 @@ class ClassReconciler:
             observed_generation=resource.metadata.generation, conditions=conditions
         )
         await write_status(self._kube, self._cache, live, status.as_kubernetes())
-        has_stores = resource.spec.postgres or resource.spec.s3
-        return Outcome(retry_after=PROBE_SECONDS if has_stores else None)
+        if resource.spec.postgres or resource.spec.s3:
+            return Outcome(retry_after=PROBE_SECONDS)
+        return Outcome(retry_after=None if is_led_to else ROUTE_RETRY_SECONDS)
 
     async def _store_findings(self, resource: TrackingServerClass, *, resync: bool) -> list[Finding]:
         """How the class's stores are; both are looked at together, so that one that hangs does not hide the other."""
@@ -199,6 +207,16 @@ def _usable_bucket(access: BucketAccess) -> str:
     return " ".join((f"Bucket {access.admin.bucket} can be used by {admin}.", *access.remarks))
 
 
+def _no_gateway_api(resource: TrackingServerClass) -> Finding:
+    return Finding(
+        ConditionType.SPEC_VALID,
+        Verdict.FAILING,
+        Reason.GATEWAY_API_MISSING,
+        f"Class {resource.metadata.name!r} has access.gateway, but the cluster does not know HTTPRoutes: install the Gateway API "
+        "(version v1), or use access.ingress. The operator looks again by itself.",
+    )
+
+
 def class_finding(resource: TrackingServerClass) -> Finding:
     """Whether the class's templates yield usable names."""
     type_ = ConditionType.SPEC_VALID
@@ -206,12 +224,16 @@ def class_finding(resource: TrackingServerClass) -> Finding:
     templates = resource.spec.naming
     uses_labels = any(
         "namespaceLabels" in (template or "")
-        for template in (templates.database, templates.host, templates.path, templates.artifact_prefix)
+        for template in (
+            *(templates.database, templates.host, templates.path, templates.artifact_prefix),
+            *words_of_access(chosen),
+        )
     )
     try:
         if not uses_labels:
             for name in (named_database, named_host, named_path, named_prefix, named_role, named_secret):
                 name(chosen, EXAMPLE)
+            require_usable_templates(chosen, EXAMPLE, named_host(chosen, EXAMPLE) or EXAMPLE_HOST)
     except Failure as failure:
         return finding_from(failure, type_)
     return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, "The class's templates and versions can be used.")

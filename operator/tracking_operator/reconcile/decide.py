@@ -11,7 +11,13 @@ from urllib.parse import urlsplit
 
 from tracking_operator import naming
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.decision import DecidedArtifacts, DecidedDatabase, Decision, decision_in
+from tracking_operator.api.decision import (
+    DecidedAddress,
+    DecidedArtifacts,
+    DecidedDatabase,
+    Decision,
+    decision_in,
+)
 from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import ArtifactStoreKind, BackendStoreKind, TrackingServer
 from tracking_operator.api.tracking_server_class import Isolation
@@ -57,9 +63,12 @@ def _require_usable_names(recorded: Decision) -> None:
         raise ValueError("a backend store of the kind postgres has a database, and no other kind has")
     if (recorded.artifact_store is ArtifactStoreKind.S3) != (recorded.artifacts is not None):
         raise ValueError("an artifact store of the kind s3 has a bucket and a prefix, and no other kind has")
-    naming.checked_path(recorded.path)
-    if recorded.host:
-        naming.checked_host(recorded.host)
+    for address in (DecidedAddress(host=recorded.host, path=recorded.path), *recorded.addresses):
+        naming.checked_path(address.path)
+        if address.host:
+            naming.checked_host(address.host)
+    if recorded.former_host:
+        naming.checked_host(recorded.former_host)
     if recorded.database:
         naming.checked_database(recorded.database.name)
     if recorded.artifacts:
@@ -125,8 +134,11 @@ def decide(
         database=_database(before, chosen, values) if backend_store is BackendStoreKind.POSTGRES else None,
         artifact_store=artifact_store,
         artifacts=_artifacts(before, chosen, values) if artifact_store is ArtifactStoreKind.S3 else None,
-        host=before.host if before else named_host(chosen, values),
+        host=_standing_host(before, chosen, values),
         path=before.path if before else named_path(chosen, values),
+        address=before.address if before else None,
+        next_address=before.next_address if before else None,
+        former_host=before.former_host if before else None,
     )
 
 
@@ -295,6 +307,15 @@ def _standing_version(server: TrackingServer, before: Decision | None, default_v
     if before is None:
         return server.spec.version or default_version
     return server.status.version or before.version or server.spec.version or default_version
+
+
+def _standing_host(
+    before: Decision | None, chosen: ChosenClass, values: naming.TemplateValues
+) -> str:
+    """The host that was decided; a server that has none gets one as soon as the class names one. Raises Invalid."""
+    if before is None:
+        return named_host(chosen, values)
+    return before.host or _today(named_host, chosen, values, "")
 
 
 def _store_kind(

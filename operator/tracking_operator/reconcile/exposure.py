@@ -94,7 +94,7 @@ class Exposure:
 
 def target_of(server: ServerModel) -> Target:
     """Where the operator asks a server: at its Service, as clients who come from outside do."""
-    return Target(server.service_url, server.host)
+    return Target(server.service_url, server.address.host_header)
 
 
 def exposed_finding(server: ServerModel, answer: Answer) -> Finding:
@@ -106,15 +106,16 @@ def exposed_finding(server: ServerModel, answer: Answer) -> Finding:
 
 
 def _reachable(server: ServerModel) -> Finding:
-    if not server.host:
+    if not server.address.url:
         message = f"Clients in the cluster reach the server at {server.service_url}."
         return Finding(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE_IN_CLUSTER, message)
-    message = f"The API answers requests for {server.host} through the Service."
+    message = f"The API answers requests for {server.address.host_header} through the Service."
     return Finding(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE, message)
 
 
 def _refusal(server: ServerModel, answer: Answer) -> tuple[Reason, str]:
-    asked = f"{server.service_url} (Host {server.host})" if server.host else server.service_url
+    host = server.address.host_header
+    asked = f"{server.service_url} (Host {host})" if host else server.service_url
     match answer.status:
         case None:
             return Reason.NOT_REACHABLE, (

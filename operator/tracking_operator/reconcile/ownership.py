@@ -6,6 +6,8 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.marks import FIELD_MANAGER, MANAGED_BY_LABEL, SERVER_LABEL
 from tracking_operator.kube.apply import OwnerCheck, Ownership
 from tracking_operator.kube.objects import (
+    HTTP_ROUTE,
+    INGRESS,
     JOB,
     PERSISTENT_VOLUME_CLAIM,
     POD,
@@ -102,6 +104,8 @@ def condition_of(obj: KubeObject, server: ServerModel) -> ConditionType:
     if kind_of(obj) == JOB:
         is_check = name_of(obj) == server.names.check_artifacts
         return ConditionType.ARTIFACT_STORE_READY if is_check else ConditionType.SCHEMA_READY
+    if kind_of(obj) in (INGRESS, HTTP_ROUTE):
+        return ConditionType.EXPOSED
     if kind_of(obj) == SECRET:
         is_database = name_of(obj) == server.names.database
         return ConditionType.BACKEND_STORE_READY if is_database else ConditionType.ARTIFACT_STORE_READY

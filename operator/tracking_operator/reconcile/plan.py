@@ -11,6 +11,8 @@ from tracking_operator.api.marks import RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass, TrackingServerClassSpec
 from tracking_operator.failures import Invalid, Waiting
+from tracking_operator.kube.objects import KubeObject
+from tracking_operator.reconcile.access import access_as_recorded, access_of, address_of
 from tracking_operator.reconcile.classes import (
     ChosenClass,
     choose_class,
@@ -28,6 +30,7 @@ from tracking_operator.reconcile.decide import (
     wanted_version,
 )
 from tracking_operator.reconcile.findings import Finding, Verdict
+from tracking_operator.reconcile.moves import is_news, move, news_of_move, wanted_address
 from tracking_operator.reconcile.policy import (
     Request,
     image_for,
@@ -36,7 +39,6 @@ from tracking_operator.reconcile.policy import (
     require_permitted,
 )
 from tracking_operator.reconcile.s3_identities import named_role, named_secret
-from tracking_operator.resources.destinations import Network
 from tracking_operator.resources.server import ServerModel, model_server
 
 NAMESPACE_RETRY_SECONDS: Final = 30.0
@@ -53,8 +55,6 @@ class ReconcileSettings:
     namespaces: tuple[str, ...] = ()
     """The namespaces that are served; empty: all."""
     cluster_domain: str = "cluster.local"
-    ip_families: tuple[str, ...] = ("IPv4",)
-    """The families of the cluster's addresses."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Surroundings:
     namespace_is_terminating: bool
     siblings: Sequence[TrackingServer]
     """The other servers in the namespace."""
+    deployment: KubeObject | None = None
+    """The server's own, as it runs now."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class Plan:
     decision: Decision
     model: ServerModel
     notes: Sequence[Note]
+    news: str = ""
+    """What to tell everybody about a change of address that begins now; empty without one."""
 
 
 def make_plan(server: TrackingServer, around: Surroundings, settings: ReconcileSettings) -> Plan:
@@ -99,6 +103,7 @@ def make_plan(server: TrackingServer, around: Surroundings, settings: ReconcileS
     if before and has_lost_its_record(server):
         before = before.updated(host=named_host(chosen, values))
     decision = decide(server, before, chosen, values, newest)
+    decision = move(decision, before, wanted_address(server, decision), around.deployment)
     version = wanted_version(server, decision)
     image = image_for(server, version, chosen, offered)
     require_no_downgrade(server, version)
@@ -110,17 +115,17 @@ def make_plan(server: TrackingServer, around: Surroundings, settings: ReconcileS
         image=image,
         cluster_domain=settings.cluster_domain,
         credentials_digest="",
+        access=access_of(server, decision, chosen, values),
         artifact_secret=named_secret(chosen, values),
         role_arn=named_role(chosen, values),
-        network=_network(server, chosen, settings),
     )
     default_class = _undisputed_default(around.classes)
     older = 0 if before else _older_siblings(server, around.siblings, chosen.name, default_class)
-    require_permitted(Request(server, model, chosen, around.namespace_labels, older))
+    require_permitted(Request(server, model, chosen, around.namespace_labels, older, decision.host))
     notes = differences_today(
         server, decision, chosen, values, default_version=newest, default_class=default_class
     )
-    return Plan(chosen, decision, model, notes)
+    return Plan(chosen, decision, model, notes, _news(decision, before, model, chosen, values))
 
 
 def model_of_what_runs(
@@ -139,8 +144,22 @@ def model_of_what_runs(
         image="",
         cluster_domain=settings.cluster_domain,
         credentials_digest="",
+        access=access_as_recorded(server, before),
     )
     return replace(model, replicas=replicas)
+
+
+def _news(
+    decision: Decision,
+    before: Decision | None,
+    model: ServerModel,
+    chosen: ChosenClass,
+    values: naming.TemplateValues,
+) -> str:
+    if before is None or not is_news(decision, before):
+        return ""
+    old = address_of(before.address_in_use, model.access.routing, chosen, values)
+    return news_of_move(old, model.access.wanted)
 
 
 def spec_finding(plan: Plan) -> Finding:
@@ -151,17 +170,6 @@ def spec_finding(plan: Plan) -> Finding:
         )
     message = " ".join(note.message for note in plan.notes)
     return Finding(ConditionType.SPEC_VALID, Verdict.OK, plan.notes[0].reason, message)
-
-
-def _network(server: TrackingServer, chosen: ChosenClass, settings: ReconcileSettings) -> Network:
-    offered = chosen.spec.access.network_policy
-    return Network(
-        operator_namespace=settings.namespace,
-        ip_families=settings.ip_families,
-        ingress_from=offered.ingress_from,
-        further_from=server.spec.network_policy.from_,
-        egress=offered.egress,
-    )
 
 
 def _template_values(

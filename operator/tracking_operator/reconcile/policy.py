@@ -3,7 +3,7 @@
 Pure. All checks run, so that a team hears of everything at once.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +37,8 @@ class Request:
     namespace_labels: Mapping[str, str]
     older_siblings: int
     """Servers of the same class in the namespace that come before this one."""
+    own_host: str = ""
+    """The host that was decided for the server, which it may always have."""
 
 
 Objection = tuple[Reason, str]
@@ -225,6 +227,52 @@ def _servers_in_namespace(request: Request) -> Iterator[Objection]:
         )
 
 
+def _host(request: Request) -> Iterator[Objection]:
+    asked, permitted = request.server.spec.access.host, permitted_hosts(request.chosen)
+    if asked in (None, request.own_host) or permitted is None:
+        return
+    if not any(matches_host(pattern, asked) for pattern in permitted):
+        yield _forbidden(request, f"spec.access.host {asked!r}", "permissions.hosts")
+
+
+def permitted_hosts(chosen: ChosenClass) -> Sequence[str] | None:
+    """The patterns of hosts that teams may choose; None: all. Where the class leads to its servers, its word counts."""
+    offer, hosts = chosen.spec.access, chosen.spec.permissions.hosts
+    if hosts is None and (offer.ingress or offer.gateway):
+        return ()
+    return hosts
+
+
+def matches_host(pattern: str, host: str) -> bool:
+    """Whether a pattern means the host: ``*.`` stands for exactly one label, as in a certificate (RFC 9525, 6.3)."""
+    if not pattern.startswith("*."):
+        return pattern == host
+    label, _, domain = host.partition(".")
+    return bool(label) and domain == pattern.removeprefix("*.")
+
+
+def _named_host(request: Request) -> Iterator[Objection]:
+    routing = request.model.access.routing
+    if not routing.is_offered or request.model.access.wanted.hosts:
+        return
+    what = "an Ingress" if routing.ingress else "a Gateway"
+    yield (
+        Reason.INVALID_SPEC,
+        f"The {request.chosen.title} has {what} for its servers, but neither it nor this server names a host: set "
+        "spec.access.host, or ask the platform team to set naming.host.",
+    )
+
+
+def _anonymous_access(request: Request) -> Iterator[Objection]:
+    asked, offered = (
+        request.server.spec.access.authentication,
+        request.chosen.spec.access.authentication,
+    )
+    is_opened = asked is not None and asked.none is not None and offered is not None and offered.basic is not None
+    if is_opened and not request.chosen.spec.permissions.anonymous_access:
+        yield _forbidden(request, "spec.access.authentication.none", "permissions.anonymousAccess")
+
+
 def _forbidden(request: Request, field: str, permission: str) -> Objection:
     return (
         Reason.NOT_PERMITTED,
@@ -245,4 +293,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _artifact_environment,
     _resources,
     _servers_in_namespace,
+    _host,
+    _named_host,
+    _anonymous_access,
 )

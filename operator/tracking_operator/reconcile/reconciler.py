@@ -13,6 +13,7 @@ from tracking_operator.kube.events import EventRecorder
 from tracking_operator.mlflow_api.client import MlflowApi
 from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.class_reconciler import ClassReconciler
+from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.keys import Key, Outcome
 from tracking_operator.reconcile.plan import ReconcileSettings
 from tracking_operator.reconcile.postgres_servers import PostgresServers
@@ -33,6 +34,7 @@ class Reconciler:
         settings: ReconcileSettings,
         executor: StoreExecutor,
         mlflow: MlflowApi,
+        gateway_api: GatewayApi,
         now: Callable[[], datetime],
     ) -> None:
         postgres = PostgresServers(kube, cache, executor, settings.namespace)
@@ -45,9 +47,12 @@ class Reconciler:
             postgres=postgres,
             buckets=buckets,
             mlflow=mlflow,
+            gateway_api=gateway_api,
             now=now,
         )
-        self._classes = ClassReconciler(kube, cache, postgres, buckets, settings=settings, now=now)
+        self._classes = ClassReconciler(
+            kube, cache, postgres, buckets, gateway_api, settings=settings, now=now
+        )
 
     async def reconcile(self, key: Key, *, resync: bool) -> Outcome:
         """Bring one resource to what its owner wants; ``resync`` verifies what is not watched, too."""

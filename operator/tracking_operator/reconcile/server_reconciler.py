@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from tracking_operator.api.conditions import (
     Condition,
     ConditionType,
+    Reason,
     find_condition,
     merge_conditions,
 )
@@ -24,16 +25,19 @@ from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
+    HTTP_ROUTE,
     JOB,
     PERSISTENT_VOLUME_CLAIM,
     KubeObject,
     KubeObjects,
     describe,
+    kind_of,
     name_of,
     namespace_of,
     uid_of,
 )
 from tracking_operator.mlflow_api.client import MlflowApi
+from tracking_operator.reconcile.addresses import ADDRESS_RETRY_SECONDS, AddressBook
 from tracking_operator.reconcile.artifact_checks import (
     ArtifactCheck,
     artifact_check,
@@ -44,8 +48,10 @@ from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.cleanup import Cleanup
 from tracking_operator.reconcile.credentials import Credentials, deployed_digest
 from tracking_operator.reconcile.databases import DatabaseState
-from tracking_operator.reconcile.exposure import Exposure
+from tracking_operator.reconcile.exposure import Exposed, Exposure
+from tracking_operator.reconcile.exposure_routes import ROUTE_RETRY_SECONDS, Routes
 from tracking_operator.reconcile.findings import Finding, not_looked_at, summarise
+from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.jobs import LiveJob
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER
@@ -55,7 +61,7 @@ from tracking_operator.reconcile.migrations import (
     live_migration,
     schema_gate,
 )
-from tracking_operator.reconcile.network import Networks
+from tracking_operator.reconcile.moves import without_needless_host
 from tracking_operator.reconcile.observe import Observed, findings_of, observe, serves
 from tracking_operator.reconcile.own_stores import OwnStores
 from tracking_operator.reconcile.ownership import owner_check, prunable
@@ -94,6 +100,7 @@ class ServerReconciler:
         postgres: PostgresServers,
         buckets: Buckets,
         mlflow: MlflowApi,
+        gateway_api: GatewayApi,
         now: Callable[[], datetime],
     ) -> None:
         self._kube = kube
@@ -102,7 +109,6 @@ class ServerReconciler:
         self._settings = settings
         self._now = now
         self._credentials = Credentials(kube, cache)
-        self._networks = Networks(kube, cache, self._credentials, now)
         self._stores = OwnStores(
             kube,
             cache,
@@ -112,8 +118,11 @@ class ServerReconciler:
             cluster_name=settings.cluster_name,
             now=now,
         )
+        self._addresses = AddressBook(cache, settings.cluster_name)
+        self._gateway_api = gateway_api
+        self._routes = Routes(kube, gateway_api)
         self._exposure = Exposure(mlflow)
-        self._cleanup = Cleanup(kube, cache, settings, self._stores.left_behind(events, self._networks))
+        self._cleanup = Cleanup(kube, cache, settings, self._stores.left_behind(events))
 
     async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
         """Reconcile one server. Raises ApiError where nothing can go on without an answer."""
@@ -133,11 +142,15 @@ class ServerReconciler:
     async def _bring_about(self, live: KubeObject, resource: TrackingServer, *, resync: bool) -> Outcome:
         report = Report()
         try:
-            plan = make_plan(resource, surroundings_of(resource, self._cache), self._settings)
+            plan = self._plan(resource)
         except Failure as failure:
             report.add_failure(failure, ConditionType.SPEC_VALID)
+            if failure.reason is Reason.CONFLICT:
+                report.retry_after.append(ADDRESS_RETRY_SECONDS)
             return await self._report_on_what_runs(live, resource, report)
         live = await self._record(live, resource, plan)
+        if plan.news:
+            self._events.record(live, "Normal", Reason.ADDRESS_CHANGING.value, plan.news)
         report.add(spec_finding(plan))
         # Looked at once: one that ends while PostgreSQL is asked is compared with what PostgreSQL says the next time.
         migration = live_migration(self._children(plan.model), plan.model)
@@ -153,6 +166,16 @@ class ServerReconciler:
         return await self._report(
             live, resource, plan.decision, server or plan.model, observed=observed, report=report
         )
+
+    def _plan(self, resource: TrackingServer) -> Plan:
+        """Decide, and claim the address. Raises Failure: the specification cannot be carried out."""
+        try:
+            plan = make_plan(resource, surroundings_of(resource, self._cache), self._settings)
+        except Failure:
+            self._addresses.withdraw(resource.metadata.uid)
+            raise
+        self._addresses.claim(resource, plan.model)
+        return plan
 
     async def _record(self, live: KubeObject, resource: TrackingServer, plan: Plan) -> KubeObject:
         """Write down what was decided, and that there is something to clean up, before anything is created."""
@@ -228,7 +251,7 @@ class ServerReconciler:
     async def _with_credentials(
         self, server: ServerModel, report: Report, *, fresh: bool
     ) -> ServerModel | None:
-        """The model with the digest of the Secrets that its pods mount, and with where these pods have to connect to.
+        """The model with the digest of the Secrets that its pods mount.
 
         While a Secret is missing, a running server keeps the digest that it has, so that everything else can
         still be changed (to suspend it, say); a new one has to wait: None.
@@ -239,14 +262,14 @@ class ServerReconciler:
         deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
         if failures and deployment is None:
             return None
-        known = replace(server, credentials_digest=deployed_digest(deployment) if failures else digest)
-        return await self._networks.with_destinations(known, fresh=fresh)
+        return replace(server, credentials_digest=deployed_digest(deployment) if failures else digest)
 
     async def _apply(self, server: ServerModel, steps: Steps, report: Report) -> None:
         """Make the live objects what they should be; whatever cannot be is a finding."""
-        desired = keep_existing_claims(build_objects(server), lambda name: self._claim(server, name))
         deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
-        changeable = [obj for obj in desired if not self._networks.leaves_alone(obj, server)]
+        server = without_needless_host(server, deployment)
+        desired = keep_existing_claims(build_objects(server), lambda name: self._claim(server, name))
+        changeable = [obj for obj in desired if self._is_known_kind(obj)]
         now = [obj for obj in changeable if steps.let_through(obj, server, deployment)]
         now += steps.objects(server)
         applied = await apply_all(self._kube, self._cache, now, owner=owner_check(server))
@@ -259,11 +282,17 @@ class ServerReconciler:
         for obj, error in pruned.failures:
             report.add_failure(failure_from(error, f"delete {describe(obj)}"), ConditionType.WORKLOAD_READY)
 
+    def _is_known_kind(self, obj: KubeObject) -> bool:
+        return self._gateway_api.is_served or kind_of(obj) != HTTP_ROUTE
+
     async def _ask(self, server: ServerModel, observed: Observed, report: Report, *, fresh: bool) -> Observed:
         """Ask the server as its clients do, once there is a pod to answer."""
         if observed.deployment is None or not serves(server, observed):
             self._exposure.forget(server.uid)
             return observed
+        if missing := await self._routes.look(server, self._children(server), fresh=fresh):
+            report.retry_after.append(ROUTE_RETRY_SECONDS)
+            return replace(observed, exposed=Exposed(missing))
         exposed = await self._exposure.look(server, observed.deployment, fresh=fresh)
         if exposed.look_again is not None:
             report.retry_after.append(exposed.look_again)
@@ -337,7 +366,7 @@ class ServerReconciler:
     def _conditions(
         self, resource: TrackingServer, findings: Sequence[Finding], server: ServerModel | None
     ) -> tuple[Condition, ...]:
-        url = server.service_url if server else ""
+        url = server.url if server else ""
         return merge_conditions(
             resource.status.conditions,
             summarise(findings, f"MLflow answers at {url}."),
@@ -372,6 +401,8 @@ class ServerReconciler:
 
     def _forget(self, uid: str) -> None:
         self._stores.forget(uid)
+        self._addresses.forget(uid)
+        self._routes.forget(uid)
         self._exposure.forget(uid)
 
     async def _report_deletion(self, live: KubeObject, resource: TrackingServer, finding: Finding) -> Outcome:

@@ -20,7 +20,7 @@ from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import KubeObject, name_of, namespace_of, uid_of
 from tracking_operator.reconcile.findings import Finding
 from tracking_operator.reconcile.observe import Observed
-from tracking_operator.resources.artifacts_secret import has_client_secret
+from tracking_operator.resources.client_secret import has_client_secret
 from tracking_operator.resources.labels import pod_selector, selector_text
 from tracking_operator.resources.server import ServerModel
 
@@ -44,7 +44,7 @@ def status_of(
     return TrackingServerStatus(
         observed_generation=resource.metadata.generation,
         conditions=conditions,
-        url=server.service_url,
+        url=server.url,
         address=Address(url=server.service_url),
         class_name=decision.class_name or None,
         version=before.version if revision is None else server.version,

@@ -2,7 +2,8 @@
 
 from tracking_operator.resources.config_maps import build_check_config_map, build_client_config_map
 from tracking_operator.resources.deployment import build_deployment
-from tracking_operator.resources.network_policy import build_network_policies
+from tracking_operator.resources.http_route import build_http_route
+from tracking_operator.resources.ingress import build_ingress
 from tracking_operator.resources.persistent_volume_claims import build_persistent_volume_claims
 from tracking_operator.resources.server import KubeObject, ServerModel
 from tracking_operator.resources.service import build_service
@@ -11,12 +12,13 @@ from tracking_operator.resources.service_account import build_service_account
 
 def build_objects(server: ServerModel) -> list[KubeObject]:
     """Build the full desired set: whatever is not in it, and belongs to the server, is pruned."""
+    routes = (build_ingress(server), build_http_route(server))
     return [
         build_service_account(server),
-        *build_network_policies(server),
         *build_persistent_volume_claims(server),
         build_check_config_map(server),
         build_deployment(server),
         build_service(server),
         build_client_config_map(server),
+        *(route for route in routes if route),
     ]

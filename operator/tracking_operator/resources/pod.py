@@ -32,17 +32,20 @@ SCRIPTS = "/opt/tracking-operator"
 BACKEND_STORE = "/mlflow/backend-store"
 ARTIFACT_STORE = "/mlflow/artifact-store"
 BACKEND_STORE_CREDENTIALS = "/etc/mlflow/backend-store"
+LOGIN_CREDENTIALS = "/etc/mlflow/login"
 SCRATCH = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
 MOUNT_PATHS = {
     "scripts": (SCRIPTS, True),
     "scratch": (SCRATCH, False),
     "backend-store": (BACKEND_STORE, False),
     "backend-store-credentials": (BACKEND_STORE_CREDENTIALS, True),
+    "login-credentials": (LOGIN_CREDENTIALS, True),
     "artifact-store": (ARTIFACT_STORE, False),
     "artifact-store-credentials": (ARTIFACT_STORE_CREDENTIALS, True),
 }
 """Volume → where it is mounted, and whether read-only."""
-BACKEND_STORE_PATHS = (BACKEND_STORE, BACKEND_STORE_CREDENTIALS)
+BACKEND_STORE_PATHS = (BACKEND_STORE, BACKEND_STORE_CREDENTIALS, LOGIN_CREDENTIALS)
+"""The tables of the login are in the backend store, and nothing else has to do with it."""
 ARTIFACT_STORE_PATHS = (ARTIFACT_STORE, ARTIFACT_STORE_CREDENTIALS)
 SERVICE_FILE = f"{BACKEND_STORE_CREDENTIALS}/pg_service.conf"
 DATABASE_URI = "postgresql+psycopg2:///?service=mlflow"
@@ -55,6 +58,10 @@ USER_ID = 10001
 TERMINATION_GRACE_SECONDS = 30
 ENDPOINT_REMOVAL_SECONDS = 5
 """How long a stopping pod of a rolling update goes on serving, until every node has seen that it leaves."""
+
+LOGIN_OPTION = "--app-name=basic-auth"
+STATIC_PREFIX = "--static-prefix="
+ALLOWED_HOSTS = "--allowed-hosts="
 
 UVICORN_OPTIONS = "--timeout-graceful-shutdown 20 --timeout-keep-alive 75 --no-access-log"
 """Without the first, a pod waits for ever for open requests; without the second, load balancers that keep
@@ -119,7 +126,13 @@ def backend_store_container(server: ServerModel, name: str, script: str) -> Kube
     return {
         "name": name,
         "image": server.image,
-        "command": ["python", f"{SCRIPTS}/{script}", *_place(server), f"--version={server.version}"],
+        "command": [
+            "python",
+            f"{SCRIPTS}/{script}",
+            *_place(server),
+            f"--version={server.version}",
+            *(["--login"] if server.login else []),
+        ],
         "env": _environment(server),
         "resources": server.resources.as_kubernetes(),
         "securityContext": _container_security(),
@@ -165,9 +178,11 @@ def server_arguments(server: ServerModel) -> list[str]:
     if isinstance(server.backend_store, PostgresBackend):
         arguments.append(f"--backend-store-uri={DATABASE_URI}")
     arguments += _artifact_arguments(server)
-    if server.url_prefix:
-        arguments.append(f"--static-prefix={server.url_prefix}")
-    arguments.append(f"--allowed-hosts={','.join(allowed_hosts(server))}")
+    if server.login:
+        arguments.append(LOGIN_OPTION)
+    if prefix := server.access.wanted.prefix:
+        arguments.append(f"{STATIC_PREFIX}{prefix}")
+    arguments.append(f"{ALLOWED_HOSTS}{','.join(allowed_hosts(server))}")
     arguments.append(f"--cors-allowed-origins={','.join(allowed_origins(server))}")
     arguments.append(f"--uvicorn-opts={UVICORN_OPTIONS}")
     return arguments
@@ -176,7 +191,7 @@ def server_arguments(server: ServerModel) -> list[str]:
 def public_names(server: ServerModel) -> list[str]:
     """Every name under which the server is reached, inside the cluster and outside."""
     names = service_host_names(server.names.workload, server.namespace, server.cluster_domain)
-    return [*names, server.host] if server.host else names
+    return names + [host for host in server.access.hosts if host not in names]
 
 
 def allowed_hosts(server: ServerModel) -> list[str]:
@@ -185,19 +200,21 @@ def allowed_hosts(server: ServerModel) -> list[str]:
     MLflow compares the whole header, port included, and drops its own defaults once a list is given
     (mlflow/server/security_utils.py, 3.17.2). A port-forward may listen on any port of the user's machine.
     """
-    names = [*public_names(server), "localhost", "127.0.0.1"]
+    names = list(dict.fromkeys([*public_names(server), "localhost", "127.0.0.1"]))
     # An entry with a star is matched by fnmatch, to which an opening bracket is special.
-    return [entry for name in names for entry in (name, f"{name}:*")] + ["[::1]", "[[]::1]:*"]
+    own = [entry for name in names for entry in (name, f"{name}:*")] + ["[::1]", "[[]::1]:*"]
+    return own + sorted(set(server.access.extra_hosts).difference(own))
 
 
 def allowed_origins(server: ServerModel) -> list[str]:
     """Every Origin header that a browser may send; it does so even when page and API share one address."""
-    return [
+    own = [
         f"{scheme}://{name}{port}"
         for name in public_names(server)
         for scheme in ("http", "https")
         for port in ("", ":*")
     ]
+    return own + sorted(set(server.access.extra_origins).difference(own))
 
 
 def _artifact_arguments(server: ServerModel) -> list[str]:
@@ -247,6 +264,7 @@ def _server_container(server: ServerModel) -> KubeObject:
         "args": server_arguments(server),
         "ports": [{"name": "http", "containerPort": CONTAINER_PORT, "protocol": "TCP"}],
         "env": _pool_environment(server)
+        + _login_environment(server)
         + _variables(artifact_environment(server.artifact_store))
         + _environment(server),
         "envFrom": _sources_of_team(server),
@@ -265,7 +283,7 @@ def _server_container(server: ServerModel) -> KubeObject:
 def _probe(server: ServerModel, *, period: int, failures: int, timeout: int) -> KubeObject:
     # /health does not ask the database: a blip there must not take every pod out of the Service at once.
     return {
-        "httpGet": {"path": f"{server.url_prefix}/health", "port": "http", "scheme": "HTTP"},
+        "httpGet": {"path": f"{server.access.wanted.prefix}/health", "port": "http", "scheme": "HTTP"},
         "periodSeconds": period,
         "failureThreshold": failures,
         "timeoutSeconds": timeout,
@@ -302,6 +320,12 @@ def _pool_environment(server: ServerModel) -> list[KubeObject]:
     )
 
 
+def _login_environment(server: ServerModel) -> list[KubeObject]:
+    if server.login is None:
+        return []
+    return _variables({"TRACKING_OPERATOR_DEFAULT_PERMISSION": server.login.default_permission.value})
+
+
 def _variables(values: Mapping[str, str]) -> list[KubeObject]:
     return [{"name": name, "value": value} for name, value in values.items()]
 
@@ -330,6 +354,8 @@ def _volumes(server: ServerModel) -> list[KubeObject]:
             volumes.append(
                 {"name": "backend-store-credentials", "secret": {"secretName": secret, "items": items}}
             )
+    if server.login:
+        volumes.append({"name": "login-credentials", "secret": {"secretName": server.names.auth}})
     match server.artifact_store:
         case VolumeArtifacts(volume):
             volumes.append({"name": "artifact-store", "persistentVolumeClaim": {"claimName": volume.claim}})

@@ -4,7 +4,7 @@ Each derived value is computed once, here; the builders only arrange them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +30,7 @@ from tracking_operator.api.tracking_server_class import (
     TrackingServerClassSpec,
 )
 from tracking_operator.backend_store.pool import PoolSizes, pool_sizes
-from tracking_operator.resources.destinations import Destinations, Network
+from tracking_operator.resources.address import Address, ServerAccess
 
 KubeObject = dict[str, Any]
 
@@ -120,8 +120,6 @@ class S3Artifacts:
     """The role that the ServiceAccount assumes (IAM roles for service accounts)."""
     encryption: str | None = None
     """What every upload has to ask for; None where the bucket's policy does not care."""
-    uses_pod_identity: bool = False
-    """Whether the pods get their identity from EKS Pod Identity."""
 
     @property
     def uri(self) -> str:
@@ -151,16 +149,12 @@ class ServerModel:
     artifact_store: ArtifactStore
     proxied: bool
     """Whether clients reach artifacts through the server instead of the store."""
-    host: str
-    path: str
+    access: ServerAccess
     cluster_domain: str
     service_account_annotations: dict[str, str]
     pod_template: PodTemplate
     credentials_digest: str
     """Changes whenever the content of a mounted Secret does; empty without one."""
-    network: Network = field(default_factory=Network)
-    destinations: Destinations | None = None
-    """Where the pods have to connect to, as Services and Secrets say; None before somebody has looked at these."""
 
     @cached_property
     def names(self) -> naming.ChildNames:
@@ -168,14 +162,34 @@ class ServerModel:
         return naming.ChildNames(self.name)
 
     @property
+    def address(self) -> Address:
+        """Where clients find the server now; ``access.wanted`` is what its pods are made for."""
+        return self.access.address
+
+    @property
+    def host(self) -> str:
+        """The host of the server's own; empty without one."""
+        return self.address.host
+
+    @property
+    def path(self) -> str:
+        """The URL prefix, ``/`` for none."""
+        return self.address.path
+
+    @property
     def url_prefix(self) -> str:
         """The prefix of every route: empty, or like ``/team-a``."""
-        return naming.url_prefix(self.path)
+        return self.address.prefix
 
     @property
     def service_url(self) -> str:
         """The URL inside the cluster."""
         return naming.service_url(self.name, self.namespace, self.path)
+
+    @property
+    def url(self) -> str:
+        """What a person opens; inside the cluster only, where the server has no host."""
+        return self.address.url or self.service_url
 
     @property
     def volumes(self) -> list[Volume]:
@@ -229,7 +243,7 @@ def model_server(
     image: str,
     cluster_domain: str,
     credentials_digest: str,
-    network: Network | None = None,
+    access: ServerAccess,
     artifact_secret: str | None = None,
     role_arn: str | None = None,
 ) -> ServerModel:
@@ -258,13 +272,11 @@ def model_server(
             resource, decision, class_spec, artifact_secret=artifact_secret, role_arn=role_arn
         ),
         proxied=spec.artifact_store.proxied,
-        host=decision.host,
-        path=decision.path,
+        access=access,
         cluster_domain=cluster_domain,
         service_account_annotations=dict(spec.service_account.annotations),
         pod_template=spec.pod_template,
         credentials_digest=credentials_digest,
-        network=network or Network(),
     )
 
 
@@ -390,7 +402,6 @@ def _s3_artifacts(
         has_own_keys=has_own_keys,
         role_arn=role_arn if offer.identity.irsa else None,
         encryption=offer.require_encryption,
-        uses_pod_identity=offer.identity.pod_identity is not None,
     )
 
 

@@ -159,7 +159,7 @@ class Informers:
         if self._unlisted or self._synced.is_set():
             return
         self._synced.set()
-        for kind in _OWN:
+        for kind in (each.kind for each in self._watched if each.kind in _OWN):
             for obj in self._cache.list(kind):
                 self._add_keys(obj, Priority.RESYNC)
 

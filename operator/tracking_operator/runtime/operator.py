@@ -22,12 +22,14 @@ from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.lease import LeaderElection
 from tracking_operator.kube.objects import NAMESPACE, uid_of
 from tracking_operator.mlflow_api.client import MlflowApi
+from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.keys import Key
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.reconcile.plan import ReconcileSettings
 from tracking_operator.reconcile.reconciler import Reconciler
 from tracking_operator.reconcile.routing import keys_for
 from tracking_operator.runtime import preflight
+from tracking_operator.runtime.gateway_watch import GatewayWatch
 from tracking_operator.runtime.health import HealthServer, Heartbeat
 from tracking_operator.runtime.informers import Informers, InformersFailedError
 from tracking_operator.runtime.logs import configure_logging
@@ -85,10 +87,19 @@ class _Operator:
             image_repository=settings.image_repository,
             namespace=settings.namespace,
             namespaces=settings.watch_namespaces,
-            ip_families=settings.ip_families,
         )
         self._postgres = StoreExecutor()
         self._mlflow = MlflowApi(proxy=settings.service_proxy or None)
+        gateway_api = GatewayApi()
+        self._gateways = GatewayWatch(
+            client,
+            self._cache,
+            self._queue,
+            gateway_api,
+            namespaces=settings.watch_namespaces,
+            look_every=settings.resync,
+            on_started=self._listen_for_signals,
+        )
         self._workers = WorkerPool(
             self._queue,
             Reconciler(
@@ -98,6 +109,7 @@ class _Operator:
                 settings=reconcile_settings,
                 executor=self._postgres,
                 mlflow=self._mlflow,
+                gateway_api=gateway_api,
                 now=_now,
             ),
             metrics,
@@ -131,13 +143,16 @@ class _Operator:
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
         synced = asyncio.create_task(self._informers.wait_until_synced(), name="synced")
         await _first_of(synced, stopped, informers)
+        gateways = asyncio.create_task(self._gateways.run(), name="Gateway API")
+        known = asyncio.create_task(self._gateways.wait_until_known(), name="Gateway API known")
+        await _first_of(known, stopped, informers, gateways)
         election = asyncio.create_task(self._election.run(), name="leader election")
         try:
-            await _first_of(stopped, informers, election)
+            await _first_of(stopped, informers, election, gateways)
         finally:
             await self._shut_down(election)
-            await _cancel(stopped)
-            await _cancel(synced)
+            for task in (stopped, synced, known, gateways):
+                await _cancel(task)
         return EXIT_OK
 
     def _serve(self, servers: contextlib.ExitStack) -> None:

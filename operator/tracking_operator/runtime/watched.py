@@ -7,9 +7,10 @@ from tracking_operator.api.marks import SERVER_LABEL, WATCH_LABEL
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    HTTP_ROUTE,
+    INGRESS,
     JOB,
     NAMESPACE,
-    NETWORK_POLICY,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     SECRET,
@@ -46,9 +47,12 @@ WATCHED: Final = (
     _child(CONFIG_MAP),
     _child(PERSISTENT_VOLUME_CLAIM),
     _child(SERVICE),
+    _child(INGRESS),
     _child(DEPLOYMENT),
-    _child(NETWORK_POLICY),
     _child(JOB),
     _child(POD),
     Watched(SECRET, f"{WATCH_LABEL}=true"),
 )
+
+GATEWAY_API: Final = (_child(HTTP_ROUTE),)
+"""What is watched as long as the cluster knows it."""

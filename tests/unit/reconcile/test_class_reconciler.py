@@ -19,6 +19,7 @@ from tracking_operator.mark import Mark
 from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.class_reconciler import PROBE_SECONDS, ClassReconciler, class_finding
 from tracking_operator.reconcile.findings import Verdict
+from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.reconcile.postgres_servers import Access, PostgresServers
@@ -65,6 +66,7 @@ async def test_the_status_is_written_once() -> None:
         cache,
         postgres,
         buckets,
+        GatewayApi(),
         settings=SETTINGS,
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
@@ -121,6 +123,7 @@ class PostgresWorld:
             self.cache,
             cast(PostgresServers, self.postgres),
             Buckets(self.api.as_client(), self.cache, StoreExecutor(), SETTINGS.namespace),
+            GatewayApi(),
             settings=SETTINGS,
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
         )

@@ -36,6 +36,7 @@ from tracking_operator.kube.objects import (
     describe,
 )
 from tracking_operator.reconcile.buckets import Buckets
+from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.reconcile.postgres_servers import PostgresServers
@@ -43,7 +44,6 @@ from tracking_operator.reconcile.server_reconciler import ServerReconciler
 
 CHILDREN = [
     "ServiceAccount/mlflow",
-    "NetworkPolicy/mlflow",
     "PersistentVolumeClaim/mlflow-backend-store",
     "PersistentVolumeClaim/mlflow-artifact-store",
     "ConfigMap/mlflow-check",
@@ -86,6 +86,7 @@ class World:
             postgres=PostgresServers(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
             buckets=Buckets(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
             mlflow=self.servers.as_client(),
+            gateway_api=GatewayApi(),
             now=lambda: NOW,
         )
 

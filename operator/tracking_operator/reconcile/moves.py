@@ -1,0 +1,113 @@
+"""From one address to another without a lost request: the pods first, what leads to them afterwards. Pure.
+
+While a server moves, its pods are replaced by some that answer the hosts of both addresses, at the new path; what
+leads requests to them knows both. Once only such pods are left, the new address is in use, and the way to the old
+one is closed. The old host stays with the pods until something else replaces them, so that a move is one rolling
+update.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tracking_operator import naming
+from tracking_operator.api.decision import DecidedAddress, Decision
+from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.kube.compare import first_difference
+from tracking_operator.kube.objects import KubeObject
+from tracking_operator.reconcile.observe import is_rolled_out
+from tracking_operator.resources.address import Address
+from tracking_operator.resources.pod import (
+    ALLOWED_HOSTS,
+    SERVER_CONTAINER,
+    STATIC_PREFIX,
+    build_pod_template,
+)
+from tracking_operator.resources.server import ServerModel
+
+
+@dataclass(frozen=True)
+class Answered:
+    """What the pods of a Deployment answer, as their arguments say."""
+
+    hosts: frozenset[str] = frozenset()
+    prefix: str = ""
+
+
+def wanted_address(server: TrackingServer, decision: Decision) -> DecidedAddress:
+    """Where the team wants its server: what it names counts, else what was decided."""
+    asked = server.spec.access
+    return DecidedAddress(host=asked.host or decision.host, path=asked.path or decision.path)
+
+
+def move(
+    decision: Decision, before: Decision | None, wanted: DecidedAddress, deployment: KubeObject | None
+) -> Decision:
+    """Note where the server is, and where it goes."""
+    if before is None:
+        return decision.at(wanted, None, None)
+    now, answered = before.address_in_use, answered_by(deployment)
+    if wanted == now:
+        return decision.at(now, None, _still_answered(before.former_host, answered))
+    if not _has_arrived(deployment, answered, wanted):
+        return decision.at(now, wanted, None)
+    is_other_host = now.host != wanted.host
+    return decision.at(wanted, None, _still_answered(now.host, answered) if is_other_host else None)
+
+
+def without_needless_host(server: ServerModel, deployment: KubeObject | None) -> ServerModel:
+    """Drop the former host if the pods are replaced anyway."""
+    if not server.access.former_host or deployment is None:
+        return server
+    is_kept = first_difference(_template(build_pod_template(server)), _template(deployment["spec"]["template"]))
+    return server if is_kept is None else replace(server, access=replace(server.access, former_host=""))
+
+
+def is_news(decision: Decision, before: Decision | None) -> bool:
+    """Whether the server sets out for another address than before."""
+    return before is not None and decision.addresses[-1] not in before.addresses
+
+
+def news_of_move(before: Address, after: Address) -> str:
+    """What to tell everybody about a change of address."""
+    sentences = [
+        f"The server moves from {before} to {after}, where it answers once all its pods are replaced."
+    ]
+    if before.path != after.path:
+        sentences.append("From then on the old path answers 404.")
+    if before.host and before.host != after.host:
+        sentences.append(f"From then on nothing leads requests for {before.host} to the server.")
+    return " ".join(sentences)
+
+
+def answered_by(deployment: KubeObject | None) -> Answered:
+    """What the pods of the newest template answer."""
+    template = (deployment or {}).get("spec", {}).get("template", {}).get("spec", {})
+    for container in template.get("containers") or ():
+        if container["name"] == SERVER_CONTAINER:
+            arguments = container.get("args") or ()
+            hosts = _value_of(ALLOWED_HOSTS, arguments).split(",")
+            return Answered(frozenset(hosts), _value_of(STATIC_PREFIX, arguments))
+    return Answered()
+
+
+def _value_of(option: str, arguments: Sequence[str]) -> str:
+    return next((one.removeprefix(option) for one in arguments if one.startswith(option)), "")
+
+
+def _has_arrived(deployment: KubeObject | None, answered: Answered, wanted: DecidedAddress) -> bool:
+    """Whether nobody is left who answers at the old address only; where no pod serves, nobody is."""
+    if deployment is None or not (deployment.get("status") or {}).get("availableReplicas"):
+        return True
+    answers = answered.prefix == naming.url_prefix(wanted.path) and (
+        not wanted.host or wanted.host in answered.hosts
+    )
+    return answers and is_rolled_out(deployment, deployment["spec"].get("replicas", 1))
+
+
+def _still_answered(host: str | None, answered: Answered) -> str | None:
+    return host if host and host in answered.hosts else None
+
+
+def _template(template: KubeObject) -> KubeObject:
+    """A pod template as something that can be compared: metadata of its own has labels of others in it."""
+    return {"spec": template}
