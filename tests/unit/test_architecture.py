@@ -40,7 +40,9 @@ ROOMS = {
     "mark": room(),
     "executor": room(rooms={"api.conditions"} | FAILURES),
     "resources": room(rooms={"api", "naming", "backend_store.pool"} | FAILURES),
-    "resources.scripts": room("psycopg2", "sqlalchemy", "boto3", "botocore", "mlflow", "types_boto3_s3"),
+    "resources.scripts": room(
+        "psycopg2", "sqlalchemy", "boto3", "botocore", "mlflow", "types_boto3_s3", "werkzeug"
+    ),
     "backend_store": room(
         "psycopg2", rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES
     ),

@@ -11,10 +11,13 @@ MLFLOW_MAX_OVERFLOW: Final = 10
 """SQLAlchemy's defaults, which MLflow keeps; more is never asked for."""
 
 ENGINES_PER_WORKER: Final = 2
-"""The tracking store and the model registry each have a pool; basic-auth adds a third (MLflow 3.17.2)."""
+"""The tracking store and the model registry each have a pool (MLflow 3.17.2)."""
 
 CONNECTIONS_OF_PARENT: Final = 2
 """The process that starts the workers checks both stores, and keeps a connection to each."""
+
+ENGINES_OF_LOGIN: Final = 1
+"""With basic-auth, each of these processes has one more pool (mlflow/server/auth/sqlalchemy_store.py, 3.17.2)."""
 
 CONNECTIONS_BESIDE_PODS: Final = 2
 """The check of the init container of the pod that starts, and one of the operator.
@@ -41,7 +44,7 @@ def pool_sizes(
     replicas: int,
     workers: int,
     surge: int = 1,
-    engines: int = ENGINES_PER_WORKER,
+    has_login: bool = False,
 ) -> PoolSizes:
     """Divide a login's connection limit among the engines of all pods, those of a roll included.
 
@@ -50,8 +53,9 @@ def pool_sizes(
 
     """
     pods = replicas + surge
-    all_engines = pods * workers * engines
-    fixed = CONNECTIONS_BESIDE_PODS + pods * CONNECTIONS_OF_PARENT
+    further = ENGINES_OF_LOGIN if has_login else 0
+    all_engines = pods * workers * (ENGINES_PER_WORKER + further)
+    fixed = CONNECTIONS_BESIDE_PODS + pods * (CONNECTIONS_OF_PARENT + further)
     share = (connection_limit - fixed) // all_engines if all_engines else MLFLOW_POOL_SIZE
     if share < SMALLEST_POOL:
         needed = fixed + all_engines * SMALLEST_POOL

@@ -10,6 +10,7 @@ from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerMo
 
 CHECK_SCRIPT = "check_backend_store.py"
 MIGRATE_SCRIPT = "migrate_backend_store.py"
+PREPARE_LOGIN_SCRIPT = "prepare_login.py"
 START_SCRIPT = "start_server.py"
 CHECK_ARTIFACTS_SCRIPT = "check_artifact_store.py"
 DELETE_ARTIFACTS_SCRIPT = "delete_artifacts.py"
@@ -18,6 +19,7 @@ PLUGIN_MODULE = "artifacts_through_server.py"
 SCRIPTS = (
     CHECK_SCRIPT,
     MIGRATE_SCRIPT,
+    PREPARE_LOGIN_SCRIPT,
     START_SCRIPT,
     CHECK_ARTIFACTS_SCRIPT,
     DELETE_ARTIFACTS_SCRIPT,

@@ -11,6 +11,7 @@ from tracking_operator.backend_store.plan import plan
 from tracking_operator.backend_store.pool import (
     CONNECTIONS_BESIDE_PODS,
     CONNECTIONS_OF_PARENT,
+    ENGINES_PER_WORKER,
     PoolSizes,
     pool_sizes,
 )
@@ -130,21 +131,22 @@ def test_the_login_in_use_is_one_of_the_tenants() -> None:
     replicas=st.integers(0, 10),
     workers=st.integers(1, 8),
     surge=st.integers(0, 3),
-    engines=st.integers(2, 3),
+    has_login=st.booleans(),
 )
 def test_all_pools_together_stay_below_the_limit(
-    limit: int, replicas: int, workers: int, surge: int, engines: int
+    limit: int, replicas: int, workers: int, surge: int, has_login: bool
 ) -> None:
     pods = replicas + surge
-    fixed = CONNECTIONS_BESIDE_PODS + pods * CONNECTIONS_OF_PARENT
+    engines = ENGINES_PER_WORKER + has_login
+    fixed = CONNECTIONS_BESIDE_PODS + pods * (CONNECTIONS_OF_PARENT + has_login)
     try:
-        sizes = pool_sizes(limit, replicas=replicas, workers=workers, surge=surge, engines=engines)
+        sizes = pool_sizes(limit, replicas=replicas, workers=workers, surge=surge, has_login=has_login)
     except Invalid as refusal:
         assert refusal.reason is Reason.CONNECTION_BUDGET_TOO_SMALL
         needed = fixed + pods * workers * engines * 2
         assert needed > limit
         assert f"raise it to {needed} or more" in refusal.message
-        assert pool_sizes(needed, replicas=replicas, workers=workers, surge=surge, engines=engines)
+        assert pool_sizes(needed, replicas=replicas, workers=workers, surge=surge, has_login=has_login)
         return
     used = pods * workers * engines * (sizes.pool_size + sizes.max_overflow)
     assert used == 0 or used + fixed <= limit
@@ -154,6 +156,10 @@ def test_all_pools_together_stay_below_the_limit(
 
 def test_the_default_limit_is_enough_for_one_replica_while_it_rolls() -> None:
     assert pool_sizes(20, replicas=1, workers=1) == PoolSizes(pool_size=2, max_overflow=1)
+
+
+def test_with_a_login_the_default_limit_is_enough_for_two_replicas() -> None:
+    assert pool_sizes(30, replicas=2, workers=1, has_login=True) == PoolSizes(1, 1)
 
 
 def test_no_pool_is_larger_than_mlflows_own() -> None:

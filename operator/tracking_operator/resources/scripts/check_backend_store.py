@@ -4,7 +4,7 @@
     check_backend_store.py postgres SERVICE_FILE --version 3.17.2
     check_backend_store.py external URI_FILE --version 3.17.2
 
-A SQLite database is brought up to the image's schema, after the old file was put aside. A database on a
+With ``--login`` the tables of MLflow's own login are looked at, too; they lie in the same database. A SQLite database is brought up to the image's schema, after the old file was put aside. A database on a
 server is only looked at: a Job migrates it (``migrate_backend_store.py``). What was found is written as JSON (``reason``, ``message``,
 ``revision``) to the termination log, from where the operator takes it into the server's conditions.
 
@@ -27,7 +27,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,17 @@ RETRY_SECONDS = 1.0
 CONNECT_TIMEOUT_SECONDS = 5
 ATTEMPT_SECONDS = 20.0
 """For one attempt as a whole: a database server that is frozen accepts connections and questions, and says nothing."""
+SCHEMA_TABLE = "alembic_version"
+LOGIN_TABLE = "alembic_version_auth"
+"""Where Alembic keeps the revision of MLflow's schema, and that of the tables of its login."""
+REVISION = {
+    SCHEMA_TABLE: "SELECT version_num FROM alembic_version",
+    LOGIN_TABLE: "SELECT version_num FROM alembic_version_auth",
+}
+PREPARE_LOGIN_SCRIPT = Path(__file__).with_name("prepare_login.py")
+URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
+LOGIN_CREDENTIALS = Path(os.environ.get("TRACKING_OPERATOR_CREDENTIALS", "/etc/mlflow")) / "login"
+
 SERVICE = "mlflow"
 """The section of libpq's service file that the operator writes."""
 LONGEST_MESSAGE = 600
@@ -139,18 +150,35 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         require_version(options.version)
         migrations = installed_migrations()
-        match options.kind:
-            case "sqlite":
-                revision = prepare_sqlite(Path(options.place), migrations, options.version)
-            case "postgres":
-                use_service_file(options.place)
-                revision = patiently(lambda: check_postgres(migrations, options.version))
-            case _:
-                uri = read_uri(Path(options.place))
-                revision = patiently(lambda: check_external(uri, migrations, options.version))
+        logins = installed_login_migrations() if options.login else None
+        revision, login_revision = check_store(options, migrations, logins)
     except CheckFailed as failure:
         return report(failure.reason, failure.message)
-    return report("", f"The backend store is at revision {revision}.", revision)
+    return report(
+        "", f"The backend store is at revision {revision}.", revision, login_revision=login_revision
+    )
+
+
+def check_store(
+    options: argparse.Namespace, migrations: "Migrations", logins: "Migrations | None"
+) -> tuple[str, str]:
+    """Check the store; return its revision, and that of the login's tables if they are asked for."""
+    version = options.version
+    match options.kind:
+        case "sqlite":
+            database = Path(options.place)
+            revision = prepare_sqlite(database, migrations, version)
+            return revision, prepare_sqlite_login(database, logins, version) if logins else ""
+        case "postgres":
+            use_service_file(options.place)
+            revision = patiently(lambda: check_postgres(migrations, version))
+            return revision, patiently(lambda: check_postgres(logins, version, LOGIN_TABLE)) if logins else ""
+        case _:
+            uri = read_uri(Path(options.place))
+            revision = patiently(lambda: check_external(uri, migrations, version))
+            return revision, patiently(
+                lambda: check_external(uri, logins, version, LOGIN_TABLE)
+            ) if logins else ""
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -163,10 +191,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "place", help="the SQLite file, libpq's service file, or the file that holds the database URI"
     )
     parser.add_argument("--version", required=True, help="the MLflow version that the image must hold")
+    parser.add_argument("--login", action="store_true", help="look at the tables of MLflow's login, too")
     return parser.parse_args(arguments)
 
 
-def report(reason: str, message: str, revision: str = "", *, is_remark: bool = False) -> int:
+def report(
+    reason: str, message: str, revision: str = "", *, login_revision: str = "", is_remark: bool = False
+) -> int:
     """Tell the log and the operator what was found; return the exit code that says the same.
 
     A remark has a reason although all is well: the exit code is 0.
@@ -175,6 +206,7 @@ def report(reason: str, message: str, revision: str = "", *, is_remark: bool = F
     # Outside a pod there may be no termination log; what was found is already printed.
     with contextlib.suppress(OSError):
         said = {"reason": reason, "message": message[:LONGEST_MESSAGE], "revision": revision}
+        said |= {"loginRevision": login_revision} if login_revision else {}
         TERMINATION_LOG.write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
     return EXIT_CODES[reason] if reason and not is_remark else 0
 
@@ -200,10 +232,20 @@ def require_version(wanted: str) -> None:
 
 def installed_migrations() -> Migrations:
     """Read the schema revisions from the migration scripts of the installed MLflow, without importing it."""
+    return migrations_below("store", "db_migrations", "versions")
+
+
+def installed_login_migrations() -> Migrations:
+    """The same for the tables of MLflow's own login."""
+    return migrations_below("server", "auth", "db", "migrations", "versions")
+
+
+def migrations_below(*folders: str) -> Migrations:
+    """Read the revisions from a folder of the installed MLflow."""
     package = importlib.util.find_spec("mlflow")
     if package is None or not package.submodule_search_locations:
         raise CheckFailed("ImageVersionMismatch", "The image holds no MLflow package.")
-    folder = Path(package.submodule_search_locations[0]) / "store" / "db_migrations" / "versions"
+    folder = Path(package.submodule_search_locations[0]).joinpath(*folders)
     return migrations_in(path.read_text() for path in folder.glob("*.py"))
 
 
@@ -264,12 +306,7 @@ def create(database: Path, migrations: Migrations) -> None:
 
 def migrate(database: Path, found: str | None, version: str) -> None:
     """Upgrade a copy, keep the old file beside it, then put the copy in its place."""
-    unfinished = working_copy(database)
-    with contextlib.closing(sqlite3.connect(database)) as source:
-        # Also writes back what a killed server may have left in its write-ahead log.
-        source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        with contextlib.closing(sqlite3.connect(unfinished)) as copy:
-            source.backup(copy)
+    unfinished = copy_of(database)
     upgrade(unfinished)
     aside = database.with_name(f"{database.name}.{found or 'unversioned'}.before-{version}")
     aside.unlink(missing_ok=True)
@@ -278,13 +315,65 @@ def migrate(database: Path, found: str | None, version: str) -> None:
     print(f"The database was upgraded from {found}; the old one is kept as {aside.name}.", flush=True)
 
 
+def prepare_sqlite_login(database: Path, migrations: Migrations, version: str) -> str:
+    """Bring up the tables of MLflow's login in the database file, and see to its admin; return their revision."""
+    try:
+        found = sqlite_revision(database, table=LOGIN_TABLE)
+        if found is not None:
+            require_known(found, migrations, version)
+        if found != migrations.head or not is_admin_known(database):
+            prepare_login_in_copy(database)
+        return migrations.head
+    except (OSError, sqlite3.Error) as error:
+        if is_full(error):
+            raise full_volume(database) from error
+        raise CheckFailed("StoreUnreachable", f"{database} cannot be used: {error}.") from error
+    finally:
+        discard_unfinished(database)
+
+
+def is_admin_known(database: Path) -> bool:
+    """Whether the admin can log in with what the Secret holds; what MLflow itself would ask costs seconds."""
+    from werkzeug.security import check_password_hash  # MLflow's own
+
+    name = (LOGIN_CREDENTIALS / "username").read_text().strip()
+    files = [LOGIN_CREDENTIALS / "password", LOGIN_CREDENTIALS / "nextPassword"]
+    with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        query = "SELECT password_hash FROM users WHERE username = ? AND is_admin"
+        row = connection.execute(query, [name]).fetchone()
+    passwords = [file.read_text().strip() for file in files if file.is_file()]
+    return row is not None and any(check_password_hash(row[0], one) for one in passwords)
+
+
+def prepare_login_in_copy(database: Path) -> None:
+    """Let MLflow prepare its login in a copy, then put that in its place: SQLite has no migrations that a crash undoes."""
+    unfinished = copy_of(database)
+    run_mlflow(
+        [sys.executable, str(PREPARE_LOGIN_SCRIPT), "--own-store"],
+        database,
+        "The preparation of the login",
+        {URI_VARIABLE: f"sqlite:///{unfinished}"},
+    )
+    with contextlib.closing(sqlite3.connect(unfinished)) as copy:
+        copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    unfinished.replace(database)
+
+
 def upgrade(database: Path) -> None:
     """Run MLflow's own migrations on a file that nobody else has open."""
-    done = subprocess.run(
+    run_mlflow(
         [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"],
-        check=False,
-        capture_output=True,
-        text=True,
+        database,
+        "mlflow db upgrade",
+    )
+
+
+def run_mlflow(
+    command: list[str], database: Path, what: str, variables: Mapping[str, str] | None = None
+) -> None:
+    """Run what changes a file that nobody else has open."""
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env=os.environ | dict(variables or {})
     )
     if done.returncode == 0:
         return
@@ -292,7 +381,18 @@ def upgrade(database: Path) -> None:
     if any(sign in done.stderr for sign in FULL_DISK):
         raise full_volume(database)
     last_line = (done.stderr.strip().splitlines() or ["no output"])[-1]
-    raise CheckFailed("MigrationFailed", f"mlflow db upgrade failed on {database.name}: {last_line}")
+    raise CheckFailed("MigrationFailed", f"{what} failed on {database.name}: {last_line}")
+
+
+def copy_of(database: Path) -> Path:
+    """Copy the whole database to where it is made ready."""
+    unfinished = working_copy(database)
+    with contextlib.closing(sqlite3.connect(database)) as source:
+        # Also writes back what a killed server may have left in its write-ahead log.
+        source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with contextlib.closing(sqlite3.connect(unfinished)) as copy:
+            source.backup(copy)
+    return unfinished
 
 
 def working_copy(database: Path) -> Path:
@@ -307,14 +407,14 @@ def discard_unfinished(database: Path) -> None:
         unfinished.with_name(unfinished.name + suffix).unlink(missing_ok=True)
 
 
-def sqlite_revision(database: Path, mode: str = "rw") -> str | None:
-    """Read the schema revision of a SQLite file; None if it has none.
+def sqlite_revision(database: Path, mode: str = "rw", table: str = SCHEMA_TABLE) -> str | None:
+    """Read a revision from a SQLite file; None if it has none.
 
     ``rw``, because a transaction that a killed server left half done is rolled back by whoever opens the file next.
     """
     with contextlib.closing(sqlite3.connect(f"file:{database}?mode={mode}", uri=True)) as connection:
         try:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+            row = connection.execute(REVISION[table]).fetchone()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
                 return None
@@ -413,13 +513,13 @@ def use_service_file(place: str) -> None:
     os.environ["PGSERVICEFILE"] = place
 
 
-def check_postgres(migrations: Migrations, version: str) -> str:
-    """Log in, read the schema revision and compare it with the image's; return it."""
-    return check_revision(postgres_revision(), POSTGRES, migrations, version)
+def check_postgres(migrations: Migrations, version: str, table: str = SCHEMA_TABLE) -> str:
+    """Log in, read a revision and compare it with the image's; return it."""
+    return check_revision(postgres_revision(table), POSTGRES, migrations, version)
 
 
-def postgres_revision() -> str | None:
-    """Read the schema revision of the server's own database; None if the table is not there."""
+def postgres_revision(table: str = SCHEMA_TABLE) -> str | None:
+    """Read a revision from the server's own database; None if the table is not there."""
     import psycopg2  # other kinds of store need no driver, or another one
 
     try:
@@ -428,7 +528,7 @@ def postgres_revision() -> str | None:
         ) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute("SELECT version_num FROM alembic_version")
+                cursor.execute(REVISION[table])
                 row = cursor.fetchone()
     except psycopg2.errors.UndefinedTable:
         return None
@@ -448,15 +548,15 @@ def read_uri(place: Path) -> str:
     return uri
 
 
-def check_external(uri: str, migrations: Migrations, version: str) -> str:
-    """Log in, read the schema revision and compare it with the image's; return it."""
-    return check_revision(external_revision(uri), EXTERNAL, migrations, version)
+def check_external(uri: str, migrations: Migrations, version: str, table: str = SCHEMA_TABLE) -> str:
+    """Log in, read a revision and compare it with the image's; return it."""
+    return check_revision(external_revision(uri, table), EXTERNAL, migrations, version)
 
 
-def external_revision(uri: str) -> str | None:
-    """Read the schema revision through the login that the URI holds; None if the table is not there."""
+def external_revision(uri: str, table: str = SCHEMA_TABLE) -> str | None:
+    """Read a revision through the login that the URI holds; None if the table is not there."""
     with connected(uri, EXTERNAL) as connection:
-        return revision_in(connection)
+        return revision_in(connection, table)
 
 
 @contextlib.contextmanager
@@ -488,13 +588,13 @@ def connected(uri: str, kind: Kind) -> Iterator["sqlalchemy.Connection"]:
         raise connection_failure(str(error.orig), url.password, kind) from error
 
 
-def revision_in(connection: "sqlalchemy.Connection") -> str | None:
-    """Read the schema revision; None if the table is not there."""
+def revision_in(connection: "sqlalchemy.Connection", table: str = SCHEMA_TABLE) -> str | None:
+    """Read a revision; None if the table is not there."""
     import sqlalchemy
 
-    if not sqlalchemy.inspect(connection).has_table("alembic_version"):
+    if not sqlalchemy.inspect(connection).has_table(table):
         return None
-    row = connection.execute(sqlalchemy.text("SELECT version_num FROM alembic_version")).first()
+    row = connection.execute(sqlalchemy.text(REVISION[table])).first()
     return str(row[0]) if row else None
 
 

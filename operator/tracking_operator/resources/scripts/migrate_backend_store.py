@@ -3,7 +3,7 @@
     migrate_backend_store.py postgres SERVICE_FILE --version 3.17.2
     migrate_backend_store.py external URI_FILE --version 3.17.2
 
-A lock in the database keeps two runs apart. A run that finds the schema at the image's revision does
+With ``--login`` it brings up the tables of MLflow's own login, too, and makes the admin (``prepare_login.py``). A lock in the database keeps two runs apart. A run that finds the schema at the image's revision does
 nothing; one that is killed leaves what the next one goes on from, because MLflow's migrations are one
 transaction on PostgreSQL. What happened goes to the termination log, and into the exit code: a Job tries
 again after some of them, and not after those for which a person is needed. ``check_backend_store.py``,
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +58,7 @@ LOCK_PATIENCE_SECONDS = 600.0
 LOCK_RETRY_SECONDS = 1.0
 
 UPGRADE = [sys.executable, "-m", "mlflow", "db", "upgrade"]
+PREPARE_LOGIN = [sys.executable, str(check.PREPARE_LOGIN_SCRIPT)]
 UPGRADE_WITHOUT_ARGUMENTS = (
     "import runpy, sys; from pathlib import Path; "
     "sys.argv = ['mlflow', 'db', 'upgrade', Path(sys.argv[1]).read_text().strip()]; "
@@ -84,6 +85,8 @@ class Store:
     uri: str = field(repr=False)
     upgrade: list[str]
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    is_own: bool = False
+    """Whether it is the server's own, and nobody else's."""
 
     def without_secrets(self, text: str) -> str:
         """The text, fit for a log."""
@@ -98,13 +101,16 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check.require_version(options.version)
         migrations = check.installed_migrations()
-        revision = migrate(store_of(options), migrations, options.version)
+        logins = check.installed_login_migrations() if options.login else None
+        revision, login_revision = migrate(store_of(options), migrations, logins, options.version)
     except Killed as killed:
         check.report("MigrationFailed", killed.message)
         return KILLED + killed.signal
     except check.CheckFailed as failure:
         return check.report(failure.reason, failure.message)
-    return check.report("", f"The backend store is at revision {revision}.", revision)
+    return check.report(
+        "", f"The backend store is at revision {revision}.", revision, login_revision=login_revision
+    )
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -115,6 +121,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("kind", choices=["postgres", "external"])
     parser.add_argument("place", help="libpq's service file, or the file that holds the database URI")
     parser.add_argument("--version", required=True, help="the MLflow version that the image must hold")
+    parser.add_argument("--login", action="store_true", help="bring up the tables of MLflow's login, too")
     return parser.parse_args(arguments)
 
 
@@ -123,7 +130,7 @@ def store_of(options: argparse.Namespace) -> Store:
     if options.kind == "postgres":
         check.use_service_file(options.place)
         os.environ["PGOPTIONS"] = f"{os.environ.get('PGOPTIONS', '')} {NOTICE_DEAD_CLIENTS}".strip()
-        return Store(check.POSTGRES, SERVICE_URI + KEEP_ALIVE, [*UPGRADE, SERVICE_URI])
+        return Store(check.POSTGRES, SERVICE_URI + KEEP_ALIVE, [*UPGRADE, SERVICE_URI], is_own=True)
     uri = check.read_uri(Path(options.place))
     command = [sys.executable, "-c", UPGRADE_WITHOUT_ARGUMENTS, options.place]
     return Store(check.EXTERNAL, uri, command, (uri, *passwords_in(uri)))
@@ -140,26 +147,49 @@ def passwords_in(uri: str) -> tuple[str, ...]:
     return (str(password), quote(str(password), safe="")) if password else ()
 
 
-def migrate(store: Store, migrations: check.Migrations, version: str) -> str:
-    """Bring the database to the image's head, alone; return its revision."""
-    with locked(store) as found:
-        if found == migrations.head:
-            print("The schema is up to date.", flush=True)
-            return found
-        if found is not None:
-            check.require_known(found, migrations, version)
-        print(f"Migrating from revision {found or '(none)'} to {migrations.head}.", flush=True)
-        run_upgrade(store)
-    return prove(store, migrations)
+def migrate(
+    store: Store, migrations: check.Migrations, logins: check.Migrations | None, version: str
+) -> tuple[str, str]:
+    """Bring the database to the image's head, alone; return its revision, and that of the login's tables if there are any."""
+    with locked(store) as connection:
+        revision = bring_up_schema(store, check.revision_in(connection), migrations, version)
+        if logins is not None:
+            check.require_known(
+                check.revision_in(connection, check.LOGIN_TABLE) or logins.head, logins, version
+            )
+            prepare_login(store)
+    revision = revision or prove(store, migrations)
+    return revision, prove(store, logins, check.LOGIN_TABLE) if logins else ""
 
 
 @contextlib.contextmanager
-def locked(store: Store) -> Iterator[str | None]:
-    """Hold the lock while the block runs, in a session of its own; the revision that was found under it."""
+def locked(store: Store) -> "Iterator[sqlalchemy.Connection]":
+    """Hold the lock while the block runs, in a session of its own."""
     with contextlib.ExitStack() as session:
         connection = check.patiently(lambda: connect(store, session))
         take_lock(connection)
-        yield check.revision_in(connection)
+        yield connection
+
+
+def bring_up_schema(store: Store, found: str | None, migrations: check.Migrations, version: str) -> str:
+    """Migrate what was ``found``; return the revision if nothing had to be done, and nothing to prove."""
+    if found == migrations.head:
+        print("The schema is up to date.", flush=True)
+        return found
+    if found is not None:
+        check.require_known(found, migrations, version)
+    print(f"Migrating from revision {found or '(none)'} to {migrations.head}.", flush=True)
+    run_upgrade(store, store.upgrade, "mlflow db upgrade")
+    return ""
+
+
+def prepare_login(store: Store) -> None:
+    """Bring up the login's tables and make the admin."""
+    own_store = ["--own-store"] if store.is_own else []
+    uri = store.uri.removesuffix(KEEP_ALIVE)
+    run_upgrade(
+        store, [*PREPARE_LOGIN, *own_store], "The preparation of the login", {check.URI_VARIABLE: uri}
+    )
 
 
 def connect(store: Store, session: contextlib.ExitStack) -> "sqlalchemy.Connection":
@@ -188,12 +218,14 @@ def take_lock(connection: "sqlalchemy.Connection") -> None:
         time.sleep(LOCK_RETRY_SECONDS)
 
 
-def run_upgrade(store: Store) -> None:
+def run_upgrade(
+    store: Store, command: list[str], what: str, variables: Mapping[str, str] | None = None
+) -> None:
     """Run MLflow's own migrations; their words go to the log as they come."""
     said: deque[str] = deque(maxlen=LINES_KEPT)
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | dict(variables or {})
     with subprocess.Popen(
-        store.upgrade,
+        command,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -210,7 +242,7 @@ def run_upgrade(store: Store) -> None:
     if upgrade.returncode < 0:
         raise Killed(-upgrade.returncode)
     if upgrade.returncode > 0:
-        raise failure_of(store, error_in(list(said)))
+        raise failure_of(store, error_in(list(said)), what)
 
 
 def error_in(output: list[str]) -> str:
@@ -219,7 +251,7 @@ def error_in(output: list[str]) -> str:
     return next((line for line in reversed(lines) if ERROR_LINE.match(line)), lines[-1])
 
 
-def failure_of(store: Store, error: str) -> check.CheckFailed:
+def failure_of(store: Store, error: str, what: str = "mlflow db upgrade") -> check.CheckFailed:
     """Tell apart what another attempt may cure, and what a person must look at."""
     if FULL_DISK.search(error):
         return check.CheckFailed(
@@ -240,14 +272,14 @@ def failure_of(store: Store, error: str) -> check.CheckFailed:
         return failure
     return check.CheckFailed(
         "MigrationFailed",
-        f"mlflow db upgrade failed: {error} - read the log of the migration Job's pod for the rest.",
+        f"{what} failed: {error} - read the log of the migration Job's pod for the rest.",
     )
 
 
-def prove(store: Store, migrations: check.Migrations) -> str:
+def prove(store: Store, migrations: check.Migrations, table: str = check.SCHEMA_TABLE) -> str:
     """Look, through another connection, whether the database is where the migration should have brought it."""
     with contextlib.ExitStack() as session:
-        found = check.revision_in(check.patiently(lambda: connect(store, session)))
+        found = check.revision_in(check.patiently(lambda: connect(store, session)), table)
     if found != migrations.head:
         raise check.CheckFailed(
             "MigrationFailed",

@@ -4,9 +4,11 @@
 
 MLflow reads a database URI and the keys of an object store from its environment. They are read from
 mounted files here, so that the pod's specification, which many people may read, holds none of them.
-A server that proxies artifacts gets a plug-in that keeps it so (artifacts_through_server.py).
+A server that proxies artifacts gets a plug-in that keeps it so (artifacts_through_server.py). One with a login gets the
+settings of MLflow's own (mlflow/server/auth/config.py), which name the database and the admin's password, in a file.
 """
 
+import configparser
 import os
 import shutil
 import sys
@@ -23,6 +25,7 @@ CONTENT_VARIABLES = {
     "artifact-store/sessionToken": "AWS_SESSION_TOKEN",
     "artifact-store/connectionString": "AZURE_STORAGE_CONNECTION_STRING",
     "artifact-store/accountKey": "AZURE_STORAGE_ACCESS_KEY",
+    "login/secretKey": "MLFLOW_FLASK_SERVER_SECRET_KEY",
 }
 """Mounted file → the variable that takes its content."""
 
@@ -35,6 +38,21 @@ PATH_VARIABLES = {
     "artifact-store/credentials.json": "GOOGLE_APPLICATION_CREDENTIALS",
 }
 """Mounted file → the variable that takes its path."""
+
+LOGIN_OPTION = "--app-name=basic-auth"
+STORE_OPTION = "--backend-store-uri="
+LOGIN_FILE = "login.ini"
+LOGIN_FILE_MODE = 0o600
+PERMISSION_VARIABLE = "TRACKING_OPERATOR_DEFAULT_PERMISSION"
+SECONDS_A_LOGIN_IS_REMEMBERED = 30
+"""MLflow computes a slow hash (scrypt) for every request, 100 ms and more of CPU, unless it may remember for so long
+which passwords were right. For so long, too, an old password may go on working in some worker processes."""
+CONTRADICTING_VARIABLES = (
+    "MLFLOW_AUTH_ADMIN_PASSWORD",
+    "MLFLOW_AUTH_ADMIN_USERNAME",
+    "MLFLOW_BASIC_AUTH_FAIL_CLOSED",
+)
+"""What would go before the settings in the file, or open what MLflow keeps closed."""
 
 PROXY_OPTION = "--serve-artifacts"
 PLUGIN_MODULE = "artifacts_through_server"
@@ -80,7 +98,43 @@ def plugin_environment(arguments: Sequence[str], scratch: Path) -> Mapping[str, 
     return {"PYTHONPATH": f"{folder}{os.pathsep}{known}" if known else folder}
 
 
+def login_environment(arguments: Sequence[str], folder: Path, scratch: Path) -> Mapping[str, str]:
+    """The variable by which MLflow finds the settings of its login; none where nobody has to log in."""
+    if LOGIN_OPTION not in arguments:
+        return {}
+    named = [one.removeprefix(STORE_OPTION) for one in arguments if one.startswith(STORE_OPTION)]
+    uri = named[-1] if named else os.environ["MLFLOW_BACKEND_STORE_URI"]
+    file = scratch / LOGIN_FILE
+    write_login_file(file, uri, folder)
+    return {"MLFLOW_AUTH_CONFIG_PATH": str(file)}
+
+
+def write_login_file(file: Path, uri: str, folder: Path) -> None:
+    """Write the settings of MLflow's login, for nobody else to read; its tables are in the database ``uri``."""
+    settings = configparser.ConfigParser(interpolation=None)
+    settings["mlflow"] = {
+        "default_permission": os.environ.get(PERMISSION_VARIABLE, "READ"),
+        "database_uri": literally(uri),
+        "admin_username": literally((folder / "login" / "username").read_text()),
+        "admin_password": literally((folder / "login" / "password").read_text()),
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "auth_cache_ttl_seconds": str(SECONDS_A_LOGIN_IS_REMEMBERED),
+    }
+    file.unlink(missing_ok=True)
+    with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, LOGIN_FILE_MODE), "w") as opened:  # noqa: PTH123
+        settings.write(opened)
+
+
+def literally(text: str) -> str:
+    """The text as MLflow's parser gives it back: to that one a percent sign is special."""
+    return text.strip().replace("%", "%%")
+
+
 if __name__ == "__main__":
     os.environ.update(credentials_environment(CREDENTIALS))
     os.environ.update(plugin_environment(sys.argv[1:], Path(tempfile.gettempdir())))
+    if login := login_environment(sys.argv[1:], CREDENTIALS, Path(tempfile.gettempdir())):
+        os.environ.update(login)
+        for contradicting in CONTRADICTING_VARIABLES:
+            os.environ.pop(contradicting, None)
     os.execvp("mlflow", ["mlflow", *sys.argv[1:]])  # noqa: S606, S607 - the image's own mlflow, no shell

@@ -1,0 +1,289 @@
+"""Real MLflow with its own login: the tables, the admin, what is open without a login, and passwords that change."""
+
+import asyncio
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.mlflow_image import CHECK_SCRIPT, MIGRATE_SCRIPT, Answer
+from tests.mlflow_versions import mlflow_python
+from tests.postgres import free_port
+from tests.stores.postgres.conftest import WANTED, tidied
+from tests.stores.postgres.pod import Pod
+from tests.stores.postgres.world import World, desired, tenant
+from tests.waiting import wait_until
+from tracking_operator.mlflow_api.client import ALREADY_EXISTS, Login, MlflowApi, Target
+from tracking_operator.mlflow_api.client import Answer as Reply
+from tracking_operator.resources.pod import DATABASE_URI
+
+VERSION = "3.17.2"
+OLD_VERSION = "3.16.1"
+HEAD = "dc11669786a5"
+LOGIN_HEAD = "f1a2b3c4d5e6"
+
+PASSWORD = "p%ss of the database"
+ADMIN = Login("admin", "password%-of-the-admin-with-32-c")
+USER = Login("jobs", "password-of-the-ordinary-user-32")
+SECRET_KEY = "key-of-flask-that-replicas-share"
+PREFIX = "/team-a"
+
+START_SCRIPT = CHECK_SCRIPT.with_name("start_server.py")
+PREPARE_SCRIPT = CHECK_SCRIPT.with_name("prepare_login.py")
+SECONDS_TO_START = 180
+
+
+def mount_login(folder: Path, password: str = ADMIN.password, **more: str) -> None:
+    """Sync the Secret of the login, as the kubelet does."""
+    place = folder / "login"
+    place.mkdir(exist_ok=True)
+    contents = {"username": ADMIN.username, "password": password, "secretKey": SECRET_KEY} | more
+    for file in place.iterdir():
+        if file.name not in contents:
+            file.unlink()
+    for name, text in contents.items():
+        (place / name).write_text(text)
+
+
+def ask(target: Target, login: Login | None = None, method: str = "answer", **arguments: Login) -> Reply:
+    """One request through the operator's own client."""
+
+    async def request() -> Reply:
+        api = MlflowApi()
+        try:
+            found: Reply = await getattr(api, method)(target, *filter(None, [login]), **arguments)
+            return found
+        finally:
+            await api.close()
+
+    return asyncio.run(request())
+
+
+def status_of(url: str, *options: str) -> int:
+    """The status of a request that is no business of the operator's."""
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "60", *options, url]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+@contextmanager
+def serving(folder: Path, uri: str, *options: str, **environment: str) -> Iterator[Target]:
+    """Run a server as its container does, until it answers."""
+    port, scratch = free_port(), folder / f"scratch-{os.urandom(4).hex()}"
+    scratch.mkdir()
+    program = scratch / "mlflow"
+    program.write_text(f'#!/bin/sh\nexec {mlflow_python(VERSION)} -m mlflow "$@"\n')
+    program.chmod(0o755)
+    variables = {
+        "PATH": f"{scratch}:/usr/bin:/bin",
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "TRACKING_OPERATOR_CREDENTIALS": str(folder),
+        "TRACKING_OPERATOR_DEFAULT_PERMISSION": "READ",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    arguments = [
+        "server", "--host=127.0.0.1", f"--port={port}", "--workers=1", f"--backend-store-uri={uri}",
+        "--serve-artifacts", f"--artifacts-destination={folder}/artifacts", "--app-name=basic-auth",
+        f"--static-prefix={PREFIX}", *options,
+    ]  # fmt: skip
+    with (scratch / "log").open("w+b") as log:
+        process = subprocess.Popen(
+            [mlflow_python(VERSION), START_SCRIPT, *arguments],
+            env=variables | environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        url = f"http://127.0.0.1:{port}{PREFIX}"
+        try:
+            wait_until(
+                lambda: process.poll() is not None or status_of_or_none(f"{url}/health") == 200,
+                SECONDS_TO_START,
+                "a server that is up",
+            )
+            assert process.poll() is None, (scratch / "log").read_text()
+            yield Target(url)
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def status_of_or_none(url: str) -> int | None:
+    try:
+        return status_of(url)
+    except subprocess.CalledProcessError:
+        return None
+
+
+@pytest.fixture(scope="module")
+def pod(worlds: dict[str, World], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    """A pod whose database exists and is empty, with both Secrets mounted."""
+    with contextmanager(tidied)(worlds[WANTED[-1]]) as world:
+        world.provision(desired(tenant(), PASSWORD))
+        folder = tmp_path_factory.mktemp("login")
+        mount_login(folder)
+        image = {"TRACKING_OPERATOR_CREDENTIALS": str(folder)}
+        found = Pod(folder, world, tenant(), python=mlflow_python(VERSION), image=image)
+        found.mount(tenant().logins[0], PASSWORD)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def prepared(pod: Pod) -> list[Answer]:
+    """What two Jobs say that prepare the empty database at the same time."""
+    arguments = ("postgres", str(pod.service_file), f"--version={VERSION}", "--login")
+    with ExitStack() as stack:
+        jobs = [stack.enter_context(pod.running(MIGRATE_SCRIPT, *arguments)) for _ in range(2)]
+        return [job.answer() for job in jobs]
+
+
+@pytest.fixture(scope="module")
+def replicas(pod: Pod, prepared: list[Answer]) -> Iterator[list[Target]]:
+    """Two servers that start at once on one database."""
+    assert all(answer.exit_code == 0 for answer in prepared), prepared
+    environment = {"PGSERVICEFILE": str(pod.service_file)}
+    with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
+        starting = [
+            threads.submit(stack.enter_context, serving(pod.folder, DATABASE_URI, **environment))
+            for _ in range(2)
+        ]
+        yield [start.result() for start in starting]
+
+
+class TestOnPostgres:
+    def test_two_jobs_at_once_prepare_schema_and_login_once(self, prepared: list[Answer]) -> None:
+        assert [(one.exit_code, one.revision) for one in prepared] == [(0, HEAD)] * 2, prepared
+        assert sum("Created admin user" in one.output for one in prepared) == 1
+        assert not any(ADMIN.password in one.output for one in prepared)
+
+    def test_a_pod_may_start_then_and_says_at_which_revisions(self, pod: Pod, prepared: list[Answer]) -> None:
+        with pod.running(
+            CHECK_SCRIPT, "postgres", str(pod.service_file), f"--version={VERSION}", "--login"
+        ) as check:
+            assert check.answer().exit_code == 0
+            assert f'"loginRevision": "{LOGIN_HEAD}"' in check.termination_log.read_text()
+
+    def test_every_replica_lets_its_users_in_and_nobody_else(self, replicas: list[Target]) -> None:
+        assert ask(replicas[0], ADMIN, "create_user", user=USER).is_ok
+        again = ask(replicas[1], ADMIN, "create_user", user=USER)
+        assert (again.status, again.error_code) == (400, ALREADY_EXISTS)
+        for replica in replicas:
+            assert ask(replica, USER).is_ok
+            assert ask(replica, USER, "log_in").is_ok
+            assert ask(replica).is_refused_login
+            assert ask(replica, Login("jobs", "another-password-of-32-characters")).is_refused_login
+            assert ask(replica, Login("nobody", USER.password)).is_refused_login
+
+    def test_without_a_login_only_health_and_what_a_page_is_made_of_is_open(
+        self, replicas: list[Target]
+    ) -> None:
+        url = replicas[0].url
+        open_ = {path for path in PATHS if status_of(f"{url}{path}") not in (401, 404)}
+        assert open_ == {"/health", "/api/3.0/mlflow/server-info"}
+        bare = url.removesuffix(PREFIX)
+        assert {status_of(f"{bare}{path}") for path in PATHS} <= {401, 404, 200}
+        assert status_of(f"{bare}/api/2.0/mlflow-artifacts/artifacts/0/x") == 401
+
+    def test_an_ordinary_user_reads_and_does_not_write_what_is_anothers(self, replicas: list[Target]) -> None:
+        url, user = replicas[0].url, f"{USER.username}:{USER.password}"
+        run = ["-X", "POST", "-H", "Content-Type: application/json", "-d", '{"experiment_id": "0"}']
+        assert status_of(f"{url}/api/2.0/mlflow/runs/create", "-u", user, *run) == 403
+        own = ["-X", "POST", "-H", "Content-Type: application/json", "-d", '{"name": "of the user"}']
+        assert status_of(f"{url}/api/2.0/mlflow/experiments/create", "-u", user, *own) == 200
+        assert status_of(f"{url}/api/2.0/mlflow/users/create", "-u", user, *own) == 403
+        assert status_of(f"{url}/", "-u", user) == 200
+
+    def test_passwords_change_through_the_api(self, replicas: list[Target]) -> None:
+        target = replicas[0]
+        new = Login("jobs", "another-password-of-the-user-32c")
+        assert ask(target, ADMIN, "update_password", user=new).is_ok
+        assert ask(target, new).is_ok
+        assert ask(target, USER).is_refused_login
+        assert ask(target, ADMIN, "update_password", user=USER).is_ok
+        other = Login("admin", "another-password-of-the-admin-32")
+        assert ask(target, ADMIN, "update_password", user=other).is_ok
+        assert ask(target, other, "log_in").is_ok
+        refused = ask(target, ADMIN, "update_password", user=other)
+        assert not refused.is_ok
+        assert ask(target, other, "update_password", user=ADMIN).is_ok
+
+    def test_nobody_else_reads_the_settings(self, pod: Pod, replicas: list[Target]) -> None:
+        files = list(pod.folder.glob("scratch-*/login.ini"))
+        assert len(files) == len(replicas)
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+    def test_a_new_server_on_an_old_database_has_its_admin_let_in(
+        self, pod: Pod, replicas: list[Target]
+    ) -> None:
+        mount_login(pod.folder, "password-of-the-next-server-32-c")
+        arguments = ("postgres", str(pod.service_file), f"--version={VERSION}", "--login")
+        assert pod.run(MIGRATE_SCRIPT, *arguments).exit_code == 0
+        assert ask(replicas[0], Login("admin", "password-of-the-next-server-32-c"), "log_in").is_ok
+        mount_login(
+            pod.folder, "password-before-a-rotation-32-ch", nextPassword="password-of-the-next-server-32-c"
+        )
+        assert "has the password of the Secret" not in pod.run(MIGRATE_SCRIPT, *arguments).output
+        mount_login(pod.folder)
+
+    def test_who_has_lost_the_password_gets_that_of_the_secret(
+        self, pod: Pod, replicas: list[Target]
+    ) -> None:
+        scratch = next(pod.folder.glob("scratch-*"))
+        said = pod.run(PREPARE_SCRIPT, "--reset", TMPDIR=str(scratch))
+        assert (said.exit_code, "has the password of the Secret" in said.output) == (0, True), said
+        assert ask(replicas[0], ADMIN, "log_in").is_ok
+
+
+PATHS = (
+    "/", "/health", "/version", "/signup", "/graphql", "/get-artifact?run_uuid=x&path=y", "/metrics",
+    "/api/2.0/mlflow/experiments/search?max_results=1", "/ajax-api/2.0/mlflow/experiments/search?max_results=1",
+    "/api/2.0/mlflow-artifacts/artifacts/0/x", "/ajax-api/2.0/mlflow-artifacts/artifacts/0/x",
+    "/api/2.0/mlflow-artifacts/artifacts?path=0", "/model-versions/get-artifact?name=x&version=1&path=y",
+    "/api/2.0/mlflow/users/list", "/api/3.0/mlflow/server-info", "/ajax-api/3.0/jobs/x", "/v1/traces",
+    "/gateway/mlflow/v1/models", "/api/3.0/mlflow/mcp-servers", "/ajax-api/3.0/mlflow/assistant/config",
+)  # fmt: skip
+"""A path of each part of MLflow 3.17.2 that answers GET."""
+
+
+def test_on_sqlite_the_pod_itself_prepares_the_login(tmp_path: Path) -> None:
+    version = OLD_VERSION
+    database = tmp_path / "mlflow.db"
+    mount_login(tmp_path)
+    first = check_sqlite(database, version)
+    assert first.exit_code == 0, first
+    inode = database.stat().st_ino
+    assert check_sqlite(database, version).exit_code == 0
+    assert database.stat().st_ino == inode, "what is prepared is not prepared again"
+    assert [path.name for path in tmp_path.glob("mlflow.db*")] == ["mlflow.db"]
+
+    mount_login(tmp_path, "password-of-the-next-server-32-c")
+    assert check_sqlite(database, version).exit_code == 0
+    assert database.stat().st_ino != inode
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT username, is_admin FROM users").fetchall() == [("admin", 1)]
+        assert connection.execute("SELECT version_num FROM alembic_version_auth").fetchone()
+
+
+def check_sqlite(database: Path, version: str) -> Answer:
+    log = database.with_name("termination-log")
+    done = subprocess.run(
+        [mlflow_python(version), CHECK_SCRIPT, "sqlite", database, f"--version={version}", "--login"],
+        env=os.environ
+        | {
+            "TRACKING_OPERATOR_CREDENTIALS": str(database.parent),
+            "TRACKING_OPERATOR_TERMINATION_LOG": str(log),
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    output = done.stdout + done.stderr
+    assert ADMIN.password not in output
+    return Answer(done.returncode, "", log.read_text(), "", output)
