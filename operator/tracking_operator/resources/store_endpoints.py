@@ -92,9 +92,10 @@ def endpoints_in_database_uri(uri: str) -> tuple[Endpoint, ...]:
     if dialect == "sqlite":
         return ()
     default = PORTS_OF_DATABASES.get(dialect)
-    if not separator or default is None:
-        return tuple(Endpoint("", port) for port in sorted(set(PORTS_OF_DATABASES.values())))
     authority, _, query = _without_login(rest).partition("?")
+    # What is left of a password with an at sign in it is taken for no host: hosts may be asked for, and told.
+    if not separator or default is None or "@" in authority:
+        return tuple(Endpoint("", port) for port in sorted(set(PORTS_OF_DATABASES.values())))
     options = parse_qsl(query)
     hosts = [value for key, value in options if key == "host" and not value.startswith("/")]
     port = next((_number(value) for key, value in options if key == "port"), None) or default
