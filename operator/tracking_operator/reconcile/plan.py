@@ -39,6 +39,7 @@ from tracking_operator.reconcile.policy import (
     require_permitted,
 )
 from tracking_operator.reconcile.s3_identities import named_role, named_secret
+from tracking_operator.resources.destinations import Network
 from tracking_operator.resources.server import ServerModel, model_server
 
 NAMESPACE_RETRY_SECONDS: Final = 30.0
@@ -55,6 +56,8 @@ class ReconcileSettings:
     namespaces: tuple[str, ...] = ()
     """The namespaces that are served; empty: all."""
     cluster_domain: str = "cluster.local"
+    ip_families: tuple[str, ...] = ("IPv4",)
+    """The families of the cluster's addresses."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ def make_plan(server: TrackingServer, around: Surroundings, settings: ReconcileS
         cluster_domain=settings.cluster_domain,
         credentials_digest="",
         access=access_of(server, decision, chosen, values),
+        network=_network(server, chosen, settings),
         artifact_secret=named_secret(chosen, values),
         role_arn=named_role(chosen, values),
     )
@@ -170,6 +174,17 @@ def spec_finding(plan: Plan) -> Finding:
         )
     message = " ".join(note.message for note in plan.notes)
     return Finding(ConditionType.SPEC_VALID, Verdict.OK, plan.notes[0].reason, message)
+
+
+def _network(server: TrackingServer, chosen: ChosenClass, settings: ReconcileSettings) -> Network:
+    offered = chosen.spec.access.network_policy
+    return Network(
+        operator_namespace=settings.namespace,
+        ip_families=settings.ip_families,
+        ingress_from=offered.ingress_from,
+        further_from=server.spec.network_policy.from_,
+        egress=offered.egress,
+    )
 
 
 def _template_values(

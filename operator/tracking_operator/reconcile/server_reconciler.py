@@ -62,6 +62,7 @@ from tracking_operator.reconcile.migrations import (
     schema_gate,
 )
 from tracking_operator.reconcile.moves import without_needless_host
+from tracking_operator.reconcile.network import Networks
 from tracking_operator.reconcile.observe import Observed, findings_of, observe, serves
 from tracking_operator.reconcile.own_stores import OwnStores
 from tracking_operator.reconcile.ownership import owner_check, prunable
@@ -109,6 +110,7 @@ class ServerReconciler:
         self._settings = settings
         self._now = now
         self._credentials = Credentials(kube, cache)
+        self._networks = Networks(kube, cache, self._credentials, now)
         self._stores = OwnStores(
             kube,
             cache,
@@ -122,7 +124,7 @@ class ServerReconciler:
         self._gateway_api = gateway_api
         self._routes = Routes(kube, gateway_api)
         self._exposure = Exposure(mlflow)
-        self._cleanup = Cleanup(kube, cache, settings, self._stores.left_behind(events))
+        self._cleanup = Cleanup(kube, cache, settings, self._stores.left_behind(events, self._networks))
 
     async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
         """Reconcile one server. Raises ApiError where nothing can go on without an answer."""
@@ -251,7 +253,7 @@ class ServerReconciler:
     async def _with_credentials(
         self, server: ServerModel, report: Report, *, fresh: bool
     ) -> ServerModel | None:
-        """The model with the digest of the Secrets that its pods mount.
+        """The model with the digest of the Secrets that its pods mount, and with where these pods have to connect to.
 
         While a Secret is missing, a running server keeps the digest that it has, so that everything else can
         still be changed (to suspend it, say); a new one has to wait: None.
@@ -262,14 +264,19 @@ class ServerReconciler:
         deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
         if failures and deployment is None:
             return None
-        return replace(server, credentials_digest=deployed_digest(deployment) if failures else digest)
+        known = replace(server, credentials_digest=deployed_digest(deployment) if failures else digest)
+        return await self._networks.with_destinations(known, fresh=fresh)
 
     async def _apply(self, server: ServerModel, steps: Steps, report: Report) -> None:
         """Make the live objects what they should be; whatever cannot be is a finding."""
         deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
         server = without_needless_host(server, deployment)
         desired = keep_existing_claims(build_objects(server), lambda name: self._claim(server, name))
-        changeable = [obj for obj in desired if self._is_known_kind(obj)]
+        changeable = [
+            obj
+            for obj in desired
+            if self._is_known_kind(obj) and not self._networks.leaves_alone(obj, server)
+        ]
         now = [obj for obj in changeable if steps.let_through(obj, server, deployment)]
         now += steps.objects(server)
         applied = await apply_all(self._kube, self._cache, now, owner=owner_check(server))

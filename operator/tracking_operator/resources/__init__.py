@@ -4,6 +4,7 @@ from tracking_operator.resources.config_maps import build_check_config_map, buil
 from tracking_operator.resources.deployment import build_deployment
 from tracking_operator.resources.http_route import build_http_route
 from tracking_operator.resources.ingress import build_ingress
+from tracking_operator.resources.network_policy import build_network_policies
 from tracking_operator.resources.persistent_volume_claims import build_persistent_volume_claims
 from tracking_operator.resources.server import KubeObject, ServerModel
 from tracking_operator.resources.service import build_service
@@ -15,6 +16,7 @@ def build_objects(server: ServerModel) -> list[KubeObject]:
     routes = (build_ingress(server), build_http_route(server))
     return [
         build_service_account(server),
+        *build_network_policies(server),
         *build_persistent_volume_claims(server),
         build_check_config_map(server),
         build_deployment(server),

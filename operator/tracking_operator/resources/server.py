@@ -4,7 +4,7 @@ Each derived value is computed once, here; the builders only arrange them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -31,6 +31,7 @@ from tracking_operator.api.tracking_server_class import (
 )
 from tracking_operator.backend_store.pool import PoolSizes, pool_sizes
 from tracking_operator.resources.address import Address, ServerAccess
+from tracking_operator.resources.destinations import Destinations, Network
 
 KubeObject = dict[str, Any]
 
@@ -120,6 +121,8 @@ class S3Artifacts:
     """The role that the ServiceAccount assumes (IAM roles for service accounts)."""
     encryption: str | None = None
     """What every upload has to ask for; None where the bucket's policy does not care."""
+    uses_pod_identity: bool = False
+    """Whether the pods get their identity from EKS Pod Identity."""
 
     @property
     def uri(self) -> str:
@@ -155,6 +158,9 @@ class ServerModel:
     pod_template: PodTemplate
     credentials_digest: str
     """Changes whenever the content of a mounted Secret does; empty without one."""
+    network: Network = field(default_factory=Network)
+    destinations: Destinations | None = None
+    """Where the pods have to connect to, as Services and Secrets say; None before somebody has looked at these."""
 
     @cached_property
     def names(self) -> naming.ChildNames:
@@ -244,6 +250,7 @@ def model_server(
     cluster_domain: str,
     credentials_digest: str,
     access: ServerAccess,
+    network: Network | None = None,
     artifact_secret: str | None = None,
     role_arn: str | None = None,
 ) -> ServerModel:
@@ -277,6 +284,7 @@ def model_server(
         service_account_annotations=dict(spec.service_account.annotations),
         pod_template=spec.pod_template,
         credentials_digest=credentials_digest,
+        network=network or Network(),
     )
 
 
@@ -402,6 +410,7 @@ def _s3_artifacts(
         has_own_keys=has_own_keys,
         role_arn=role_arn if offer.identity.irsa else None,
         encryption=offer.require_encryption,
+        uses_pod_identity=offer.identity.pod_identity is not None,
     )
 
 

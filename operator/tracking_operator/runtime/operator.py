@@ -87,6 +87,7 @@ class _Operator:
             image_repository=settings.image_repository,
             namespace=settings.namespace,
             namespaces=settings.watch_namespaces,
+            ip_families=settings.ip_families,
         )
         self._postgres = StoreExecutor()
         self._mlflow = MlflowApi(proxy=settings.service_proxy or None)

@@ -44,6 +44,7 @@ from tracking_operator.reconcile.server_reconciler import ServerReconciler
 
 CHILDREN = [
     "ServiceAccount/mlflow",
+    "NetworkPolicy/mlflow",
     "PersistentVolumeClaim/mlflow-backend-store",
     "PersistentVolumeClaim/mlflow-artifact-store",
     "ConfigMap/mlflow-check",
