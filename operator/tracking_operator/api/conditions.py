@@ -185,7 +185,7 @@ class Reason(StrEnum):
     )
     LOGIN_REFUSED = (
         "LoginRefused",
-        "The store refuses the credentials.",
+        "The store refuses the credentials; in Exposed: MLflow's own login refuses the operator's.",
         "Correct the credentials in the Secret that the message names.",
     )
     HOST_NOT_FOUND = (

@@ -370,6 +370,9 @@ class TrackingServerStatus(ApiModel):
     """The MLflow release in use."""
     schema_revision: str | None = None
     """The Alembic revision that was found in the database."""
+    login_revision: str | None = None
+    """The Alembic revision of the tables of MLflow's own login, in the same database. Absent: nobody has to log in, or
+    the tables are not there yet."""
     artifact_root: str | None = None
     """Where new experiments keep their artifacts."""
     backend_store: BackendStoreStatus | None = None

@@ -66,6 +66,8 @@ class DatabaseState:
     """The login that pods may still use, while credentials rotate."""
     look_again: float | None = None
     """In how many seconds the rotation can go on."""
+    login_revision: str | None = None
+    """The revision of the tables of MLflow's own login; None while there are none."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,16 @@ class Databases:
             await self._write_secret(case, credentials)
         verified = await self._verify(case, credentials, fresh=fresh)
         await self._write_secret(case, credentials)
+        state = await self._rotated(case, credentials, verified)
+        return replace(state, login_revision=verified.schema.login_revision)
+
+    async def _rotated(
+        self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
+    ) -> DatabaseState:
+        """Go one step on with the rotation, if there is one."""
         if verified.both_logins_work:
             return await self._retire_other_login(case, credentials, verified)
-        if self._is_rotation_due(credentials, wanted):
+        if self._is_rotation_due(credentials, case.wanted):
             return await self._rotate(case, credentials, verified)
         return DatabaseState(credentials.login, verified.schema.revision)
 

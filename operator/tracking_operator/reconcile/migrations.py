@@ -28,6 +28,9 @@ PASSING_REASONS: Final = frozenset(
 )
 """What the Job tries again by itself."""
 
+WITH_LOGIN: Final = "+"
+"""Between the two revisions of a store with MLflow's own login. They are compared as one."""
+
 MIGRATABLE: Final = (Reason.SCHEMA_MISSING, Reason.SCHEMA_BEHIND)
 """What the check of a pod says about a schema that a Job can bring up to date."""
 
@@ -46,6 +49,15 @@ class Gate:
     """A Job that has to go, so that it can be made anew."""
     result: CheckResult | None = None
     """What the Job's last attempt found, as long as it keeps the gate closed."""
+    login_revision: str | None = None
+    """The revision of the login's tables, where there is a login."""
+
+
+def stamp(server: ServerModel, revision: str | None, login_revision: str | None) -> str | None:
+    """What the store is at, as one word; None while something that the server needs is not there yet."""
+    if server.login is None or not revision:
+        return revision or None
+    return f"{revision}{WITH_LOGIN}{login_revision}" if login_revision else None
 
 
 def live_migration(children: Sequence[KubeObject], server: ServerModel) -> LiveJob | None:
@@ -53,12 +65,16 @@ def live_migration(children: Sequence[KubeObject], server: ServerModel) -> LiveJ
     return live_job(children, server, server.names.migration(server.version), MIGRATE_CONTAINER)
 
 
-def has_brought_it_to(migration: LiveJob, found: str | None, recorded: str | None) -> bool:
+def has_brought_it_to(
+    server: ServerModel, migration: LiveJob, found: str | None, recorded: str | None
+) -> bool:
     """Whether the revision that was ``found`` after it is its work: nobody has put another one back since.
 
     Its pod, which says to which revision it came, may be seen later than its success, or be gone already.
     """
-    expected = (migration.result.revision if migration.result else None) or recorded or found
+    result = migration.result
+    said = stamp(server, result.revision, result.login_revision) if result else None
+    expected = said or recorded or found
     return migration.is_done and found is not None and found == expected
 
 
@@ -72,14 +88,20 @@ def external_database(
 
     A pod that finds no schema, or an older one, has met another database than the Job before it.
     """
-    job_found = migration.result.revision if migration and migration.is_done and migration.result else None
+    job_found = migration.result if migration and migration.is_done else None
     if (
         check
         and check.reason in MIGRATABLE
         and check.ended_at > (migration.completed_at if migration else "")
     ):
         return DatabaseState(login="", revision=None)
-    return DatabaseState(login="", revision=job_found or _recorded(server, status))
+    if job_found:
+        return DatabaseState(
+            login="", revision=job_found.revision, login_revision=job_found.login_revision or None
+        )
+    if status.version != server.version:
+        return DatabaseState(login="", revision=None)
+    return DatabaseState(login="", revision=status.schema_revision, login_revision=status.login_revision)
 
 
 def schema_gate(
@@ -92,10 +114,11 @@ def schema_gate(
     recorded = _recorded(server, status)
     if database is None:
         return _gate_without_database(recorded)
-    if recorded and database.revision == recorded:
+    found = stamp(server, database.revision, database.login_revision)
+    if recorded and found == recorded:
         return _open(recorded)
-    if migration and has_brought_it_to(migration, database.revision, recorded):
-        return _open(str(database.revision))
+    if found and migration and has_brought_it_to(server, migration, found, recorded):
+        return _open(found)
     if server.replicas == 0:
         return Gate(not_looked_at(TYPE, "the server to be woken up"), is_open=True)
     job = build_migration_job(server)
@@ -111,7 +134,9 @@ def is_gated(obj: KubeObject, gate: Gate | None) -> bool:
 
 def _recorded(server: ServerModel, status: TrackingServerStatus) -> str | None:
     """The revision that the status records for the version that is wanted."""
-    return status.schema_revision if status.version == server.version else None
+    if status.version != server.version:
+        return None
+    return stamp(server, status.schema_revision, status.login_revision)
 
 
 def _gate_without_database(recorded: str | None) -> Gate:
@@ -121,11 +146,12 @@ def _gate_without_database(recorded: str | None) -> Gate:
 
 
 def _gate_with_job(server: ServerModel, database: DatabaseState, migration: LiveJob, job: KubeObject) -> Gate:
-    if migration.is_done and migration.result is None and not database.login:
+    is_other = migration.differs_from(job)
+    if migration.is_done and migration.result is None and not database.login and not is_other:
         return Gate(not_looked_at(TYPE, f"the word of Job {migration.name}"), is_open=False)
     if migration.is_done:  # and yet the database is at another revision: somebody has put an older one back
         return Gate(_under_way(server, database), is_open=False, obsolete_job=migration.job)
-    if not migration.is_running and migration.differs_from(job):
+    if not migration.is_running and is_other:
         return Gate(_under_way(server, database), is_open=False, obsolete_job=migration.job)
     if migration.has_failed:
         return _gate_with_failed_job(server, migration)
@@ -176,6 +202,12 @@ def _under_way(server: ServerModel, database: DatabaseState) -> Finding:
     return Finding(TYPE, Verdict.WORKING, Reason.PROGRESSING, message)
 
 
-def _open(revision: str) -> Gate:
+def _open(stamped: str) -> Gate:
+    revision, _, login_revision = stamped.partition(WITH_LOGIN)
     message = f"The backend store is at revision {revision}."
-    return Gate(Finding(TYPE, Verdict.OK, Reason.AS_EXPECTED, message), is_open=True, revision=revision)
+    return Gate(
+        Finding(TYPE, Verdict.OK, Reason.AS_EXPECTED, message),
+        is_open=True,
+        revision=revision,
+        login_revision=login_revision or None,
+    )

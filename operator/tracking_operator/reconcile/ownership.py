@@ -18,6 +18,7 @@ from tracking_operator.kube.objects import (
     name_of,
 )
 from tracking_operator.reconcile.findings import Finding, Verdict
+from tracking_operator.resources.client_secret import has_client_secret
 from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
 
 
@@ -67,13 +68,14 @@ def _outlives_desire(child: KubeObject, server: ServerModel) -> bool:
 
 def _secrets_with_steps_of_their_own(server: ServerModel) -> set[str]:
     """Secrets that are no part of the desired set, because their content is known to another step only."""
-    names = set()
+    # Kept without a login, too: the users stay in the database, and have these passwords when there is one again.
+    names = {server.names.auth}
     if isinstance(server.backend_store, PostgresBackend):
         names.add(server.names.database)
     if isinstance(server.artifact_store, S3Artifacts):
         names.add(server.names.artifacts)
-        if not server.proxied:
-            names.add(server.names.client)
+    if has_client_secret(server):
+        names.add(server.names.client)
     return names
 
 
@@ -105,6 +107,8 @@ def condition_of(obj: KubeObject, server: ServerModel) -> ConditionType:
         is_check = name_of(obj) == server.names.check_artifacts
         return ConditionType.ARTIFACT_STORE_READY if is_check else ConditionType.SCHEMA_READY
     if kind_of(obj) in (INGRESS, HTTP_ROUTE):
+        return ConditionType.EXPOSED
+    if kind_of(obj) == SECRET and name_of(obj) == server.names.auth:
         return ConditionType.EXPOSED
     if kind_of(obj) == SECRET:
         is_database = name_of(obj) == server.names.database

@@ -78,6 +78,7 @@ class TerminationMessage(ApiModel):
     reason: str = ""
     message: str = ""
     revision: str = ""
+    login_revision: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ class CheckResult:
     """When it ended, as Kubernetes writes times."""
     remark: Reason | None = None
     """What is worth knowing although all is well."""
+    login_revision: str = ""
+    """The revision of the login's tables; empty where nobody has to log in."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,9 @@ def _result_in(terminated: KubeObject, container: str) -> CheckResult:
     ended_at = str(terminated.get("finishedAt") or "")
     known = next((reason for reason in SAID_REASONS if reason.value == said.reason), None)
     if terminated.get("exitCode") == 0:
-        return CheckResult(None, said.message, said.revision, ended_at, remark=known)
+        return CheckResult(
+            None, said.message, said.revision, ended_at, remark=known, login_revision=said.login_revision
+        )
     if known:
         return CheckResult(known, said.message, "", ended_at)
     return CheckResult(

@@ -41,6 +41,8 @@ class Request:
     """The host that was decided for the server, which it may always have."""
 
 
+OPEN_PATHS: Final = ("/static", "/favicon.ico", "/health")
+
 Objection = tuple[Reason, str]
 Check = Callable[[Request], Iterator[Objection]]
 
@@ -268,9 +270,22 @@ def _anonymous_access(request: Request) -> Iterator[Objection]:
         request.server.spec.access.authentication,
         request.chosen.spec.access.authentication,
     )
-    is_opened = asked is not None and asked.none is not None and offered is not None and offered.basic is not None
+    is_opened = (
+        asked is not None and asked.none is not None and offered is not None and offered.basic is not None
+    )
     if is_opened and not request.chosen.spec.permissions.anonymous_access:
         yield _forbidden(request, "spec.access.authentication.none", "permissions.anonymousAccess")
+
+
+def _login(request: Request) -> Iterator[Objection]:
+    """MLflow asks nobody to log in whose path begins like one of its open ones (3.17.2: server/auth, is_unprotected_route)."""
+    prefix = request.model.access.wanted.prefix
+    if request.model.login and prefix.startswith(OPEN_PATHS):
+        yield (
+            Reason.INVALID_SPEC,
+            f"The path {prefix} begins with {' or '.join(OPEN_PATHS)}, where MLflow lets everybody in without a login: set "
+            "spec.access.path to another one.",
+        )
 
 
 def _forbidden(request: Request, field: str, permission: str) -> Objection:
@@ -296,4 +311,5 @@ CHECKS: Final[tuple[Check, ...]] = (
     _host,
     _named_host,
     _anonymous_access,
+    _login,
 )

@@ -48,13 +48,14 @@ from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.cleanup import Cleanup
 from tracking_operator.reconcile.credentials import Credentials, deployed_digest
 from tracking_operator.reconcile.databases import DatabaseState
-from tracking_operator.reconcile.exposure import Exposed, Exposure
+from tracking_operator.reconcile.exposure import Exposed, Exposure, target_of
 from tracking_operator.reconcile.exposure_routes import ROUTE_RETRY_SECONDS, Routes
 from tracking_operator.reconcile.findings import Finding, not_looked_at, summarise
 from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.jobs import LiveJob
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER
+from tracking_operator.reconcile.logins import Logins, LoginWanted
 from tracking_operator.reconcile.migrations import (
     Gate,
     external_database,
@@ -124,6 +125,7 @@ class ServerReconciler:
         self._gateway_api = gateway_api
         self._routes = Routes(kube, gateway_api)
         self._exposure = Exposure(mlflow)
+        self._logins = Logins(kube, cache, mlflow, now)
         self._cleanup = Cleanup(kube, cache, settings, self._stores.left_behind(events, self._networks))
 
     async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
@@ -158,13 +160,15 @@ class ServerReconciler:
         migration = live_migration(self._children(plan.model), plan.model)
         database = await self._stores.database(resource, plan, migration, report, fresh=resync)
         prefix = await self._stores.prefix(resource, plan, report, fresh=resync)
+        credentials = await self._logins.credentials(plan.model, resource.asked_rotation, report)
         server = await self._with_credentials(plan.model, report, fresh=resync)
         gate = await self._schema_gate(resource, server or plan.model, database, migration, report)
         check = await self._artifact_check(resource, server, prefix, report)
         if server is not None:
-            await self._apply(server, Steps(gate, prefix, check), report)
+            await self._apply(server, Steps(gate, prefix, check, credentials), report)
         observed = self._observe(server or plan.model, database, gate, check)
-        observed = await self._ask(server or plan.model, observed, report, fresh=resync)
+        asks = LoginWanted(credentials, resource.asked_rotation)
+        observed = await self._ask(server or plan.model, observed, asks, report, fresh=resync)
         return await self._report(
             live, resource, plan.decision, server or plan.model, observed=observed, report=report
         )
@@ -292,7 +296,9 @@ class ServerReconciler:
     def _is_known_kind(self, obj: KubeObject) -> bool:
         return self._gateway_api.is_served or kind_of(obj) != HTTP_ROUTE
 
-    async def _ask(self, server: ServerModel, observed: Observed, report: Report, *, fresh: bool) -> Observed:
+    async def _ask(
+        self, server: ServerModel, observed: Observed, wanted: LoginWanted, report: Report, *, fresh: bool
+    ) -> Observed:
         """Ask the server as its clients do, once there is a pod to answer."""
         if observed.deployment is None or not serves(server, observed):
             self._exposure.forget(server.uid)
@@ -300,7 +306,14 @@ class ServerReconciler:
         if missing := await self._routes.look(server, self._children(server), fresh=fresh):
             report.retry_after.append(ROUTE_RETRY_SECONDS)
             return replace(observed, exposed=Exposed(missing))
-        exposed = await self._exposure.look(server, observed.deployment, fresh=fresh)
+        try:
+            login = await self._logins.look(
+                server, target_of(server), observed.deployment, wanted, fresh=fresh
+            )
+        except Failure as failure:
+            report.add_failure(failure, ConditionType.EXPOSED)
+            return observed
+        exposed = await self._exposure.look(server, observed.deployment, login=login, fresh=fresh)
         if exposed.look_again is not None:
             report.retry_after.append(exposed.look_again)
         return replace(observed, exposed=exposed)
@@ -411,6 +424,7 @@ class ServerReconciler:
         self._addresses.forget(uid)
         self._routes.forget(uid)
         self._exposure.forget(uid)
+        self._logins.forget(uid)
 
     async def _report_deletion(self, live: KubeObject, resource: TrackingServer, finding: Finding) -> Outcome:
         """Say what the deletion waits for; every volume that goes brings the server up again."""

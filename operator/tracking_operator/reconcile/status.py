@@ -49,6 +49,7 @@ def status_of(
         class_name=decision.class_name or None,
         version=before.version if revision is None else server.version,
         schema_revision=revision or before.schema_revision,
+        login_revision=_login_revision(server, observed, before),
         artifact_root=server.artifact_root,
         backend_store=BackendStoreStatus(kind=decision.backend_store),
         artifact_store=_artifact_store_status(decision, observed, before),
@@ -68,6 +69,15 @@ def _found_revision(observed: Observed) -> str | None:
         return observed.gate.revision
     check = observed.check
     return check.revision if check and check.reason is None else None
+
+
+def _login_revision(server: ServerModel, observed: Observed, before: TrackingServerStatus) -> str | None:
+    """The revision of the login's tables, as it was found last for the wanted version."""
+    if server.login is None:
+        return None
+    check = observed.check.login_revision if observed.check else None
+    found = observed.gate.login_revision if observed.gate else check
+    return found or (before.login_revision if before.version == server.version else None)
 
 
 def _database_status(

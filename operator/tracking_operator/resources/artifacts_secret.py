@@ -1,4 +1,4 @@
-"""The Secrets with the keys of a server's own prefix: the one of its pods, and the one of clients that reach the store.
+"""The Secret with which the pods of a server reach its own prefix.
 
 The file is the one that AWS's SDKs share (https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html). botocore
 reads it when a process starts: other keys need a roll of the pods.
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tracking_operator.resources.artifact_environment import CA_KEY, CREDENTIALS_KEY
-from tracking_operator.resources.labels import ARTIFACT_STORE_COMPONENT, CLIENT_COMPONENT
+from tracking_operator.resources.labels import ARTIFACT_STORE_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.secret import rotation_annotations, rotation_in, text_in, watched_secret
 from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
@@ -41,20 +41,6 @@ def build_artifacts_secret(
     return watched_secret(
         owned_metadata(server, server.names.artifacts, ARTIFACT_STORE_COMPONENT, rotation), contents
     )
-
-
-def build_client_secret(server: ServerModel, keys: ArtifactKeys | None) -> KubeObject | None:
-    """Build ``NAME-client``, with which clients reach the store themselves; None where the server does it for them."""
-    if keys is None or not has_client_secret(server):
-        return None
-    contents = {"AWS_ACCESS_KEY_ID": keys.access_key_id, "AWS_SECRET_ACCESS_KEY": keys.secret_access_key}
-    return watched_secret(owned_metadata(server, server.names.client, CLIENT_COMPONENT), contents)
-
-
-def has_client_secret(server: ServerModel) -> bool:
-    """Whether clients reach the store themselves, with the keys that the operator makes."""
-    store = server.artifact_store
-    return not server.proxied and isinstance(store, S3Artifacts) and store.has_keys and not store.has_own_keys
 
 
 def artifact_keys_in(secret: KubeObject | None) -> ArtifactKeys | None:

@@ -188,6 +188,13 @@ def server_arguments(server: ServerModel) -> list[str]:
     return arguments
 
 
+def asks_for_login(deployment: KubeObject | None) -> bool:
+    """Whether the pods of a live Deployment let in only those who log in."""
+    spec = ((deployment or {}).get("spec") or {}).get("template", {}).get("spec") or {}
+    containers = [one for one in spec.get("containers", ()) if one["name"] == SERVER_CONTAINER]
+    return any(LOGIN_OPTION in one.get("args", ()) for one in containers)
+
+
 def public_names(server: ServerModel) -> list[str]:
     """Every name under which the server is reached, inside the cluster and outside."""
     names = service_host_names(server.names.workload, server.namespace, server.cluster_domain)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from tracking_operator import naming
+from tracking_operator.api.access import OfferedBasicAuthentication, Permission
 from tracking_operator.api.decision import DecidedArtifacts, Decision
 from tracking_operator.api.kubernetes_types import ResourceRequirements
 from tracking_operator.api.marks import API_VERSION
@@ -34,6 +35,9 @@ from tracking_operator.resources.address import Address, ServerAccess
 from tracking_operator.resources.destinations import Destinations, Network
 
 KubeObject = dict[str, Any]
+
+CONNECTION_LIMIT_WITH_LOGIN = 30
+"""Where nobody says: with the login's own connections, as many replicas as 20 are good for without it."""
 
 # MLflow 3.17 takes about 420 MiB with one worker process and 180 to 240 MiB for each further one.
 FIRST_WORKER_REQUEST_MIB, FURTHER_WORKER_REQUEST_MIB = 640, 256
@@ -134,6 +138,14 @@ ArtifactStore = S3Artifacts | VolumeArtifacts | ExternalArtifacts
 
 
 @dataclass(frozen=True)
+class BasicLogin:
+    """MLflow's own login, with its tables beside the others."""
+
+    default_permission: Permission
+    """What an ordinary user may do with what belongs to others."""
+
+
+@dataclass(frozen=True)
 class ServerModel:
     """Everything that the builders need to know about one tracking server."""
 
@@ -161,6 +173,8 @@ class ServerModel:
     network: Network = field(default_factory=Network)
     destinations: Destinations | None = None
     """Where the pods have to connect to, as Services and Secrets say; None before somebody has looked at these."""
+    login: BasicLogin | None = None
+    """Who is let in; None: whoever reaches the server."""
 
     @cached_property
     def names(self) -> naming.ChildNames:
@@ -218,7 +232,12 @@ class ServerModel:
 
         Raises Invalid: the limit is too small for so many pods and workers.
         """
-        return pool_sizes(connection_limit, replicas=self.replicas_awake, workers=self.workers)
+        return pool_sizes(
+            connection_limit,
+            replicas=self.replicas_awake,
+            workers=self.workers,
+            has_login=self.login is not None,
+        )
 
     @property
     def artifact_root(self) -> str:
@@ -285,7 +304,17 @@ def model_server(
         pod_template=spec.pod_template,
         credentials_digest=credentials_digest,
         network=network or Network(),
+        login=wanted_login(resource, class_spec),
     )
+
+
+def wanted_login(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> BasicLogin | None:
+    """The login that the team asks for, or the class where the team does not say; None for none."""
+    asked, offered = resource.spec.access.authentication, class_spec.access.authentication
+    offered_basic = offered.basic if offered else None
+    if asked.basic if asked else offered_basic:
+        return BasicLogin((offered_basic or OfferedBasicAuthentication()).default_permission)
+    return None
 
 
 def wanted_replicas(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
@@ -328,6 +357,12 @@ def bounded_resources(
 def wanted_connection_limit(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
     """How many connections each login of the server may have at a time."""
     asked, offer = resource.spec.backend_store.postgres, class_spec.postgres
+    is_said = bool(asked and asked.connection_limit) or (
+        offer and "connection_limit" in offer.model_fields_set
+    )
+    if not is_said and wanted_login(resource, class_spec):
+        allowed = class_spec.limits.max_connections or CONNECTION_LIMIT_WITH_LOGIN
+        return max(DEFAULT_CONNECTION_LIMIT, min(CONNECTION_LIMIT_WITH_LOGIN, allowed))
     return _first(
         asked.connection_limit if asked else None,
         offer.connection_limit if offer else None,

@@ -28,8 +28,8 @@ from tracking_operator.resources.artifact_jobs import (
 from tracking_operator.resources.artifacts_secret import (
     artifact_keys_in,
     build_artifacts_secret,
-    build_client_secret,
 )
+from tracking_operator.resources.client_secret import build_client_secret
 from tracking_operator.resources.pod import build_pod_template, server_arguments
 from tracking_operator.resources.scripts.check_backend_store import EXIT_CODES
 from tracking_operator.resources.server import ServerModel

@@ -24,7 +24,8 @@ from tests.unit.examples import (
 )
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.artifact_jobs import build_artifact_check_job, build_artifact_deletion_job
-from tracking_operator.resources.artifacts_secret import build_artifacts_secret, build_client_secret
+from tracking_operator.resources.artifacts_secret import build_artifacts_secret
+from tracking_operator.resources.client_secret import build_client_secret
 from tracking_operator.resources.migration_job import build_migration_job
 from tracking_operator.resources.server import (
     ExternalArtifacts,
