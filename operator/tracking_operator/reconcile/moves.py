@@ -58,7 +58,9 @@ def without_needless_host(server: ServerModel, deployment: KubeObject | None) ->
     """Drop the former host if the pods are replaced anyway."""
     if not server.access.former_host or deployment is None:
         return server
-    is_kept = first_difference(_template(build_pod_template(server)), _template(deployment["spec"]["template"]))
+    is_kept = first_difference(
+        _template(build_pod_template(server)), _template(deployment["spec"]["template"])
+    )
     return server if is_kept is None else replace(server, access=replace(server.access, former_host=""))
 
 

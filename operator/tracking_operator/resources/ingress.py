@@ -15,13 +15,12 @@ def build_ingress(server: ServerModel) -> KubeObject | None:
     if offer is None:
         return None
     rules = _rules(server)
-    spec: KubeObject = {"rules": rules}
+    spec: KubeObject = {
+        "rules": rules,
+        "tls": _tls(server, [rule["host"] for rule in rules]) if offer.tls else [],
+    }
     if offer.class_name:
         spec["ingressClassName"] = offer.class_name
-    if offer.tls:
-        secret = server.access.routing.tls_secret
-        hosts = [rule["host"] for rule in rules]
-        spec["tls"] = [{"hosts": hosts, "secretName": secret} if secret else {"hosts": hosts}]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
@@ -40,6 +39,11 @@ def _rules(server: ServerModel) -> list[KubeObject]:
         }
         for host in dict.fromkeys(host for host, _ in places)
     ]
+
+
+def _tls(server: ServerModel, hosts: list[str]) -> list[KubeObject]:
+    secret = server.access.routing.tls_secret
+    return [{"hosts": hosts, "secretName": secret} if secret else {"hosts": hosts}]
 
 
 def _path(server: ServerModel, path: str) -> KubeObject:

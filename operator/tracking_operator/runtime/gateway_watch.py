@@ -92,6 +92,7 @@ class GatewayWatch:
             keys_for,
             namespaces=self._namespaces,
             watched=GATEWAY_API,
+            may_vanish=True,
         )
         await informers.start()
         self._on_started()

@@ -62,6 +62,7 @@ class Informers:
         *,
         namespaces: tuple[str, ...] = (),
         watched: Sequence[Watched] = WATCHED,
+        may_vanish: bool = False,
         watch_seconds: int = WATCH_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
@@ -77,9 +78,11 @@ class Informers:
             for each in watched
             for namespace in each.namespaces(namespaces)
         }
+        self._vanished = asyncio.Event()
         self.traffic = WatchTraffic(
             self._collections,
             on_page=self._take_in,
+            on_absent=self._vanished.set if may_vanish else None,
             watch_seconds=watch_seconds,
             grace_seconds=grace_seconds,
         )
@@ -109,12 +112,18 @@ class Informers:
         )
 
     async def run(self) -> None:
-        """Go on until cancelled. Raises InformersFailedError when kopf stops by itself."""
+        """Go on until cancelled, or until the cluster does not know a kind any more that ``may_vanish``.
+
+        Raises InformersFailedError when kopf stops by itself.
+        """
+        vanished = asyncio.create_task(self._vanished.wait(), name="kinds that vanish")
         try:
-            ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait([*self._tasks, vanished], return_when=asyncio.FIRST_COMPLETED)
         finally:
+            vanished.cancel()
             await _stop(self._tasks)
-        raise InformersFailedError(_why(ended))
+        if vanished not in ended:
+            raise InformersFailedError(_why(task for task in ended if task in self._tasks))
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -258,7 +267,7 @@ async def _stop(tasks: Collection["asyncio.Task[None]"]) -> None:
     await asyncio.wait(tasks, timeout=STOP_SECONDS)
 
 
-def _why(ended: Collection["asyncio.Task[None]"]) -> str:
+def _why(ended: Iterable["asyncio.Task[None]"]) -> str:
     for task in ended:
         if not task.cancelled() and (error := task.exception()) is not None:
             return f"The informers stopped: {error!r}."

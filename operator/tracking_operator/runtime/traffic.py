@@ -5,6 +5,7 @@ what exists (and so what has been deleted while a watch was down, which kopf nev
 a new watch whenever one ends, which the API server does after a time that we choose.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -34,18 +35,24 @@ class ListPage:
 
 
 class WatchTraffic:
-    """Reads along for some collections, given by their URL paths. ``on_page`` is called with each part of a list."""
+    """Reads along for some collections, given by their URL paths. ``on_page`` is called with each part of a list.
+
+    ``on_absent`` is called when the API server does not know a collection (any more). kopf does not hear of that: it
+    would end with a traceback, instead of being stopped.
+    """
 
     def __init__(
         self,
         paths: Iterable[str],
         *,
         on_page: Callable[[ListPage], None],
+        on_absent: Callable[[], None] | None = None,
         watch_seconds: float = WATCH_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._on_page = on_page
+        self._on_absent = on_absent
         self._clock = clock
         self._longest_silence = watch_seconds + grace_seconds
         self._answered = dict.fromkeys(paths, clock())
@@ -61,6 +68,10 @@ class WatchTraffic:
                 self._answered[path] = self._clock()
             else:
                 self._on_page(_page(path, await response.read(), is_first="continue" not in query))
+        if path in self._answered and response.status == HTTPStatus.NOT_FOUND and self._on_absent:
+            response.release()
+            self._on_absent()
+            await asyncio.Event().wait()
         return response
 
     def problem(self) -> str | None:
