@@ -169,9 +169,10 @@ def differences_today(
     artifact_store = server.spec.artifact_store.kind or _default_artifact_store(chosen)
     if artifact_store != decision.artifact_store:
         notes.append(_kept("the artifact store", decision.artifact_store.value, artifact_store.value))
+    asked = server.spec.access
     for what, kept, name_today in (
-        ("the host", decision.host, named_host),
-        ("the path", decision.path, named_path),
+        ("the host", None if asked.host else decision.host, named_host),
+        ("the path", None if asked.path else decision.path, named_path),
         ("the database", decision.database.name if decision.database else None, named_database),
         ("the artifact prefix", decision.artifacts.prefix if decision.artifacts else None, named_prefix),
     ):
