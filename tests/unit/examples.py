@@ -1,6 +1,7 @@
 """Tracking servers, classes and live objects that the tests of the core rooms share."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.reconcile.plan import Plan, ReconcileSettings, Surroundings, make_plan
 from tracking_operator.resources.artifacts_secret import ArtifactKeys
+from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.database_secret import DatabaseCredentials, build_database_secret
 from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
 
@@ -109,6 +111,20 @@ def postgres_store(server: ServerModel) -> PostgresBackend:
     """The backend store of a server that has a database of its own."""
     assert isinstance(server.backend_store, PostgresBackend)
     return server.backend_store
+
+
+def login_credentials(**more: str) -> LoginCredentials:
+    """Passwords of a server with a login, as the operator makes them."""
+    known = LoginCredentials(
+        admin="admin",
+        admin_password=PASSWORD,
+        user="team",
+        user_password=PASSWORD[::-1],
+        secret_key="key-of-flask",
+        rotated_for="",
+        rotated_at=datetime(2026, 1, 1, 10, tzinfo=UTC),
+    )
+    return replace(known, **more)  # type: ignore[arg-type]
 
 
 def credentials(

@@ -73,7 +73,7 @@ def login_credentials_in(secret: KubeObject | None, new: LoginCredentials) -> Lo
         rotated_for, rotated_at = rotation_in(secret)
     except (KeyError, ValueError):
         rotated_for, rotated_at = new.rotated_for, new.rotated_at
-    return LoginCredentials(
+    found = LoginCredentials(
         admin=_word(secret, "username") or new.admin,
         admin_password=_word(secret, "password") or new.admin_password,
         user=_word(secret, "clientUsername") or new.user,
@@ -84,6 +84,13 @@ def login_credentials_in(secret: KubeObject | None, new: LoginCredentials) -> Lo
         next_admin_password=_word(secret, "nextPassword"),
         next_user_password=_word(secret, "nextClientPassword"),
     )
+    return found.settled() if _is_settled(found) else found
+
+
+def _is_settled(credentials: LoginCredentials) -> bool:
+    """Whether the next passwords are the present ones."""
+    present = (credentials.admin_password, credentials.user_password)
+    return (credentials.next_admin_password, credentials.next_user_password) == present
 
 
 def _word(secret: KubeObject, key: str) -> str:

@@ -21,10 +21,12 @@ from tests.unit.examples import (
     credentials,
     database_secret,
     golden_plan,
+    login_credentials,
 )
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.artifact_jobs import build_artifact_check_job, build_artifact_deletion_job
 from tracking_operator.resources.artifacts_secret import build_artifacts_secret
+from tracking_operator.resources.auth_secret import build_auth_secret
 from tracking_operator.resources.client_secret import build_client_secret
 from tracking_operator.resources.migration_job import build_migration_job
 from tracking_operator.resources.server import (
@@ -59,7 +61,14 @@ def golden_objects(case: str) -> list[Manifest]:
     """Every object of one golden server as plain YAML; the scripts' text has tests of its own."""
     server = golden_model(case)
     objects: list[Manifest] = json.loads(
-        json.dumps([*build_objects(server), *objects_of_the_database(server), *objects_of_the_prefix(server)])
+        json.dumps(
+            [
+                *build_objects(server),
+                *objects_of_the_database(server),
+                *objects_of_the_prefix(server),
+                *objects_of_the_login(server),
+            ]
+        )
     )
     for obj in objects:
         if obj["kind"] == "Secret":
@@ -82,6 +91,15 @@ def objects_of_the_database(server: ServerModel) -> list[Manifest]:
     if server.needs_migration_job:
         objects.append(build_migration_job(server))
     return objects
+
+
+def objects_of_the_login(server: ServerModel) -> list[Manifest]:
+    """What comes before pods and Jobs that let in only those who log in."""
+    if server.login is None:
+        return []
+    known = login_credentials(rotated_for="monday")
+    client = build_client_secret(server, None, known)
+    return [build_auth_secret(server, known), *([client] if client else [])]
 
 
 def objects_of_the_prefix(server: ServerModel) -> list[Manifest]:
