@@ -25,8 +25,32 @@ def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("api_server", "said", "expected"),
+    [
+        ("10.96.0.1", None, ("IPv4",)),
+        ("fd00::1", None, ("IPv6",)),
+        ("", None, ("IPv4",)),
+        ("fd00::1", "IPv4, IPv6", ("IPv4", "IPv6")),
+    ],
+)
+def test_policies_name_addresses_of_the_family_of_the_api_servers(
+    monkeypatch: pytest.MonkeyPatch, api_server: str, said: str | None, expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", api_server)
+    if said is not None:
+        monkeypatch.setenv("TRACKING_OPERATOR_IP_FAMILIES", said)
+    assert OperatorSettings().ip_families == expected
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
-    [("WORKERS", "0"), ("RESYNC", "0"), ("LOG_LEVEL", "LOUD"), ("METRICS_PORT", "x")],
+    [
+        ("IP_FAMILIES", "IPv5"),
+        ("WORKERS", "0"),
+        ("RESYNC", "0"),
+        ("LOG_LEVEL", "LOUD"),
+        ("METRICS_PORT", "x"),
+    ],
 )
 def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"TRACKING_OPERATOR_{name}", value)
