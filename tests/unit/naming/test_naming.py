@@ -373,6 +373,47 @@ class TestPaths:
             naming.checked_path(path)
 
 
+class TestOrigins:
+    @pytest.mark.parametrize(
+        ("template", "host", "origin"),
+        [
+            ("http://localhost:7006", "", "http://localhost:7006"),
+            ("https://{{ host }}:8443", "mlflow.example.com", "https://mlflow.example.com:8443"),
+            ("https://{{ namespace }}.example.com/", "x", "https://team-a.example.com"),
+            ("https://mlflow.example.com:443", "", "https://mlflow.example.com"),
+            ("http://mlflow.example.com:80", "", "http://mlflow.example.com"),
+            ("http://mlflow.example.com:443", "", "http://mlflow.example.com:443"),
+        ],
+    )
+    def test_are_what_people_write_before_the_path(self, template: str, host: str, origin: str) -> None:
+        assert naming.public_origin(template, VALUES, host) == origin
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "",
+            "mlflow.example.com",
+            "ftp://mlflow.example.com",
+            "https://",
+            "https://mlflow.example.com/path",
+            "https://mlflow.example.com?query",
+            "https://mlflow.example.com#part",
+            "https://user:word@mlflow.example.com",
+            "https://MLflow.example.com",
+            "https://mlflow.example.com:0",
+            "https://mlflow.example.com:65536",
+            "https://mlflow.example.com:",
+            "https://*.example.com",
+            "https://" + "a." * 130 + "com",
+            "https://a.com,https://b.com",
+            "https://{{ host }}",
+        ],
+    )
+    def test_anything_else_is_refused_with_a_sentence(self, url: str) -> None:
+        with pytest.raises(BadName):
+            naming.public_origin(url, VALUES, "")
+
+
 class TestAddresses:
     @given(labels, labels, st.one_of(st.just("/"), paths))
     def test_the_url_in_the_cluster_leads_to_the_prefix(self, name: str, namespace: str, path: str) -> None:

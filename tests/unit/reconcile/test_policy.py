@@ -29,6 +29,7 @@ from tracking_operator.backend_store.pool import (
 )
 from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.reconcile import policy
+from tracking_operator.reconcile.class_reconciler import class_finding
 from tracking_operator.reconcile.policy import CHECKS, selects
 from tracking_operator.resources.pod import build_pod_template
 from tracking_operator.resources.server import PostgresBackend
@@ -496,3 +497,85 @@ class TestServersInANamespace:
     def test_the_sentence_says_how_many_there_are(self) -> None:
         refused = refusal({}, self.CLASS, siblings=[self.sibling("a")])
         assert "Namespace 'team-a' has 1 older servers and class 'standard' allows 1" in refused.message
+
+
+INGRESS: Manifest = {"naming": {"host": "own.example.com"}, "access": {"ingress": {}}}
+GATEWAY: Manifest = {
+    "naming": {"host": "own.example.com"},
+    "access": {"gateway": {"parentRef": {"name": "public"}}},
+}
+LOGIN: Manifest = {"access": {"authentication": {"basic": {}}}}
+NO_LOGIN: Manifest = {"access": {"authentication": {"none": {}}}}
+
+
+class TestAccess:
+    @pytest.mark.parametrize(
+        ("pattern", "host", "expected"),
+        [
+            ("ml.example.com", "ml.example.com", True),
+            ("ml.example.com", "other.example.com", False),
+            ("*.example.com", "ml.example.com", True),
+            ("*.example.com", "a.ml.example.com", False),
+            ("*.example.com", "example.com", False),
+            ("*.example.com", "ml.example.org", False),
+            ("*.example.com", "mlexample.com", False),
+        ],
+    )
+    def test_a_star_stands_for_one_label(self, pattern: str, host: str, *, expected: bool) -> None:
+        assert policy.matches_host(pattern, host) is expected
+
+    @pytest.mark.parametrize("offer", [INGRESS, GATEWAY], ids=["ingress", "gateway"])
+    def test_where_the_class_leads_to_its_servers_its_hosts_count(self, offer: Manifest) -> None:
+        plan_of(server({"access": {"host": "own.example.com"}}), tracking_class(offer, is_default=True))
+        with pytest.raises(Invalid) as refusal:
+            plan_of(server({"access": {"host": "ml.example.com"}}), tracking_class(offer, is_default=True))
+        assert refusal.value.reason is Reason.NOT_PERMITTED
+        assert (
+            "spec.access.host 'ml.example.com' is not permitted by permissions.hosts" in refusal.value.message
+        )
+        permitted = offer | {"permissions": {"hosts": ["*.example.com"]}}
+        plan_of(server({"access": {"host": "ml.example.com"}}), tracking_class(permitted, is_default=True))
+
+    def test_where_it_does_not_a_team_may_name_any_host_unless_the_class_says_which(self) -> None:
+        asked = server({"access": {"host": "ml.example.com"}})
+        plan_of(asked)
+        with pytest.raises(Invalid, match=r"permissions\.hosts"):
+            plan_of(asked, tracking_class({"permissions": {"hosts": []}}, is_default=True))
+
+    @pytest.mark.parametrize(
+        "offer", [{"ingress": {}}, {"gateway": {"parentRef": {"name": "public"}}}], ids=str
+    )
+    def test_a_way_in_needs_a_host(self, offer: Manifest) -> None:
+        with pytest.raises(
+            Invalid, match=r"set spec\.access\.host, or ask the platform team to set naming\.host"
+        ):
+            plan_of(server(), tracking_class({"access": offer}, is_default=True))
+        public = {"access": offer | {"publicURL": "http://localhost:7006"}}
+        plan_of(server(), tracking_class(public, is_default=True))
+
+    def test_opening_a_server_for_everybody_needs_the_permission(self) -> None:
+        asked = server(NO_LOGIN)
+        plan_of(asked)
+        plan_of(asked, tracking_class(NO_LOGIN, is_default=True))
+        with pytest.raises(
+            Invalid, match=r"spec\.access\.authentication\.none is not permitted by permissions\.anony"
+        ):
+            plan_of(asked, tracking_class(LOGIN, is_default=True))
+        permitted = LOGIN | {"permissions": {"anonymousAccess": True}}
+        plan_of(asked, tracking_class(permitted, is_default=True))
+
+    @pytest.mark.parametrize(
+        ("offer", "field"),
+        [
+            ({"ingress": {}, "publicURL": "mlflow.example.com"}, "access.publicURL"),
+            ({"ingress": {}, "publicURL": "https://{{ host }}/path"}, "access.publicURL"),
+            ({"ingress": {"tls": {"secretName": "{{ name }}_tls"}}}, "access.ingress.tls.secretName"),
+            ({"ingress": {"tls": {"secretName": "{{ nothing }}"}}}, "access.ingress.tls.secretName"),
+        ],
+    )
+    def test_a_broken_word_of_the_class_is_told(self, offer: Manifest, field: str) -> None:
+        spec = {"naming": {"host": "own.example.com"}, "access": offer}
+        with pytest.raises(Invalid, match=f"{field} of class 'standard' cannot be used") as refusal:
+            plan_of(server(), tracking_class(spec, is_default=True))
+        assert refusal.value.reason is Reason.INVALID_SPEC
+        assert class_finding(tracking_class(spec)).message == refusal.value.message
