@@ -6,7 +6,7 @@ answers, and reads what was asked.
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,21 +34,30 @@ class Said:
     body: object = field(default_factory=dict)
 
 
+Respond = Callable[[Asked, bytes], Said]
+
+
 class ServiceProxy:
     """All servers of the cluster, each with the answer that a test gave it; others answer 200."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
         self._answers: dict[str, Said] = {}
+        self._acts: dict[str, Respond] = {}
         self.url = ""
 
     def say(self, service: str, status: int, body: object = None) -> None:
         """From now on the server answers everything like this."""
         self._answers[service] = Said(status, body or {})
 
+    def act(self, service: str, respond: Respond) -> None:
+        """From now on the server answers as a function of the request says."""
+        self._acts[service] = respond
+
     def forget(self, service: str) -> None:
         """From now on the server answers 200 again."""
         self._answers.pop(service, None)
+        self._acts.pop(service, None)
 
     def asked_of(self, service: str) -> list[Asked]:
         """What a server was asked so far, in order."""
@@ -57,6 +66,8 @@ class ServiceProxy:
     def answer(self, asked: Asked, body: bytes) -> Said:
         """What the server says to one request."""
         self.asked.append(asked)
+        if respond := self._acts.get(asked.service):
+            return respond(asked, body)
         return self._answers.get(asked.service, Said())
 
 
