@@ -16,6 +16,8 @@ from tracking_operator.resources.server import ServerModel
 
 PATIENCE_SECONDS: Final = 0.5
 """How long one look waits for an answer; a later one takes it up, so that servers that hang keep nobody waiting."""
+OPEN_TO_ALL: Final = " Nobody has to log in: whoever reaches the address can read and write."
+
 FIRST_RETRY_SECONDS: Final = 0.5
 LONGEST_RETRY_SECONDS: Final = 30.0
 
@@ -106,10 +108,11 @@ def exposed_finding(server: ServerModel, answer: Answer) -> Finding:
 
 
 def _reachable(server: ServerModel) -> Finding:
+    warning = "" if server.login else OPEN_TO_ALL
     if not server.address.url:
-        message = f"Clients in the cluster reach the server at {server.service_url}."
+        message = f"Clients in the cluster reach the server at {server.service_url}.{warning}"
         return Finding(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE_IN_CLUSTER, message)
-    message = f"The API answers requests for {server.address.host_header} through the Service."
+    message = f"The API answers requests for {server.address.host_header} through the Service.{warning}"
     return Finding(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE, message)
 
 

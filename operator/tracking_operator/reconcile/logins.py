@@ -14,12 +14,13 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.failures import Failure, Invalid, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.objects import KubeObject
+from tracking_operator.kube.objects import SECRET, KubeObject
 from tracking_operator.mlflow_api.client import ALREADY_EXISTS, Answer, Login, MlflowApi, Target
 from tracking_operator.mlflow_api.passwords import new_password
 from tracking_operator.reconcile.exposure import exposed_finding
 from tracking_operator.reconcile.observe import is_rolled_out
 from tracking_operator.reconcile.own_secrets import OwnSecrets
+from tracking_operator.reconcile.ownership import controlled_by
 from tracking_operator.reconcile.report import Report
 from tracking_operator.resources.auth_secret import (
     ADMIN,
@@ -68,6 +69,7 @@ class Logins:
         self, kube: KubeClient, cache: ObjectCache, api: MlflowApi, now: Callable[[], datetime]
     ) -> None:
         self._secrets = OwnSecrets(kube, cache)
+        self._cache = cache
         self._users = _Users(api)
         self._now = now
         self._right: dict[str, _Question] = {}
@@ -111,6 +113,8 @@ class Logins:
             Failure: it is not there, or not yet.
 
         """
+        if server.login is None and not is_rolled_out(deployment, server.replicas):
+            return self._former_login(server)
         if wanted.credentials is None or not asks_for_login(deployment):
             return None
         try:
@@ -155,6 +159,14 @@ class Logins:
             self._right[server.uid] = _Question(target, settled)
             credentials = settled
         return Login(credentials.user, credentials.user_password)
+
+    def _former_login(self, server: ServerModel) -> Login | None:
+        """A login that pods which still ask for one know, and others do not mind; None if there never was one."""
+        secret = self._cache.get(SECRET, server.namespace, server.names.auth)
+        if secret is None or not controlled_by(secret, server.uid):
+            return None
+        known = login_credentials_in(secret, self._new_credentials(""))
+        return Login(known.user, known.user_password)
 
     async def _credentials(self, server: ServerModel, rotation: str) -> LoginCredentials:
         secret = await self._secrets.read(server, server.names.auth)

@@ -328,16 +328,32 @@ class TestWhilePodsGoOver:
             await self.look(world, deployed=build_deployment(world.server), wanted=wanted)
         assert waits.value.reason is Reason.PENDING
 
+    async def test_those_that_still_ask_for_one_are_given_it_and_then_nobody_is(self, world: World) -> None:
+        known = await world.credentials()
+        world.server = replace(world.server, login=None)
+        nothing = LoginWanted(None, "")
+        going, gone = build_deployment(model()), rolled_out(build_deployment(model()))
+        assert await self.look(world, deployed=going, wanted=nothing) == Login(
+            known.user, known.user_password
+        )
+        assert await self.look(world, deployed=gone, wanted=nothing) is None
+        world.restart()
+        assert await self.look(world, deployed=going, wanted=nothing) is None, "it never had one"
+        assert world.mlflow.asked == []
+
     async def test_once_all_have_gone_over_it_is_told_what_is_wrong(self, world: World) -> None:
         wanted = LoginWanted(await world.credentials(), "")
         world.mlflow.away = Answer(404, "Not Found")
-        deployment = build_deployment(world.server)
-        counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), 1)
-        deployment["metadata"]["generation"] = 1
         with pytest.raises(Failure) as waits:
-            status = {"observedGeneration": 1} | counts
-            await self.look(world, deployed=deployment | {"status": status}, wanted=wanted)
+            await self.look(world, deployed=rolled_out(build_deployment(world.server)), wanted=wanted)
         assert waits.value.reason is Reason.PATH_NOT_FOUND
+
+
+def rolled_out(deployment: Manifest) -> Manifest:
+    """The Deployment once its only pod is of the newest template."""
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), 1)
+    metadata = deployment["metadata"] | {"generation": 1}
+    return deployment | {"metadata": metadata, "status": {"observedGeneration": 1} | counts}
 
 
 def test_what_is_wanted_tells_no_password() -> None:

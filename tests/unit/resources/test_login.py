@@ -16,6 +16,8 @@ from tests.unit.examples import (
 )
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid
+from tracking_operator.mlflow_api.client import Answer
+from tracking_operator.reconcile.exposure import exposed_finding
 from tracking_operator.resources.auth_secret import build_auth_secret, login_credentials_in
 from tracking_operator.resources.client_secret import build_client_secret, has_client_secret
 from tracking_operator.resources.pod import LOGIN_OPTION, build_pod_template, server_arguments
@@ -57,6 +59,12 @@ class TestWhoIsLetIn:
         assert refused.value.reason is Reason.INVALID_SPEC
         assert model({"access": {"path": path}}).login is None
         assert model({"access": {"path": f"/team{path}", "authentication": {"basic": {}}}}).login
+
+
+def test_that_everybody_is_let_in_is_said() -> None:
+    everybody, some = (exposed_finding(model(spec), Answer(200)) for spec in ({}, BASIC))
+    assert everybody.message.endswith("Nobody has to log in: whoever reaches the address can read and write.")
+    assert "log in" not in some.message
 
 
 class TestPods:
