@@ -123,7 +123,7 @@ class Informers:
             vanished.cancel()
             await _stop(self._tasks)
         if vanished not in ended:
-            raise InformersFailedError(_why(task for task in ended if task in self._tasks))
+            raise InformersFailedError(_why(task for task in self._tasks if task in ended))
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

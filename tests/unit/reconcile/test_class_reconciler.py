@@ -18,6 +18,7 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.mark import Mark
 from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.class_reconciler import PROBE_SECONDS, ClassReconciler, class_finding
+from tracking_operator.reconcile.exposure_routes import ROUTE_RETRY_SECONDS
 from tracking_operator.reconcile.findings import Verdict
 from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.keys import Outcome
@@ -195,3 +196,41 @@ async def test_a_server_that_left_logins_behind_is_seen_to_once_it_is_gone() -> 
     await world.look()
     assert world.postgres.left == frozenset()
     assert "living_a" in world.postgres.taken
+
+
+async def test_a_class_with_a_gateway_needs_the_gateway_api_and_looks_for_it_again() -> None:
+    api, cache, gateway_api = MemoryApi(), ObjectCache(owner_label=SERVER_LABEL), GatewayApi()
+    gateway = {
+        "naming": {"host": "mlflow.example.com"},
+        "access": {"gateway": {"parentRef": {"name": "public"}}},
+    }
+    metadata = {"name": "standard"}
+    resource = {
+        "apiVersion": API_VERSION,
+        "kind": "TrackingServerClass",
+        "metadata": metadata,
+        "spec": gateway,
+    }
+    cache.upsert(api.store(resource))
+    kube = api.as_client()
+    loop = ClassReconciler(
+        kube,
+        cache,
+        PostgresServers(kube, cache, StoreExecutor(), SETTINGS.namespace),
+        Buckets(kube, cache, StoreExecutor(), SETTINGS.namespace),
+        gateway_api,
+        settings=SETTINGS,
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+    def reason() -> str:
+        conditions = api.objects[(TRACKING_SERVER_CLASS, None, "standard")]["status"]["conditions"]
+        found: str = next(one["reason"] for one in conditions if one["type"] == "SpecValid")
+        return found
+
+    outcome = await loop.reconcile("standard", resync=False)
+    assert (reason(), outcome.retry_after) == ("GatewayApiMissing", ROUTE_RETRY_SECONDS)
+    assert gateway_api.is_wanted.is_set()
+    gateway_api.is_served = True
+    assert await loop.reconcile("standard", resync=False) == Outcome()
+    assert reason() == "AsExpected"

@@ -1,5 +1,6 @@
 """Which watches are alive, and which kinds were listed anew, read from requests."""
 
+import asyncio
 import json
 from http import HTTPStatus
 from typing import cast
@@ -26,6 +27,9 @@ class Answer:
     async def read(self) -> bytes:
         return self.content
 
+    def release(self) -> None:
+        """Give the connection back."""
+
 
 class Request:
     """What kopf asks."""
@@ -37,15 +41,21 @@ class Request:
 class Line:
     """Passes requests through the traffic under test, and answers them."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, may_vanish: bool = False) -> None:
         self.pages: list[ListPage] = []
+        self.absences = 0
         self.traffic = WatchTraffic(
             [PODS, SERVICES],
             on_page=self.pages.append,
+            on_absent=self.note_absence if may_vanish else None,
             watch_seconds=240.0,
             grace_seconds=60.0,
             clock=clock,
         )
+
+    def note_absence(self) -> None:
+        """Hear that a collection is gone."""
+        self.absences += 1
 
     async def request(
         self, path: str, status: int = HTTPStatus.OK, content: KubeObject | None = None
@@ -113,3 +123,16 @@ async def test_refused_list_and_other_paths_are_not_read(line: Line) -> None:
     await line.request("/apis")
     await line.request(f"{PODS}?watch=true")
     assert line.pages == []
+
+
+async def test_a_collection_that_vanishes_is_told_and_kopf_hears_nothing(clock: Clock) -> None:
+    line = Line(clock, may_vanish=True)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await line.request(f"{PODS}?watch=true", HTTPStatus.NOT_FOUND)
+    assert line.absences == 1
+
+
+async def test_a_collection_that_may_not_vanish_is_kopfs_own_trouble(line: Line) -> None:
+    await line.request(f"{PODS}?watch=true", HTTPStatus.NOT_FOUND)
+    assert line.absences == 0
