@@ -110,7 +110,7 @@ class Logins:
         """The login with which clients are let in by the pods that serve now; None where these let everybody in.
 
         Raises:
-            Failure: it is not there, or not yet.
+            Failure: it is not there; with the reason Pending nothing is known yet, good or bad.
 
         """
         if server.login is None and not is_rolled_out(deployment, server.replicas):
@@ -152,7 +152,8 @@ class Logins:
             # Before MLflow hears of the passwords, so that they cannot be lost.
             await self._secrets.write(server, build_auth_secret(server, credentials))
         question = _Question(target, credentials)
-        if fresh or self._right.get(server.uid) != question:
+        # What is under way is looked at in any case: nobody else would hear of what it found.
+        if fresh or server.uid in self._asked or self._right.get(server.uid) != question:
             settled = await self._settled(server, question)
             if settled != credentials:
                 await self._secrets.write(server, build_auth_secret(server, settled))
@@ -211,6 +212,7 @@ class Logins:
         if not asked[1].done():
             raise _still_asking()
         del self._asked[server.uid]
+        self._right.pop(server.uid, None)  # right again only if this says so
         return asked[1].result()
 
 

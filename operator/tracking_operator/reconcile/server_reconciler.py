@@ -17,7 +17,7 @@ from tracking_operator.api.conditions import (
 from tracking_operator.api.decision import Decision
 from tracking_operator.api.marks import FINALIZER, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus
-from tracking_operator.failures import Failure, Invalid
+from tracking_operator.failures import Failure, Invalid, Waiting
 from tracking_operator.kube.apply import apply_all, prune
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -50,7 +50,7 @@ from tracking_operator.reconcile.credentials import Credentials, deployed_digest
 from tracking_operator.reconcile.databases import DatabaseState
 from tracking_operator.reconcile.exposure import Exposed, Exposure, target_of
 from tracking_operator.reconcile.exposure_routes import ROUTE_RETRY_SECONDS, Routes
-from tracking_operator.reconcile.findings import Finding, not_looked_at, summarise
+from tracking_operator.reconcile.findings import Finding, finding_from, not_looked_at, summarise
 from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.jobs import LiveJob
 from tracking_operator.reconcile.keys import Outcome
@@ -311,8 +311,11 @@ class ServerReconciler:
                 server, target_of(server), observed.deployment, wanted, fresh=fresh
             )
         except Failure as failure:
-            report.add_failure(failure, ConditionType.EXPOSED)
-            return observed
+            if isinstance(failure, Waiting) and failure.retry_after is not None:
+                report.retry_after.append(failure.retry_after)
+            is_known = failure.reason is not Reason.PENDING
+            finding = finding_from(failure, ConditionType.EXPOSED) if is_known else None
+            return replace(observed, exposed=Exposed(finding))
         exposed = await self._exposure.look(server, observed.deployment, login=login, fresh=fresh)
         if exposed.look_again is not None:
             report.retry_after.append(exposed.look_again)

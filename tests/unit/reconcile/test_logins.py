@@ -283,6 +283,24 @@ async def test_a_server_that_hangs_keeps_nobody_waiting(
     assert (await world.look()).password == world.mlflow.users["team"]
 
 
+async def test_what_a_slow_look_finds_is_heard_by_the_next_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.begin()
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
+    world.mlflow.silent = asyncio.Event()
+    world.mlflow.users["admin"] = "changed by hand"
+    with pytest.raises(Waiting) as waits:
+        await world.look(fresh=True)
+    assert waits.value.reason is Reason.PENDING
+    world.mlflow.silent.set()
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", 5)
+    for _ in range(2):
+        with pytest.raises(Waiting) as waits:
+            await world.look()
+        assert waits.value.reason is Reason.LOGIN_REFUSED
+
+
 async def test_a_password_that_mlflow_does_not_take_needs_a_person(world: World) -> None:
     world.mlflow.users["admin"] = (await world.credentials()).admin_password
     world.mlflow.refuses_passwords = True
