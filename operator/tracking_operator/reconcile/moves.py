@@ -40,7 +40,11 @@ def wanted_address(server: TrackingServer, decision: Decision) -> DecidedAddress
 
 
 def move(
-    decision: Decision, before: Decision | None, wanted: DecidedAddress, deployment: KubeObject | None
+    decision: Decision,
+    before: Decision | None,
+    wanted: DecidedAddress,
+    deployment: KubeObject | None,
+    pods: Sequence[KubeObject],
 ) -> Decision:
     """Note where the server is, and where it goes."""
     if before is None:
@@ -48,7 +52,7 @@ def move(
     now, answered = before.address_in_use, answered_by(deployment)
     if wanted == now:
         return decision.at(now, None, _still_answered(before.former_host, answered))
-    if not _has_arrived(deployment, answered, wanted):
+    if not _has_arrived(deployment, pods, wanted):
         return decision.at(now, wanted, None)
     is_other_host = now.host != wanted.host
     return decision.at(wanted, None, _still_answered(now.host, answered) if is_other_host else None)
@@ -83,27 +87,44 @@ def news_of_move(before: Address, after: Address) -> str:
 
 def answered_by(deployment: KubeObject | None) -> Answered:
     """What the pods of the newest template answer."""
-    template = (deployment or {}).get("spec", {}).get("template", {}).get("spec", {})
-    for container in template.get("containers") or ():
+    template = (deployment or {}).get("spec", {}).get("template", {})
+    return _answered_by_pod(template) or Answered()
+
+
+def _answered_by_pod(pod: KubeObject) -> Answered | None:
+    """What a pod, or those of a template, answer; None if no server is in it."""
+    for container in pod.get("spec", {}).get("containers") or ():
         if container["name"] == SERVER_CONTAINER:
             arguments = container.get("args") or ()
             hosts = _value_of(ALLOWED_HOSTS, arguments).split(",")
             return Answered(frozenset(hosts), _value_of(STATIC_PREFIX, arguments))
-    return Answered()
+    return None
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str:
     return next((one.removeprefix(option) for one in arguments if one.startswith(option)), "")
 
 
-def _has_arrived(deployment: KubeObject | None, answered: Answered, wanted: DecidedAddress) -> bool:
-    """Whether nobody is left who answers at the old address only; where no pod serves, nobody is."""
+def _has_arrived(deployment: KubeObject | None, pods: Sequence[KubeObject], wanted: DecidedAddress) -> bool:
+    """Whether nobody is left who answers at the old address only; where no pod serves, nobody is.
+
+    A pod that is about to stop counts: requests come to it until every node and every controller has heard of its end.
+    """
     if deployment is None or not (deployment.get("status") or {}).get("availableReplicas"):
         return True
-    answers = answered.prefix == naming.url_prefix(wanted.path) and (
-        not wanted.host or wanted.host in answered.hosts
-    )
-    return answers and is_rolled_out(deployment, deployment["spec"].get("replicas", 1))
+    left = [_answered_by_pod(pod) for pod in pods if not _has_ended(pod)]
+    everybody = [answered_by(deployment), *(one for one in left if one is not None)]
+    is_replaced = is_rolled_out(deployment, deployment["spec"].get("replicas", 1))
+    return is_replaced and all(_answers_at(one, wanted) for one in everybody)
+
+
+def _answers_at(answered: Answered, wanted: DecidedAddress) -> bool:
+    is_known = not wanted.host or wanted.host in answered.hosts
+    return is_known and answered.prefix == naming.url_prefix(wanted.path)
+
+
+def _has_ended(pod: KubeObject) -> bool:
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
 def _still_answered(host: str | None, answered: Answered) -> str | None:

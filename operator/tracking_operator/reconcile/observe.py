@@ -82,7 +82,7 @@ def observe(
     artifacts: ArtifactCheck | None = None,
 ) -> Observed:
     """Sort a server's live objects by what they tell."""
-    pods = [child for child in children if kind_of(child) == POD and _serves(child)]
+    pods = server_pods(children)
     deployments = (child for child in children if kind_of(child) == DEPLOYMENT)
     return Observed(
         deployment=next((one for one in deployments if name_of(one) == server.names.workload), None),
@@ -95,6 +95,11 @@ def observe(
         gate=gate,
         artifacts=artifacts,
     )
+
+
+def server_pods(children: Sequence[KubeObject]) -> list[KubeObject]:
+    """The pods that are there to serve; those of Jobs are not."""
+    return [child for child in children if kind_of(child) == POD and _serves(child)]
 
 
 def _serves(pod: KubeObject) -> bool:

@@ -71,6 +71,8 @@ class Surroundings:
     """The other servers in the namespace."""
     deployment: KubeObject | None = None
     """The server's own, as it runs now."""
+    pods: Sequence[KubeObject] = ()
+    """The server's own that exist, those that are about to stop among them."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,8 @@ def make_plan(server: TrackingServer, around: Surroundings, settings: ReconcileS
     if before and has_lost_its_record(server):
         before = before.updated(host=named_host(chosen, values))
     decision = decide(server, before, chosen, values, newest)
-    decision = move(decision, before, wanted_address(server, decision), around.deployment)
+    wanted = wanted_address(server, decision)
+    decision = move(decision, before, wanted, around.deployment, around.pods)
     version = wanted_version(server, decision)
     image = image_for(server, version, chosen, offered)
     require_no_downgrade(server, version)

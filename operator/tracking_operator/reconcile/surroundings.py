@@ -14,6 +14,7 @@ from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, KubeObject, de
 from tracking_operator.reconcile.classes import ChosenClass
 from tracking_operator.reconcile.decide import recorded_decision
 from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.reconcile.observe import server_pods
 from tracking_operator.reconcile.plan import Surroundings
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ def surroundings_of(resource: TrackingServer, cache: ObjectCache) -> Surrounding
         namespace_is_terminating=bool(namespace.get("deletionTimestamp")),
         siblings=[one for one in servers if one.metadata.uid != metadata.uid],
         deployment=cache.get(DEPLOYMENT, metadata.namespace, metadata.name),
+        pods=server_pods(cache.children(metadata.namespace, metadata.name)),
     )
 
 

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from tests.unit.examples import Manifest
+from tests.unit.reconcile.live import PASSED, RUNNING, TRIED_OUT, pod
 from tests.unit.reconcile.test_server_reconciler import World, serving
 from tracking_operator.api.marks import API_VERSION, RESOLVED_ANNOTATION
-from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, INGRESS
+from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, INGRESS, POD
 from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 
 OLD, NEW, THIRD = "old.example.com", "new.example.com", "third.example.com"
@@ -168,6 +169,19 @@ class TestHost:
         await world.reconcile()
         assert url(world) == f"http://{NEW}"
         assert rules(world) == {NEW: ["/"]}
+
+
+async def test_a_pod_that_is_about_to_stop_keeps_the_old_address_in_use() -> None:
+    world = await settled()
+    template = world.child(DEPLOYMENT)["spec"]["template"]
+    old = pod(name="mlflow-0", check=PASSED, artifacts=TRIED_OUT, server=RUNNING)
+    world.put(old | {"spec": old.get("spec", {}) | {"containers": template["spec"]["containers"]}})
+    await moved(world, {"host": NEW})
+    assert url(world) == f"http://{OLD}"
+    assert rules(world) == {OLD: ["/"], NEW: ["/"]}
+    world.api.objects.pop((POD, "team-a", "mlflow-0"))
+    await world.reconcile()
+    assert url(world) == f"http://{NEW}"
 
 
 class TestPath:
