@@ -164,7 +164,7 @@ class TestConflict:
             assert rules(other.get(INGRESS)) == {f"mlflow-{other.namespace}.example.com": ["/"]}
             assert other.server()["status"]["url"] == before["status"]["url"]
 
-            operator.kill()
+            operator.stop()
             operators.share()
             team.wait_for_condition("SpecValid", status="True")
             other.wait_for_condition("SpecValid", status="False", reason="Conflict")
@@ -236,7 +236,7 @@ class TestMove:
         assert f"http://{old}" in events[0]["message"]
         assert f"http://{new}" in events[0]["message"]
 
-        operator.kill()
+        operator.stop()
         running = operators.share()
         serve(team)
         team.wait_until_so(INGRESS, "mlflow", lambda live: set(rules(live)) == {new}, "the new host alone")

@@ -153,8 +153,9 @@ class Reason(StrEnum):
     )
     CONFLICT = (
         "Conflict",
-        "Something of the needed name exists already and does not belong to this server. It is left alone.",
-        "Rename or remove it, or rename the server.",
+        "Something of the needed name exists already and does not belong to this server, or another server has the address. "
+        "It is left alone.",
+        "Rename or remove it, or rename the server; choose another host or path.",
     )
     SECRET_NOT_FOUND = (
         "SecretNotFound",
