@@ -75,9 +75,10 @@ def is_news(decision: Decision, before: Decision | None) -> bool:
 
 def news_of_move(before: Address, after: Address) -> str:
     """What to tell everybody about a change of address."""
-    sentences = [
-        f"The server moves from {before} to {after}, where it answers once all its pods are replaced."
-    ]
+    old, new = str(before), str(after)
+    if old == new:  # people write the class's publicURL, whatever the server's own host is
+        old, new = before.host or "no host of its own", after.host or "no host of its own"
+    sentences = [f"The server moves from {old} to {new}, where it answers once all its pods are replaced."]
     if before.path != after.path:
         sentences.append("From then on the old path answers 404.")
     if before.host and before.host != after.host:

@@ -230,6 +230,36 @@ class TestNews:
         await moved(world, {"host": NEW})
         assert "404" not in news(world)[0]
 
+    async def test_behind_a_public_url_name_the_hosts(self) -> None:
+        world = World()
+        put_class(world, CLASS | {"access": CLASS["access"] | {"publicURL": "http://localhost:7006"}})
+        await world.reconcile()
+        world.roll_out()
+        await world.reconcile()
+        await moved(world, {"host": NEW})
+        assert f"from {OLD} to {NEW}" in news(world)[0]
+
+
+async def test_a_server_behind_an_ingress_costs_nothing_once_it_is_settled() -> None:
+    world = World()
+    tls = {"ingress": {"className": "traefik", "tls": {"secretName": "certificate"}}}
+    put_class(world, CLASS | {"access": tls})
+    metadata = {"name": "certificate", "namespace": "team-a"}
+    world.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})
+    await world.reconcile()
+    world.roll_out()
+    world.put(world.child(INGRESS) | {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}})
+    await world.reconcile()
+    assert world.condition("Ready") == ("True", "AsExpected")
+    assert world.condition("Exposed") == ("True", "Reachable")
+
+    await world.reconcile()
+    assert world.api.calls == []
+    world.restart()
+    await world.reconcile()
+    assert world.api.writes == []
+    assert len(world.servers.asked) == 2
+
 
 class TestRefusal:
     @pytest.mark.parametrize(
