@@ -32,21 +32,38 @@ SECONDS_TO_READY = 180.0
 SECONDS_TO_STOP = 60.0
 USER = 10001
 
+CLIENT_WITH_LOGIN = [
+    {"configMapRef": {"name": "mlflow-client"}},
+    {"secretRef": {"name": "mlflow-client"}},
+]
 CLIENTS = 2
 ASK_AGAIN_AND_AGAIN = f"""
-import json, os, pathlib, threading, time, urllib.request
+import base64, json, os, pathlib, threading, time, urllib.request
 url = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/get?experiment_id=0"
+login = ":".join(os.environ.get(f"MLFLOW_TRACKING_{{key}}", "") for key in ("USERNAME", "PASSWORD"))
+headers = {{"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}} if login != ":" else {{}}
+question = urllib.request.Request(url, headers=headers)
 answers, failures = [], []
 
 def ask():
     while not pathlib.Path("/tmp/stop").exists() and len(failures) < 10:
         try:
-            with urllib.request.urlopen(url, timeout=10) as answer:
+            with urllib.request.urlopen(question, timeout=10) as answer:
                 answers.append(answer.read() and 1)
         except Exception as error:
-            failures.append(repr(error))
+            failures.append(f"{{time.monotonic() - begun:.1f}} s: {{error!r}}")
         time.sleep(0.05)
 
+def is_let_in():
+    try:
+        return urllib.request.urlopen(question, timeout=10).status == 200
+    except OSError:
+        return False
+
+# Whoever enforces NetworkPolicies learns of a new pod a moment after the pod runs.
+begun = time.monotonic()
+while not is_let_in() and time.monotonic() < begun + 20:
+    time.sleep(0.05)
 print("begin", flush=True)
 threads = [threading.Thread(target=ask) for _ in range({CLIENTS})]
 for thread in threads:
@@ -59,18 +76,32 @@ print(json.dumps(dict(answers=len(answers), failures=failures)))
 
 @dataclass(frozen=True)
 class Tracking:
-    """A tracking server behind a port of this machine."""
+    """A tracking server, as somebody reaches it: behind a port of this machine, or behind an Ingress controller.
+
+    Attributes:
+        port: where to connect to.
+        address: of this machine, or of the node.
+        host: what requests say they are for; empty: address and port.
+        prefix: of all paths; empty, or like `/team-a`.
+        login: user and password; None: nobody in particular.
+    """
 
     port: int
+    address: str = "127.0.0.1"
+    host: str = ""
+    prefix: str = ""
+    login: tuple[str, str] | None = field(default=None, repr=False)
     pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(timeout=30.0))
 
     def answer(self, method: str, path: str, body: object = None, host: str = "") -> urllib3.BaseHTTPResponse:
         """Send a request, as from a browser that has reached the server under the name `host`."""
+        named = {"Host": host or self.host} if host or self.host else {}
+        login = urllib3.make_headers(basic_auth=":".join(self.login)) if self.login else {}
         return self.pool.request(
             method,
-            f"http://127.0.0.1:{self.port}{path}",
+            f"http://{self.address}:{self.port}{self.prefix}{path}",
             body=body if isinstance(body, bytes) or body is None else json.dumps(body),
-            headers={"Content-Type": "application/json", **({"Host": host} if host else {})},
+            headers={"Content-Type": "application/json", **named, **login},
         )
 
     def call(self, method: str, path: str, body: object = None) -> dict[str, Any]:
@@ -79,19 +110,24 @@ class Tracking:
         assert answer.status == 200, f"{method} {path}: {answer.status} {answer.data!r}"
         return dict(json.loads(answer.data))
 
-    def log_run(self, note: str) -> str:
+    def make_experiment(self, name: str) -> str:
+        """Make an experiment of one's own; return its id."""
+        return str(self.call("POST", "/experiments/create", {"name": name})["experiment_id"])
+
+    def log_run(self, note: str, experiment: str = "0") -> str:
         """Log a run with a parameter, a metric and an artifact; return its id."""
-        created = self.call("POST", "/runs/create", {"experiment_id": "0", "run_name": note, "start_time": 1})
+        start = {"experiment_id": experiment, "run_name": note, "start_time": 1}
+        created = self.call("POST", "/runs/create", start)
         run = str(created["run"]["info"]["run_id"])
         self.call("POST", "/runs/log-parameter", {"run_id": run, "key": "note", "value": note})
         self.call("POST", "/runs/log-metric", {"run_id": run, "key": "rmse", "value": 0.25, "timestamp": 1})
-        stored = self.answer("PUT", f"{ARTIFACTS}/0/{run}/artifacts/note.txt", note.encode())
+        stored = self.answer("PUT", f"{ARTIFACTS}/{experiment}/{run}/artifacts/note.txt", note.encode())
         assert stored.status == 200, stored.data
         return run
 
-    def run_ids(self) -> list[str]:
+    def run_ids(self, experiment: str = "0") -> list[str]:
         """The ids of all runs."""
-        found = self.call("POST", "/runs/search", {"experiment_ids": ["0"]})
+        found = self.call("POST", "/runs/search", {"experiment_ids": [experiment]})
         return [run["info"]["run_id"] for run in found.get("runs", [])]
 
     def assert_has(self, run: str, note: str) -> None:
@@ -260,14 +296,15 @@ def seconds_since(started: float) -> float:
 
 @contextmanager
 def clients(
-    team: Team, cluster: DevelopmentCluster, script: str = ASK_AGAIN_AND_AGAIN
+    team: Team, cluster: DevelopmentCluster, script: str = ASK_AGAIN_AND_AGAIN, *, has_login: bool = False
 ) -> Iterator[KubeObject]:
     """A pod that asks the server all the time through its Service; what it met is known after the block.
 
-    Another ``script`` has to print a line at its beginning, end when there is `/tmp/stop`, and print a line of JSON.
+    With ``has_login`` it gets the team's user and password. Another ``script`` has to print a line at its beginning, end when there is `/tmp/stop`, and print a line of JSON.
     """
     seen: KubeObject = {}
-    start_pod(team, "clients", ["python", "-c", script])
+    more = {"envFrom": CLIENT_WITH_LOGIN} if has_login else {}
+    start_pod(team, "clients", ["python", "-c", script], **more)
     team.wait_until_so(
         POD, "clients", lambda live: live["status"]["phase"] == "Running", "the client pod runs", 60
     )

@@ -1,0 +1,114 @@
+"""`tracking-operator open`, as somebody types it: a real server on a port of this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dev.development_cluster import DevelopmentCluster
+from tests.e2e.exposed_servers import ExposedServer
+from tests.e2e.mlflow import API, ARTIFACTS, Tracking
+from tests.operator_fixtures import free_port
+
+pytest_plugins = [
+    "tests.cluster_ingress",
+    "tests.cluster_object_store",
+    "tests.cluster_postgres",
+    "tests.e2e.exposed_servers",
+]
+
+EXPERIMENTS = f"{API}/experiments/search?max_results=1"
+MANY = 24
+LARGE = os.urandom(20 * 2**20)
+SECONDS = 60
+
+
+def start(cluster: DevelopmentCluster, *arguments: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tracking_operator", "open", *arguments, "--no-browser"]
+    return subprocess.Popen(
+        [*command, f"--kubeconfig={cluster.kubeconfig_path}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def lines_until(process: "subprocess.Popen[str]", last: str) -> Sequence[str]:
+    lines = []
+    for line in process.stdout or ():
+        lines.append(line.strip())
+        if last in line:
+            return lines
+    raise AssertionError(f"ended: {process.stderr.read() if process.stderr else ''}")
+
+
+@pytest.fixture(scope="module")
+def opened(
+    cluster: DevelopmentCluster, exposed: tuple[ExposedServer, ExposedServer]
+) -> Iterator[tuple[Tracking, Sequence[str]]]:
+    """A team's server, and what was printed."""
+    server = exposed[0]
+    port = free_port()
+    process = start(cluster, "mlflow", "-n", server.team.namespace, f"--port={port}")
+    try:
+        lines = lines_until(process, "Ctrl-C")
+        yield Tracking(port, "localhost", prefix=server.tracking().prefix, login=server.member), lines
+    finally:
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=SECONDS)
+    assert (process.returncode, said[1]) == (0, "")
+
+
+def test_it_prints_where_the_server_is_and_what_prints_the_passwords(
+    opened: tuple[Tracking, Sequence[str]], cluster: DevelopmentCluster, exposed: tuple[ExposedServer, ...]
+) -> None:
+    tracking, lines = opened
+    assert f"http://localhost:{tracking.port}{tracking.prefix}/" in lines
+    printing = [line for line in lines if line.startswith("kubectl ")]
+    printed = [
+        subprocess.run(
+            ["bash", "-c", line.replace("kubectl", str(cluster.kubectl_path), 1)],
+            env=cluster.kubectl_environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for line in printing
+    ]
+    assert printed == [f"{' '.join(login)}\n" for login in (exposed[0].member, exposed[0].administrator)]
+
+
+def test_pages_and_api_answer_many_connections_at_once(opened: tuple[Tracking, Sequence[str]]) -> None:
+    tracking, _ = opened
+    with ThreadPoolExecutor(MANY) as together:
+        found = list(
+            together.map(lambda path: tracking.answer("GET", path).status, ["/", EXPERIMENTS] * (MANY // 2))
+        )
+    assert found == [200] * MANY
+
+
+def test_a_large_artifact_goes_there_and_back(opened: tuple[Tracking, Sequence[str]]) -> None:
+    tracking, _ = opened
+    path = f"{ARTIFACTS}/{tracking.make_experiment('opened')}/opened.bin"
+    assert tracking.answer("PUT", path, LARGE).status == 200
+    assert tracking.answer("GET", path).data == LARGE
+
+
+def test_a_port_that_is_taken_and_a_server_that_is_not_there_are_said(
+    opened: tuple[Tracking, Sequence[str]], cluster: DevelopmentCluster, exposed: tuple[ExposedServer, ...]
+) -> None:
+    tracking, _ = opened
+    namespace = exposed[0].team.namespace
+    taken = start(cluster, "mlflow", "-n", namespace, f"--port={tracking.port}")
+    absent = start(cluster, "absent", "-n", namespace)
+    for process, sentence in (
+        (taken, "Choose another one with --port"),
+        (absent, "There is no TrackingServer absent"),
+    ):
+        _, said = process.communicate(timeout=SECONDS)
+        assert process.returncode == 1
+        assert sentence in said
