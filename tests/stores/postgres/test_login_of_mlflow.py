@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -228,6 +229,22 @@ class TestOnPostgres:
             pod.folder, "password-before-a-rotation-32-ch", nextPassword="password-of-the-next-server-32-c"
         )
         assert "has the password of the Secret" not in pod.run(MIGRATE_SCRIPT, *arguments).output
+        mount_login(pod.folder)
+
+    def test_in_somebody_elses_database_nobodys_password_is_changed(
+        self, pod: Pod, prepared: list[Answer]
+    ) -> None:
+        assert prepared[0].exit_code == 0
+        login, port = tenant().logins[0], pod.world.running.port
+        uri = f"postgresql+psycopg2://{login}:{quote(PASSWORD)}@localhost:{port}/{tenant().database}?sslmode=require"
+        (pod.folder / "uri").write_text(uri)
+        mount_login(pod.folder, "password-of-somebody-else-32-chars")
+        arguments = ("external", str(pod.folder / "uri"), f"--version={VERSION}", "--login")
+        for script in (MIGRATE_SCRIPT, CHECK_SCRIPT):
+            answer = pod.run(script, *arguments)
+            assert (answer.exit_code, answer.revision) == (0, HEAD), answer
+            assert "has the password of the Secret" not in answer.output
+            assert quote(PASSWORD) not in answer.output
         mount_login(pod.folder)
 
     def test_who_has_lost_the_password_gets_that_of_the_secret(
