@@ -5,10 +5,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from dev.database import deploy_postgres, remove_postgres
 from dev.demo.failures import DemoError
+from dev.demo.forwarding import PORT, start_forwarding, stop_forwarding
 from dev.demo.isolation import require_isolation, try_all_databases
 from dev.demo.prefixes import require_own_prefixes, try_all_prefixes
 from dev.demo.report import how_to_open, table_of_access, table_of_reach, table_of_runs
@@ -18,6 +20,7 @@ from dev.demo.training import ALIAS, EXPERIMENT, MODEL, git_commit, predict, tra
 from dev.deploy import DeployError, deploy, undeploy
 from dev.development_cluster import DevelopmentCluster, development_cluster
 from dev.images.failures import ImageError
+from dev.ingress import deploy_ingress_controller, remove_ingress_controller
 from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.layout import DEFAULT_NAME, check_name
 from dev.local_cluster.progress import say, step
@@ -35,7 +38,7 @@ EXAMPLES = """\
 examples:
   python -m dev.demo                        make or keep the cluster, deploy, train, and print what was logged and who sees it
   python -m dev.demo down                   remove the cluster with everything in it
-  python -m dev.demo down --keep-cluster    remove only the teams, the stores and the operator
+  python -m dev.demo down --keep-cluster    remove only the teams, the stores, the Ingress controller and the operator
   python -m dev.demo --name scratch         the same in another cluster, beside the first
 """
 
@@ -48,10 +51,12 @@ def main(arguments: list[str] | None = None) -> int:
         cluster = development_cluster(chosen.name)
         if chosen.action == "up":
             up(cluster)
-        elif chosen.keep_cluster:
-            remove_teams_and_operator(cluster)
         else:
-            cluster.delete()
+            stop_forwarding(chosen.name)
+            if chosen.keep_cluster:
+                remove_teams_and_operator(cluster)
+            else:
+                cluster.delete()
     except (ClusterError, ImageError, DeployError, DemoError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -77,6 +82,8 @@ def up(cluster: DevelopmentCluster) -> None:
     _headline("A PostgreSQL and an S3 server, and a class that gives every tracking server a part of each")
     deploy_postgres(cluster)
     deploy_object_store(cluster)
+    _headline(f"An Ingress controller, and port {PORT} of this machine that leads to it")
+    start_forwarding(deploy_ingress_controller(cluster))
     apply_class(cluster)
     _headline(f"A tracking server for {TEAM} and one for {OTHER_TEAM}, each `spec: {{}}`")
     with step("Ready"):
@@ -95,7 +102,7 @@ def up(cluster: DevelopmentCluster) -> None:
     with step("tried"):
         reaches = try_all_prefixes(cluster, [server, other])
     _headline(f"Done in {time.monotonic() - started:.0f} s")
-    print_what_there_is(cluster, server)
+    print_what_there_is(cluster, [server, other])
     print(f"\n{table_of_access(attempts)}\n\n{table_of_reach(reaches)}")
     require_isolation(attempts)
     require_own_prefixes(reaches)
@@ -109,16 +116,16 @@ def make_servers(cluster: DevelopmentCluster) -> list[TrackingServer]:
     return [_ready_server(cluster, team) for team in TEAMS]
 
 
-def print_what_there_is(cluster: DevelopmentCluster, server: TrackingServer) -> None:
-    """Print every run that the server has, and how to open it."""
-    with tracking_api(cluster, TEAM, SERVER) as tracking:
+def print_what_there_is(cluster: DevelopmentCluster, servers: Sequence[TrackingServer]) -> None:
+    """Print every run that the first server has, and how to open each of them."""
+    with tracking_api(cluster, servers[0]) as tracking:
         runs = tracking.runs(EXPERIMENT)
         versions, staged = tracking.model_versions(MODEL), tracking.version_with_alias(MODEL, ALIAS)
     kubectl = "kubectl" if shutil.which("kubectl") else str(cluster.kubectl_path)
     print()
     print(table_of_runs(runs, versions, ALIAS, staged))
     print()
-    print(how_to_open(server, kubectl, _as_typed(cluster.kubeconfig_path)))
+    print(how_to_open(servers, kubectl, _as_typed(cluster.kubeconfig_path)))
 
 
 def remove_teams_and_operator(cluster: DevelopmentCluster) -> None:
@@ -128,6 +135,7 @@ def remove_teams_and_operator(cluster: DevelopmentCluster) -> None:
     with step(f"remove {' and '.join(TEAMS)}"):
         cluster.kubectl("delete", "--ignore-not-found", "namespace", *TEAMS)
         remove_class(cluster)
+    remove_ingress_controller(cluster)
     remove_postgres(cluster)
     remove_object_store(cluster)
     undeploy(cluster)

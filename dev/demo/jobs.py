@@ -36,6 +36,7 @@ class Program:
         name: the name of its Job and ConfigMap.
         file: the program; the pod gets nothing else of this repository.
         client: the ConfigMap whose entries become environment variables: where the tracking server is.
+        login: the Secret whose entries become environment variables: user and password; empty where there is no login.
         image: an image with Python and what the program imports.
         arguments: the program's command line.
         environment: more environment variables.
@@ -45,6 +46,7 @@ class Program:
     file: Path
     client: str
     image: str
+    login: str = ""
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -126,7 +128,7 @@ def _container(program: Program) -> KubeObject:
         "name": program.name,
         "image": program.image,
         "command": ["python", f"{SCRIPTS}/{program.file.name}", *program.arguments],
-        "envFrom": [{"configMapRef": {"name": program.client}}],
+        "envFrom": _environment_of_client(program),
         "env": [{"name": name, "value": value} for name, value in environment.items()],
         "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}},
         "securityContext": {
@@ -139,6 +141,11 @@ def _container(program: Program) -> KubeObject:
             {"name": "scratch", "mountPath": "/tmp"},  # noqa: S108 - as above
         ],
     }
+
+
+def _environment_of_client(program: Program) -> list[KubeObject]:
+    login = [{"secretRef": {"name": program.login}}] if program.login else []
+    return [{"configMapRef": {"name": program.client}}, *login]
 
 
 def _labels(program: Program) -> dict[str, str]:

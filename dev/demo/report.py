@@ -1,4 +1,4 @@
-"""What the demo prints at its end: what was logged, how to open the server, and who may open what."""
+"""What the demo prints at its end: what was logged, how to open the servers, and who may open what."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -6,26 +6,38 @@ from pathlib import Path
 
 from dev.demo.isolation import Attempt
 from dev.demo.prefixes import ACTIONS, Reach
-from dev.demo.tracking import COMMIT_TAG, ModelVersion, Run
+from dev.demo.tracking import COMMIT_TAG, PASSWORD_KEY, USER_KEY, ModelVersion, Run
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.cli.open import login_command
 
-LOCAL_PORT = 7006
 COMMIT_LENGTH = 7
 MOST_LINES = 20
 HEADINGS = ("started (UTC)", "run", "alpha", "test_size", "rmse", "r2", "commit", "registered as")
 
 
-def how_to_open(server: TrackingServer, kubectl: str, kubeconfig: Path) -> str:
-    """The server's address, and the commands that bring it to this machine."""
+def how_to_open(servers: Sequence[TrackingServer], kubectl: str, kubeconfig: Path) -> str:
+    """Each server's URL, the commands that print its passwords, and how a program on this machine logs to the first."""
+    command = f"{kubectl} --kubeconfig {kubeconfig}"
+    return "\n\n".join(
+        [*(_place_and_passwords(server, command) for server in servers), _from_here(servers[0])]
+    )
+
+
+def _place_and_passwords(server: TrackingServer, kubectl: str) -> str:
     namespace, name = server.metadata.namespace, server.metadata.name
+    members = login_command(namespace, f"{name}-client", USER_KEY, PASSWORD_KEY, kubectl)
+    administrator = login_command(namespace, f"{name}-auth", "username", "password", kubectl)
     return f"""\
-In the cluster the tracking server is {server.status.url}. To open it here:
+{namespace}: {server.status.url}
+  user and password of its jobs:    {members}
+  of its administrator:             {administrator}"""
 
-    {kubectl} --kubeconfig {kubeconfig} --namespace {namespace} port-forward service/{name} {LOCAL_PORT}:80
 
-then http://localhost:{LOCAL_PORT} in the browser, and for Python
+def _from_here(server: TrackingServer) -> str:
+    return f"""\
+A program on this machine logs to {server.metadata.namespace} with user and password from the first of its commands:
 
-    MLFLOW_TRACKING_URI=http://localhost:{LOCAL_PORT} uv run dev/demo/train.py"""
+    {USER_KEY}=… {PASSWORD_KEY}=… MLFLOW_TRACKING_URI={server.status.url} uv run dev/demo/train.py"""
 
 
 def table_of_runs(

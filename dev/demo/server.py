@@ -19,7 +19,7 @@ SAMPLE = SAMPLES / "minimal.yaml"
 CLASS = SAMPLES / "class.yaml"
 RESOURCE = "trackingservers.tracking-operator.dev"
 CLASS_RESOURCE = "trackingserverclasses.tracking-operator.dev"
-SECONDS_TO_READY = 300
+SECONDS_TO_READY = 600
 
 
 def apply_class(cluster: DevelopmentCluster) -> None:

@@ -1,22 +1,27 @@
 """What a tracking server has, read from its REST API (https://mlflow.org/docs/latest/api_reference/rest-api.html)."""
 
+import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
 from dev.demo.failures import DemoError
 from dev.development_cluster import DevelopmentCluster
+from dev.stores.manifests import contents_of
+from tracking_operator.api.tracking_server import TrackingServer
 
 API = "/api/2.0/mlflow"
 SERVICE_PORT = 80
 SECONDS = 30
 MOST_RUNS = 1000
+USER_KEY = "MLFLOW_TRACKING_USERNAME"
+PASSWORD_KEY = "MLFLOW_TRACKING_PASSWORD"  # noqa: S105 - a name
 COMMIT_TAG = "mlflow.source.git.commit"
 
 
@@ -136,9 +141,16 @@ AnswerType = TypeVar("AnswerType", bound=_Answer)
 
 @dataclass(frozen=True)
 class TrackingApi:
-    """A tracking server on a port of this machine. Every method raises DemoError if the server refuses."""
+    """A tracking server on a port of this machine. Every method raises DemoError if the server refuses.
+
+    Attributes:
+        prefix: of all its URLs; empty, or like `/team-a`.
+        headers: what proves who asks; empty where there is no login.
+    """
 
     port: int
+    prefix: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def experiment_id(self, name: str) -> str:
         """The id of an experiment."""
@@ -186,8 +198,9 @@ class TrackingApi:
 
     def _request(self, method: str, path: str, body: str | None = None) -> bytes:
         connection = HTTPConnection("localhost", self.port, timeout=SECONDS)
+        headers = {**self.headers, **({"Content-Type": "application/json"} if body else {})}
         try:
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+            connection.request(method, f"{self.prefix}{path}", body, headers)
             response = connection.getresponse()
             content = response.read()
         except (OSError, HTTPException) as error:
@@ -203,7 +216,27 @@ class TrackingApi:
 
 
 @contextmanager
-def tracking_api(cluster: DevelopmentCluster, namespace: str, service: str) -> Iterator[TrackingApi]:
-    """Reach a tracking server in the cluster through `kubectl port-forward`."""
-    with cluster.port_forward(f"service/{service}", SERVICE_PORT, "--namespace", namespace) as port:
-        yield TrackingApi(port)
+def tracking_api(cluster: DevelopmentCluster, server: TrackingServer) -> Iterator[TrackingApi]:
+    """Reach a tracking server through `kubectl port-forward`, as the user of its team's jobs."""
+    place = ("--namespace", server.metadata.namespace)
+    with cluster.port_forward(f"service/{server.metadata.name}", SERVICE_PORT, *place) as port:
+        yield TrackingApi(port, prefix_of(server), login_headers(cluster, server))
+
+
+def prefix_of(server: TrackingServer) -> str:
+    """What comes before each of the server's paths: empty, or like `/team-a`."""
+    address = server.status.address
+    return urlsplit(address.url or "").path.rstrip("/") if address else ""
+
+
+def login_headers(cluster: DevelopmentCluster, server: TrackingServer) -> dict[str, str]:
+    """What the user of the team's jobs sends with each request; empty where there is no login."""
+    secret = server.status.client.secret_name if server.status.client else None
+    if not secret:
+        return {}
+    query = ("--namespace", server.metadata.namespace, "--output=json")
+    contents = contents_of(json.loads(cluster.kubectl("get", "secret", secret, *query)))
+    if USER_KEY not in contents:
+        return {}
+    login = f"{contents[USER_KEY]}:{contents[PASSWORD_KEY]}"
+    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}

@@ -1,4 +1,4 @@
-"""The training and the prediction of the demo: two programs that know only an address."""
+"""The training and the prediction of the demo: two programs that know only an address and a login."""
 
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -66,6 +66,7 @@ def _program(
         name=name,
         file=FOLDER / f"{name}.py",
         client=server.status.client.config_map_name,
+        login=server.status.client.secret_name or "",
         image=_image_of(cluster, server),
         arguments=arguments,
         environment=environment or {},

@@ -13,10 +13,11 @@ from dev.demo.server import apply_class, apply_sample, make_namespace, remove_cl
 from dev.demo.tracking import COMMIT_TAG, Run, TrackingApi, tracking_api
 from dev.demo.training import ALIAS, EXPERIMENT, MODEL, predict, train
 from dev.development_cluster import DevelopmentCluster
+from dev.ingress import ClusterIngress
 from dev.object_store import ClusterObjectStore
 from tracking_operator.api.tracking_server import TrackingServer
 
-pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
+pytest_plugins = ["tests.cluster_ingress", "tests.cluster_object_store", "tests.cluster_postgres"]
 
 ALPHAS = (0.03, 1.0)
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -30,6 +31,7 @@ def servers(
     deployed: None,
     cluster_postgres: ClusterPostgres,
     cluster_object_store: ClusterObjectStore,
+    cluster_ingress: ClusterIngress,
 ) -> Iterator[list[TrackingServer]]:
     """Two servers with `spec: {}` of the demo's class, each in a `restricted` namespace of its own."""
     apply_class(cluster)
@@ -51,7 +53,7 @@ def server(cluster: DevelopmentCluster, servers: list[TrackingServer]) -> Tracki
 
 @pytest.fixture(scope="module")
 def tracking(cluster: DevelopmentCluster, server: TrackingServer) -> Iterator[TrackingApi]:
-    with tracking_api(cluster, server.metadata.namespace, server.metadata.name) as api:
+    with tracking_api(cluster, server) as api:
         yield api
 
 

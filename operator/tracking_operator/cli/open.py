@@ -179,12 +179,14 @@ def introduction(server: TrackingServer, url: str, *, asks_for_login: bool) -> s
     )
 
 
-def login_command(namespace: str, secret: str, user_key: str, password_key: str) -> str:
+def login_command(
+    namespace: str, secret: str, user_key: str, password_key: str, kubectl: str = "kubectl"
+) -> str:
     """What prints a user and a password from a Secret, on one line."""
     template = (
         f'{{{{.data.{user_key} | base64decode}}}} {{{{.data.{password_key} | base64decode}}}}{{{{"\\n"}}}}'
     )
-    return f"kubectl --namespace {namespace} get secret {secret} --output go-template='{template}'"
+    return f"{kubectl} --namespace {namespace} get secret {secret} --output go-template='{template}'"
 
 
 async def _listen(forwarding: Forwarding, port: int) -> asyncio.Server:

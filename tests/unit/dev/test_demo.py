@@ -12,13 +12,15 @@ import yaml
 from dev.database.manifests import build_class_spec
 from dev.demo import training
 from dev.demo.failures import DemoError
+from dev.demo.forwarding import PORT
 from dev.demo.isolation import Attempt, attempts_in, database_of, require_isolation
 from dev.demo.jobs import QUIET, Program, build_config_map, build_job
 from dev.demo.prefixes import Place, Reach, place_of, reaches_in, require_own_prefixes
 from dev.demo.report import how_to_open, table_of_access, table_of_reach, table_of_runs
 from dev.demo.server import CLASS, SAMPLE, build_namespace, build_server, news
-from dev.demo.tracking import Entry, Metric, ModelVersion, Run, RunData, RunInfo
+from dev.demo.tracking import Entry, Metric, ModelVersion, Run, RunData, RunInfo, prefix_of
 from dev.demo.watching import objects_in
+from dev.ingress.manifests import CLASS_NAME
 from dev.object_store.manifests import build_class_spec as build_s3_class_spec
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
@@ -29,7 +31,10 @@ PREDICT = TRAIN.with_name("predict.py")
 SERVER = TrackingServer.model_validate(
     {
         "metadata": {"name": "mlflow", "namespace": "team-a"},
-        "status": {"url": "http://mlflow.team-a.svc"},
+        "status": {
+            "url": "http://localhost:7006/team-a",
+            "address": {"url": "http://mlflow.team-a.svc/team-a"},
+        },
     }
 )
 
@@ -122,6 +127,11 @@ def test_the_program_learns_the_address_from_the_servers_own_config_map() -> Non
     assert not [variable for variable in container["env"] if "URI" in variable["name"]]
 
 
+def test_the_program_logs_in_with_the_servers_own_secret_where_there_is_one() -> None:
+    (container,) = build_job(program(login="mlflow-client"))["spec"]["template"]["spec"]["containers"]
+    assert {"secretRef": {"name": "mlflow-client"}} in container["envFrom"]
+
+
 def test_the_program_gets_its_arguments_and_environment() -> None:
     wanted = program(arguments=["--alphas", "1"], environment={"GIT_COMMIT": "abc"})
     (container,) = build_job(wanted)["spec"]["template"]["spec"]["containers"]
@@ -202,14 +212,17 @@ def test_a_long_table_ends_with_how_much_was_left_out() -> None:
     assert (len(lines), lines[-1]) == (1 + 20 + 1, "… and 3 older runs")
 
 
-def test_how_to_open_names_the_address_and_a_whole_command() -> None:
-    text = how_to_open(SERVER, "kubectl", Path(".cluster/kubeconfig"))
-    assert "http://mlflow.team-a.svc" in text
-    assert (
-        "kubectl --kubeconfig .cluster/kubeconfig --namespace team-a port-forward service/mlflow 7006:80\n"
-        in text
-    )
-    assert "MLFLOW_TRACKING_URI=http://localhost:7006" in text
+def test_how_to_open_names_each_url_and_whole_commands_that_print_the_passwords() -> None:
+    text = how_to_open([SERVER], "kubectl", Path(".cluster/kubeconfig"))
+    assert "team-a: http://localhost:7006/team-a\n" in text
+    for secret in ("mlflow-client", "mlflow-auth"):
+        assert f"kubectl --kubeconfig .cluster/kubeconfig --namespace team-a get secret {secret} " in text
+    assert "MLFLOW_TRACKING_URI=http://localhost:7006/team-a uv run" in text
+
+
+def test_a_server_is_asked_under_its_prefix() -> None:
+    assert prefix_of(SERVER) == "/team-a"
+    assert prefix_of(TrackingServer()) == ""
 
 
 def test_the_sample_is_the_smallest_server_there_is() -> None:
@@ -230,6 +243,12 @@ def test_the_class_is_the_default_and_lets_the_teams_in() -> None:
 
 def test_the_class_uses_the_postgres_that_the_demo_deploys() -> None:
     assert yaml.safe_load(CLASS.read_text())["spec"]["postgres"] == build_class_spec("postgres")
+
+
+def test_the_class_uses_the_ingress_controller_and_the_port_that_the_demo_deploys() -> None:
+    spec = yaml.safe_load(CLASS.read_text())["spec"]
+    assert spec["access"]["ingress"]["className"] == CLASS_NAME
+    assert spec["access"]["publicURL"] == f"http://{spec['naming']['host']}:{PORT}"
 
 
 def test_the_class_uses_the_s3_server_that_the_demo_deploys() -> None:
