@@ -62,6 +62,15 @@ class _Question:
     credentials: LoginCredentials
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A question that is under way, and the pods that it was put to: of others its answer says nothing."""
+
+    question: _Question
+    pods: tuple[object, ...]
+    task: "asyncio.Task[LoginCredentials]"
+
+
 class Logins:
     """Sees to the logins of servers, and remembers which are right."""
 
@@ -73,13 +82,13 @@ class Logins:
         self._users = _Users(api)
         self._now = now
         self._right: dict[str, _Question] = {}
-        self._asked: dict[str, tuple[_Question, asyncio.Task[LoginCredentials]]] = {}
+        self._asked: dict[str, _Asked] = {}
 
     def forget(self, uid: str) -> None:
         """Forget a server that is gone, or where nobody has to log in."""
         self._right.pop(uid, None)
         if asked := self._asked.pop(uid, None):
-            asked[1].cancel()
+            asked.task.cancel()
 
     async def credentials(
         self, server: ServerModel, rotation: str, report: Report
@@ -117,15 +126,18 @@ class Logins:
             return self._former_login(server)
         if wanted.credentials is None or not asks_for_login(deployment):
             return None
+        has_gone_over = is_rolled_out(deployment, server.replicas)
+        pods = (deployment["metadata"].get("generation"), has_gone_over)
         try:
             return await self.ensure_users(
-                server, target, wanted.credentials, rotation=wanted.rotation, fresh=fresh
+                server, target, wanted.credentials, rotation=wanted.rotation, fresh=fresh, pods=pods
             )
         except Failure as failure:
-            if isinstance(failure, Invalid) or is_rolled_out(deployment, server.replicas):
+            if isinstance(failure, Invalid) or has_gone_over:
                 raise
+            # Not as before: those who were let in without a login will not be.
             raise Waiting(
-                Reason.PENDING,
+                Reason.ROLLOUT_IN_PROGRESS,
                 "Waits for pods that ask for a login, and for its users.",
                 retry_after=LOOK_AGAIN_SECONDS * 2,
             ) from failure
@@ -138,6 +150,7 @@ class Logins:
         *,
         rotation: str,
         fresh: bool,
+        pods: tuple[object, ...] = (),
     ) -> Login:
         """Make MLflow's users as the Secret says; return the ordinary user's login. With ``fresh`` MLflow is asked in any case.
 
@@ -154,7 +167,7 @@ class Logins:
         question = _Question(target, credentials)
         # What is under way is looked at in any case: nobody else would hear of what it found.
         if fresh or server.uid in self._asked or self._right.get(server.uid) != question:
-            settled = await self._settled(server, question)
+            settled = await self._settled(server, question, pods)
             if settled != credentials:
                 await self._secrets.write(server, build_auth_secret(server, settled))
             self._right[server.uid] = _Question(target, settled)
@@ -195,25 +208,30 @@ class Logins:
             rotated_at=self._now().replace(microsecond=0),
         )
 
-    async def _settled(self, server: ServerModel, question: _Question) -> LoginCredentials:
+    async def _settled(
+        self, server: ServerModel, question: _Question, pods: tuple[object, ...]
+    ) -> LoginCredentials:
         """The credentials once MLflow's users have them; what is under way is gone on with by the next look."""
         asked = self._asked.get(server.uid)
-        if asked is not None and asked[0] != question:
+        if asked is not None and (asked.question, asked.pods) != (question, pods):
             # Another one may not begin before this one has ended: it may have changed a password meanwhile.
-            await asyncio.wait({asked[1]}, timeout=PATIENCE_SECONDS)
-            if not asked[1].done():
-                raise _still_asking()
-            asked[1].exception()  # looked at, so that asyncio does not complain; the next one finds it anew
+            await _patiently(asked.task)
+            asked.task.exception()  # looked at, so that asyncio does not complain; the next one finds it anew
             asked = None
         if asked is None:
             task = asyncio.create_task(self._users.settle(server, question.target, question.credentials))
-            asked = self._asked[server.uid] = (question, task)
-        await asyncio.wait({asked[1]}, timeout=PATIENCE_SECONDS)
-        if not asked[1].done():
-            raise _still_asking()
+            asked = self._asked[server.uid] = _Asked(question, pods, task)
+        await _patiently(asked.task)
         del self._asked[server.uid]
         self._right.pop(server.uid, None)  # right again only if this says so
-        return asked[1].result()
+        return asked.task.result()
+
+
+async def _patiently(task: "asyncio.Task[LoginCredentials]") -> None:
+    """Wait for a moment. Raises Waiting: the task has not ended."""
+    await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+    if not task.done():
+        raise _still_asking()
 
 
 class _Users:

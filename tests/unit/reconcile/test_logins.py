@@ -344,7 +344,25 @@ class TestWhilePodsGoOver:
         world.mlflow.away = Answer(404, "Not Found")
         with pytest.raises(Failure) as waits:
             await self.look(world, deployed=build_deployment(world.server), wanted=wanted)
-        assert waits.value.reason is Reason.PENDING
+        assert waits.value.reason is Reason.ROLLOUT_IN_PROGRESS
+
+    async def test_what_the_old_ones_said_does_not_count_once_they_are_gone(
+        self, world: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wanted = LoginWanted(await world.credentials(), "")
+        monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
+        world.mlflow.away, world.mlflow.silent = Answer(404, "Not Found"), asyncio.Event()
+        with pytest.raises(Failure):
+            await self.look(world, deployed=build_deployment(world.server), wanted=wanted)
+        world.mlflow.silent.set()
+        await asyncio.sleep(0)
+        monkeypatch.setattr(module, "PATIENCE_SECONDS", 5)
+        world.mlflow.users["admin"] = world.known.admin_password
+        for _ in range(3):  # the request that is under way has its answer already
+            await asyncio.sleep(0)
+        world.mlflow.away = None
+        found = await self.look(world, deployed=rolled_out(build_deployment(world.server)), wanted=wanted)
+        assert found == Login("team", world.known.user_password)
 
     async def test_those_that_still_ask_for_one_are_given_it_and_then_nobody_is(self, world: World) -> None:
         known = await world.credentials()
