@@ -65,10 +65,12 @@ class Visit:
         self.open(f"#/experiments/{experiment}/runs/{run}/model-metrics")
 
     def chart(self, metric: str) -> Locator:
-        """The line in the chart of a metric."""
+        """The curve in the chart of a metric, which is drawn twice, one over the other."""
         card = self.page.get_by_test_id("experiment-view-compare-runs-card")
-        return card.filter(has=self.page.get_by_role("heading", name=metric)).locator(
-            ".scatterlayer .js-line"
+        return (
+            card.filter(has=self.page.get_by_role("heading", name=metric))
+            .locator(".scatterlayer .js-line")
+            .first
         )
 
     def open_artifact(self, experiment: str, run: str, *path: str) -> None:

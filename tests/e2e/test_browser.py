@@ -87,7 +87,8 @@ def test_the_chart_of_a_metric_has_its_curve(visit: Visit, run: LoggedRun) -> No
     visit.open_metrics(run.experiment, run.id)
     line = visit.chart("rmse")
     line.wait_for(state="attached")
-    assert (line.get_attribute("d") or "").count(",") >= STEPS
+    corners = (line.get_attribute("d") or "").count("L")
+    assert corners > STEPS / 2, "points that lie on a straight line may be left out"
     visit.screenshot("metrics")
 
 
