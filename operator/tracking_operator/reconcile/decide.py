@@ -310,9 +310,7 @@ def _standing_version(server: TrackingServer, before: Decision | None, default_v
     return server.status.version or before.version or server.spec.version or default_version
 
 
-def _standing_host(
-    before: Decision | None, chosen: ChosenClass, values: naming.TemplateValues
-) -> str:
+def _standing_host(before: Decision | None, chosen: ChosenClass, values: naming.TemplateValues) -> str:
     """The host that was decided; a server that has none gets one as soon as the class names one. Raises Invalid."""
     if before is None:
         return named_host(chosen, values)
