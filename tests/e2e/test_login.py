@@ -151,7 +151,7 @@ def test_a_wrong_password_and_that_of_another_team_are_refused(
 def test_other_passwords_restart_nobody_and_clients_follow_the_secret(
     team: Team, cluster: DevelopmentCluster
 ) -> None:
-    before = {pod["metadata"]["uid"] for pod in pods_of(team)}
+    before = uids(team)
     old_admin, old_user = admin_of(team), user_of(team)
     with forwarded(cluster, team) as tracking, asking_all_the_time(tracking, team) as seen:
         metadata = {"annotations": {"tracking-operator.dev/rotate-credentials": uuid4().hex}}
@@ -172,7 +172,7 @@ def test_other_passwords_restart_nobody_and_clients_follow_the_secret(
                 "the old password is refused",
             )
     assert seen["failures"] == []
-    assert {pod["metadata"]["uid"] for pod in pods_of(team)} == before
+    assert uids(team) == before
 
 
 def test_a_user_that_somebody_deleted_is_made_again(team: Team, cluster: DevelopmentCluster) -> None:
@@ -233,6 +233,12 @@ def deployed_generation(team: Team) -> int:
     deployment = team.api.get(DEPLOYMENT, team.namespace, "mlflow")
     assert deployment
     return int(deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
+
+
+def uids(team: Team) -> set[str]:
+    """The pods that serve; not those that are still ending."""
+    pods = [pod["metadata"] for pod in pods_of(team)]
+    return {metadata["uid"] for metadata in pods if "deletionTimestamp" not in metadata}
 
 
 def assert_no_container_failed(team: Team) -> None:
