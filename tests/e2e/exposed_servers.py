@@ -23,8 +23,8 @@ from tests.kube_api import KubeApi
 from tests.operator_fixtures import HOSTS, Team, a_class, a_team
 from tracking_operator.kube.objects import SECRET
 
-HOST = "mlflow.example.com"
-OTHER_HOST = "mlflow-of-team-a.example.com"
+DOMAIN = "example.com"
+HOST = f"mlflow.{DOMAIN}"
 SMALL = {"requests": {"cpu": "50m", "memory": "400Mi"}, "limits": {"memory": "1Gi"}}
 SECONDS_TO_START = 500.0
 
@@ -85,7 +85,7 @@ def exposed(
             "authentication": {"basic": {}},
             "networkPolicy": {"ingressFrom": [cluster_ingress.peer]},
         },
-        "permissions": {"hosts": ["*.example.com"]},
+        "permissions": {"hosts": [f"*.{DOMAIN}"]},
         "postgres": cluster_postgres.class_spec(),
         "s3": cluster_object_store.class_spec(),
     }

@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 import urllib3
 
 from dev.development_cluster import DevelopmentCluster
-from tests.e2e.exposed_servers import HOST, OTHER_HOST, ExposedServer
+from tests.e2e.exposed_servers import DOMAIN, ExposedServer
 from tests.e2e.mlflow import API, ARTIFACTS, Tracking, clients, forwarded, wait_until_ready
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import EVENT, KubeObject
@@ -38,11 +40,12 @@ def server(exposed: tuple[ExposedServer, ExposedServer]) -> ExposedServer:
     return exposed[1]
 
 
-def names_of(namespace: str) -> list[str]:
+def names_of(server: ExposedServer) -> list[str]:
     """Every name under which people and programs know the server, without and with a port."""
+    namespace, host = server.team.namespace, urlsplit(server.url).hostname
     service = [f"mlflow{suffix}" for suffix in ("", f".{namespace}", f".{namespace}.svc")]
     service.append(f"mlflow.{namespace}.svc.cluster.local")
-    return [f"{name}{port}" for name in (*service, HOST) for port in ("", ":80")]
+    return [f"{name}{port}" for name in (*service, host) for port in ("", ":80")]
 
 
 def test_its_own_names_are_answered_by_pages_and_api_and_no_other_is(
@@ -51,10 +54,10 @@ def test_its_own_names_are_answered_by_pages_and_api_and_no_other_is(
     with forwarded(cluster, server.team) as nobody:
         known = Tracking(nobody.port, prefix=server.tracking().prefix, login=server.member)
         public = server.tracking().host
-        for host in [*names_of(server.team.namespace), public]:
+        for host in [*names_of(server), public]:
             found = {path: known.answer("GET", path, host=host).status for path in PAGES_AND_API}
             assert found == dict.fromkeys(PAGES_AND_API, 200), host
-        for host in ("mlflow.example.org", f"{HOST}.example.org", "169.254.169.254"):
+        for host in ("mlflow.example.org", f"mlflow.{DOMAIN}.example.org", "169.254.169.254"):
             found = {path: known.answer("GET", path, host=host).status for path in PAGES_AND_API}
             assert found == dict.fromkeys(PAGES_AND_API, 403), host
 
@@ -83,7 +86,7 @@ def test_only_the_teams_own_users_are_let_in(exposed: tuple[ExposedServer, Expos
 
 def test_large_artifacts_pass_through_the_ingress(server: ExposedServer) -> None:
     tracking = server.tracking(server.member)
-    folder = f"{ARTIFACTS}/{tracking.make_experiment('large')}"
+    folder = f"{ARTIFACTS}/{tracking.make_experiment(uuid4().hex)}"
     for name, size in (("large.bin", UPLOAD), ("streamed.bin", DOWNLOAD)):
         block = os.urandom(MEBIBYTE)
         stored = send_blocks(tracking, f"{folder}/{name}", block, size // MEBIBYTE)
@@ -137,10 +140,11 @@ def headers_of(tracking: Tracking) -> dict[str, str]:
 
 def test_another_host_costs_no_request(cluster: DevelopmentCluster, server: ExposedServer) -> None:
     old = server.tracking(server.member)
-    new = server.tracking_at(server.url.replace(HOST, OTHER_HOST), server.member)
+    old_host, new_host = urlsplit(server.url).hostname or "", f"mlflow-{uuid4().hex[:8]}.{DOMAIN}"
+    new = server.tracking_at(server.url.replace(old_host, new_host), server.member)
     assert new.answer("GET", EXPERIMENTS).status == 404
     with clients(server.team, cluster, has_login=True) as inside, asking_all_the_time(old, new) as outside:
-        move(server, host=OTHER_HOST)
+        move(server, host=new_host)
         wait_until(lambda: new.answer("GET", EXPERIMENTS).status == 200, 30, "the new host answers")
     assert inside["failures"] == []
     assert inside["answers"] > 0
@@ -154,13 +158,14 @@ def test_another_path_answers_once_the_pods_are_replaced_and_the_old_one_does_no
     server: ExposedServer,
 ) -> None:
     old = server.tracking(server.member)
-    move(server, path="/elsewhere/mlflow")
+    path = f"/elsewhere/{uuid4().hex[:8]}"
+    move(server, path=path)
     new = server.tracking(server.member)
-    assert new.prefix == "/elsewhere/mlflow"
+    assert new.prefix == path
     wait_until(lambda: new.answer("GET", EXPERIMENTS).status == 200, 30, "the new path answers")
     wait_until(lambda: old.answer("GET", EXPERIMENTS).status == 404, 30, "the old path does not")
     told = [event["message"] for event in server.team.api.list(EVENT, server.team.namespace)]
-    assert [message for message in told if "/elsewhere/mlflow" in message and "old path" in message]
+    assert [message for message in told if path in message and "old path" in message]
 
 
 @contextmanager

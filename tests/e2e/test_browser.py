@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser
 
 from tests.e2e.browser import Visit, a_browser, a_visit
-from tests.e2e.exposed_servers import HOST, OTHER_HOST, ExposedServer
+from tests.e2e.exposed_servers import DOMAIN, ExposedServer
 from tests.e2e.mlflow import ARTIFACTS, Tracking
 
 pytest_plugins = [
@@ -21,7 +22,6 @@ EXPERIMENT = "wine"
 RUN = "alpha=0.1"
 NOTE = "The residuals look random."
 STEPS = 20
-MODEL = "wine-alcohol"
 ALIAS = "staging"
 DESCRIPTION_OF_A_MODEL = (
     "artifact_path: model\nflavors:\n  python_function:\n    loader_module: mlflow.sklearn\n"
@@ -40,8 +40,7 @@ class LoggedRun:
 
 @pytest.fixture(scope="module")
 def browser(exposed: tuple[ExposedServer, ExposedServer]) -> Iterator[Browser]:
-    address = exposed[0].ingress.node_address
-    with a_browser({HOST: address, OTHER_HOST: address}) as browser:
+    with a_browser({f"*.{DOMAIN}": exposed[0].ingress.node_address}) as browser:
         yield browser
 
 
@@ -49,7 +48,7 @@ def browser(exposed: tuple[ExposedServer, ExposedServer]) -> Iterator[Browser]:
 def run(exposed: tuple[ExposedServer, ExposedServer]) -> LoggedRun:
     server = exposed[0]
     tracking = server.tracking(server.member)
-    experiment = tracking.make_experiment(EXPERIMENT)
+    experiment = tracking.make_experiment(f"{EXPERIMENT}-{uuid4().hex[:4]}")
     created = tracking.call("POST", "/runs/create", {"experiment_id": experiment, "run_name": RUN})
     id_ = str(created["run"]["info"]["run_id"])
     curve = [
@@ -100,15 +99,16 @@ def test_an_artifact_is_shown(visit: Visit, run: LoggedRun) -> None:
 
 def test_a_model_is_registered_and_its_alias_moved(visit: Visit, run: LoggedRun) -> None:
     visit.open_artifact(run.experiment, run.id, "model")
-    visit.register_model(MODEL)
-    visit.set_alias(MODEL, 1, ALIAS)
-    assert version_with_alias(run.tracking) == "1"
-    (first,) = run.tracking.call("GET", "/model-versions/search")["model_versions"]
-    again = {"name": MODEL, "source": first["source"], "run_id": run.id}
+    model = f"wine-{uuid4().hex[:4]}"
+    visit.register_model(model)
+    visit.set_alias(model, 1, ALIAS)
+    assert version_with_alias(run.tracking, model) == "1"
+    (first,) = run.tracking.call("GET", f"/model-versions/search?filter=name='{model}'")["model_versions"]
+    again = {"name": model, "source": first["source"], "run_id": run.id}
     run.tracking.call("POST", "/model-versions/create", again)
-    visit.set_alias(MODEL, 2, ALIAS)
-    assert version_with_alias(run.tracking) == "2"
-    visit.open(f"#/models/{MODEL}")
+    visit.set_alias(model, 2, ALIAS)
+    assert version_with_alias(run.tracking, model) == "2"
+    visit.open(f"#/models/{model}")
     visit.version(2).get_by_text(ALIAS).first.wait_for()
     assert visit.version(1).get_by_text(ALIAS).count() == 0
     visit.screenshot("model")
@@ -119,7 +119,7 @@ def test_two_teams_work_side_by_side_and_see_nothing_of_each_other(
 ) -> None:
     server, other = exposed
     others = other.tracking(other.member)
-    experiment = others.make_experiment(EXPERIMENT)
+    experiment = others.make_experiment(f"{EXPERIMENT}-{uuid4().hex[:4]}")
     own = others.log_run("of the other team", experiment)
     with (
         a_visit(browser, server.url, server.member) as one,
@@ -137,6 +137,6 @@ def test_two_teams_work_side_by_side_and_see_nothing_of_each_other(
     assert others.run_ids(experiment) == [own]
 
 
-def version_with_alias(tracking: Tracking) -> str:
-    path = f"/registered-models/alias?name={MODEL}&alias={ALIAS}"
+def version_with_alias(tracking: Tracking, model: str) -> str:
+    path = f"/registered-models/alias?name={model}&alias={ALIAS}"
     return str(tracking.call("GET", path)["model_version"]["version"])

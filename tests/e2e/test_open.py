@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_pages_and_api_answer_many_connections_at_once(opened: tuple[Tracking, S
 
 def test_a_large_artifact_goes_there_and_back(opened: tuple[Tracking, Sequence[str]]) -> None:
     tracking, _ = opened
-    path = f"{ARTIFACTS}/{tracking.make_experiment('opened')}/opened.bin"
+    path = f"{ARTIFACTS}/{tracking.make_experiment(uuid4().hex)}/opened.bin"
     assert tracking.answer("PUT", path, LARGE).status == 200
     assert tracking.answer("GET", path).data == LARGE
 
