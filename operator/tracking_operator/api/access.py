@@ -117,9 +117,10 @@ class BasicAuthentication(ApiModel):
 class OfferedBasicAuthentication(ApiModel):
     """MLflow's own login: a user name and a password."""
 
-    default_permission: Permission = Permission.READ
+    default_permission: Permission = Permission.EDIT
     """What an ordinary user may do with experiments and models that belong to others. Who makes one may manage it.
-    Default: READ."""
+    Default: EDIT, so that programs
+    can log to the experiment Default, which belongs to nobody."""
 
 
 _ONE_KIND_OF_LOGIN: Final = Rule(

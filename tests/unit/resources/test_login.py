@@ -37,11 +37,11 @@ class TestWhoIsLetIn:
         [
             ({}, {}, None),
             (NONE, {}, None),
-            (BASIC, {}, "READ"),
+            (BASIC, {}, "EDIT"),
             ({}, OFFERED, "EDIT"),
             (BASIC, OFFERED, "EDIT"),
             (NONE, OPENED, None),
-            (BASIC, {"access": {"authentication": {"none": {}}}}, "READ"),
+            (BASIC, {"access": {"authentication": {"none": {}}}}, "EDIT"),
         ],
     )
     def test_is_what_the_team_says_or_else_the_class(

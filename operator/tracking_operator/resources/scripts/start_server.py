@@ -113,7 +113,7 @@ def write_login_file(file: Path, uri: str, folder: Path) -> None:
     """Write the settings of MLflow's login, for nobody else to read; its tables are in the database ``uri``."""
     settings = configparser.ConfigParser(interpolation=None)
     settings["mlflow"] = {
-        "default_permission": os.environ.get(PERMISSION_VARIABLE, "READ"),
+        "default_permission": os.environ.get(PERMISSION_VARIABLE, "EDIT"),
         "database_uri": literally(uri),
         "admin_username": literally((folder / "login" / "username").read_text()),
         "admin_password": literally((folder / "login" / "password").read_text()),
