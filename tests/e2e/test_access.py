@@ -84,6 +84,12 @@ def test_only_the_teams_own_users_are_let_in(exposed: tuple[ExposedServer, Expos
         assert found == dict.fromkeys(PAGES_AND_API, 200), login[0]
 
 
+def test_the_teams_programs_can_log_a_run_without_an_experiment_of_their_own(server: ExposedServer) -> None:
+    tracking = server.tracking(server.member)
+    run = tracking.log_run("logged to the experiment Default")
+    tracking.assert_has(run, "logged to the experiment Default")
+
+
 def test_large_artifacts_pass_through_the_ingress(server: ExposedServer) -> None:
     tracking = server.tracking(server.member)
     folder = f"{ARTIFACTS}/{tracking.make_experiment(uuid4().hex)}"
