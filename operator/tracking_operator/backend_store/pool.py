@@ -1,4 +1,10 @@
-"""How many connections MLflow may hold open, so that all replicas together stay below the role's limit."""
+"""How many connections MLflow keeps open, so that those of all replicas together stay below the role's limit.
+
+What it opens for a moment beyond that, the role's own limit bounds. MLflow takes a second connection while it holds a first
+one (``log_batch`` of mlflow/store/tracking/sqlalchemy_store.py, 3.17.2): in a pool that is bounded, a few requests at a time
+wait for each other until SQLAlchemy gives up after 30 s, and MLflow answers 400, which its clients do not try again. A
+connection that PostgreSQL refuses becomes a 503 at once, which they do.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -7,8 +13,10 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid
 
 MLFLOW_POOL_SIZE: Final = 5
-MLFLOW_MAX_OVERFLOW: Final = 10
-"""SQLAlchemy's defaults, which MLflow keeps; more is never asked for."""
+"""SQLAlchemy's default, which MLflow keeps; more is never asked for."""
+
+UNBOUNDED: Final = -1
+"""SQLAlchemy's word for an overflow without a limit."""
 
 ENGINES_PER_WORKER: Final = 2
 """The tracking store and the model registry each have a pool (MLflow 3.17.2)."""
@@ -27,7 +35,7 @@ those of the pod that a roll adds.
 """
 
 SMALLEST_POOL: Final = 2
-"""One connection and one overflow: MLflow takes an overflow of 0 for "not set", which is 10."""
+"""What one request may need."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class PoolSizes:
     """What each engine of each worker gets: MLFLOW_SQLALCHEMYSTORE_POOL_SIZE and …_MAX_OVERFLOW."""
 
     pool_size: int
-    max_overflow: int
+    max_overflow: int = UNBOUNDED
 
 
 def pool_sizes(
@@ -65,8 +73,7 @@ def pool_sizes(
             f"need at least {needed} database connections, and connectionLimit is {connection_limit}: raise it to "
             f"{needed} or more, or lower replicas or workers.",
         )
-    pool_size = min(MLFLOW_POOL_SIZE, share - 1)
-    return PoolSizes(pool_size, min(MLFLOW_MAX_OVERFLOW, share - pool_size))
+    return PoolSizes(min(MLFLOW_POOL_SIZE, share))
 
 
 def _counted(number: int, noun: str) -> str:

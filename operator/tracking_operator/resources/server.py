@@ -228,7 +228,7 @@ class ServerModel:
         return not isinstance(self.backend_store, SqliteBackend)
 
     def pool_sizes(self, connection_limit: int) -> PoolSizes:
-        """How many connections MLflow may hold, so that all pods together stay below the login's limit.
+        """How many connections MLflow keeps, so that all pods together stay below the login's limit.
 
         Raises Invalid: the limit is too small for so many pods and workers.
         """

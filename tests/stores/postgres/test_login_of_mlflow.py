@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
+import urllib3
 
 from tests.mlflow_image import CHECK_SCRIPT, MIGRATE_SCRIPT, Answer
 from tests.mlflow_versions import mlflow_python
@@ -19,9 +21,11 @@ from tests.stores.postgres.conftest import WANTED, tidied
 from tests.stores.postgres.pod import Pod
 from tests.stores.postgres.world import World, desired, tenant
 from tests.waiting import wait_until
+from tracking_operator.backend_store.pool import pool_sizes
 from tracking_operator.mlflow_api.client import ALREADY_EXISTS, Login, MlflowApi, Target
 from tracking_operator.mlflow_api.client import Answer as Reply
 from tracking_operator.resources.pod import DATABASE_URI
+from tracking_operator.resources.server import CONNECTION_LIMIT_WITH_LOGIN
 
 VERSION = "3.17.2"
 OLD_VERSION = "3.16.1"
@@ -37,6 +41,8 @@ PREFIX = "/team-a"
 START_SCRIPT = CHECK_SCRIPT.with_name("start_server.py")
 PREPARE_SCRIPT = CHECK_SCRIPT.with_name("prepare_login.py")
 SECONDS_TO_START = 180
+AT_ONCE = 5
+"""Requests; each of them takes two connections at a time."""
 
 
 def mount_login(folder: Path, password: str = ADMIN.password, **more: str) -> None:
@@ -63,6 +69,20 @@ def ask(target: Target, login: Login | None = None, method: str = "answer", **ar
             await api.close()
 
     return asyncio.run(request())
+
+
+def post(target: Target, path: str, body: dict[str, object]) -> dict[str, Any]:
+    """A request of the admin's that has to succeed, and what comes back."""
+    answer = urllib3.request(
+        "POST",
+        f"{target.url}/api/2.0/mlflow/{path}",
+        json=body,
+        headers=urllib3.make_headers(basic_auth=f"{ADMIN.username}:{ADMIN.password}"),
+        retries=False,
+        timeout=60,
+    )
+    assert answer.status == 200, answer.data
+    return dict(answer.json())
 
 
 def status_of(url: str, *options: str) -> int:
@@ -147,7 +167,12 @@ def prepared(pod: Pod) -> list[Answer]:
 def replicas(pod: Pod, prepared: list[Answer]) -> Iterator[list[Target]]:
     """Two servers that start at once on one database."""
     assert all(answer.exit_code == 0 for answer in prepared), prepared
-    environment = {"PGSERVICEFILE": str(pod.service_file)}
+    sizes = pool_sizes(CONNECTION_LIMIT_WITH_LOGIN, replicas=2, workers=1, has_login=True)
+    environment = {
+        "PGSERVICEFILE": str(pod.service_file),
+        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(sizes.pool_size),
+        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(sizes.max_overflow),
+    }
     with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
         starting = [
             threads.submit(stack.enter_context, serving(pod.folder, DATABASE_URI, **environment))
@@ -189,6 +214,24 @@ class TestOnPostgres:
         bare = url.removesuffix(PREFIX)
         assert {status_of(f"{bare}{path}") for path in PATHS} <= {401, 404, 200}
         assert status_of(f"{bare}/api/2.0/mlflow-artifacts/artifacts/0/x") == 401
+
+    def test_batches_that_come_at_the_same_time_do_not_wait_for_each_others_connections(
+        self, replicas: list[Target]
+    ) -> None:
+        server = replicas[0]
+        experiment = post(server, "experiments/create", {"name": "many-at-once"})["experiment_id"]
+        runs = [
+            post(server, "runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
+            for _ in range(AT_ONCE)
+        ]
+
+        def log(run: str) -> None:
+            for step in range(10):
+                metrics = [{"key": "loss", "value": 0.5, "timestamp": 1, "step": step}]
+                post(server, "runs/log-batch", {"run_id": run, "metrics": metrics})
+
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            list(threads.map(log, runs))
 
     def test_an_ordinary_user_reads_and_does_not_write_what_is_anothers(self, replicas: list[Target]) -> None:
         url, user = replicas[0].url, f"{USER.username}:{USER.password}"

@@ -12,6 +12,7 @@ from tracking_operator.backend_store.pool import (
     CONNECTIONS_BESIDE_PODS,
     CONNECTIONS_OF_PARENT,
     ENGINES_PER_WORKER,
+    UNBOUNDED,
     PoolSizes,
     pool_sizes,
 )
@@ -133,7 +134,7 @@ def test_the_login_in_use_is_one_of_the_tenants() -> None:
     surge=st.integers(0, 3),
     has_login=st.booleans(),
 )
-def test_all_pools_together_stay_below_the_limit(
+def test_what_all_pools_keep_stays_below_the_limit(
     limit: int, replicas: int, workers: int, surge: int, has_login: bool
 ) -> None:
     pods = replicas + surge
@@ -148,19 +149,19 @@ def test_all_pools_together_stay_below_the_limit(
         assert f"raise it to {needed} or more" in refusal.message
         assert pool_sizes(needed, replicas=replicas, workers=workers, surge=surge, has_login=has_login)
         return
-    used = pods * workers * engines * (sizes.pool_size + sizes.max_overflow)
-    assert used == 0 or used + fixed <= limit
-    assert sizes.pool_size >= 1
-    assert sizes.max_overflow >= 1
+    kept = pods * workers * engines * sizes.pool_size
+    assert kept == 0 or kept + fixed <= limit
+    assert sizes.pool_size >= 2
+    assert sizes.max_overflow == UNBOUNDED
 
 
 def test_the_default_limit_is_enough_for_one_replica_while_it_rolls() -> None:
-    assert pool_sizes(20, replicas=1, workers=1) == PoolSizes(pool_size=2, max_overflow=1)
+    assert pool_sizes(20, replicas=1, workers=1) == PoolSizes(pool_size=3)
 
 
 def test_with_a_login_the_default_limit_is_enough_for_two_replicas() -> None:
-    assert pool_sizes(30, replicas=2, workers=1, has_login=True) == PoolSizes(1, 1)
+    assert pool_sizes(30, replicas=2, workers=1, has_login=True) == PoolSizes(pool_size=2)
 
 
 def test_no_pool_is_larger_than_mlflows_own() -> None:
-    assert pool_sizes(1000, replicas=1, workers=1) == PoolSizes(pool_size=5, max_overflow=10)
+    assert pool_sizes(1000, replicas=1, workers=1) == PoolSizes(pool_size=5)

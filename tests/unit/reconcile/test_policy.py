@@ -300,7 +300,7 @@ class TestConnections:
         workers=st.integers(1, 6),
         suspend=st.booleans(),
     )
-    def test_that_pods_are_told_to_keep_to_are_never_more_than_the_limit(
+    def test_that_pods_are_told_to_keep_are_never_more_than_the_limit(
         self, limit: int, replicas: int, workers: int, suspend: bool
     ) -> None:
         asked = server(self.spec(limit, replicas=replicas, workers=workers, suspend=suspend))
@@ -311,9 +311,7 @@ class TestConnections:
             return
         (container,) = build_pod_template(model)["spec"]["containers"]
         told = {variable["name"]: variable.get("value") for variable in container["env"]}
-        pool = sum(
-            int(told[f"MLFLOW_SQLALCHEMYSTORE_{setting}"]) for setting in ("POOL_SIZE", "MAX_OVERFLOW")
-        )
+        pool = int(told["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"])
         pods = max(1, replicas) + 1
         per_pod = CONNECTIONS_OF_PARENT + workers * ENGINES_PER_WORKER * pool
         assert pods * per_pod + CONNECTIONS_BESIDE_PODS <= limit

@@ -208,9 +208,9 @@ class TestStores:
         assert build_pod_template(awake) == build_pod_template(asleep)
 
     @pytest.mark.parametrize(
-        ("replicas", "limit", "sizes"), [(1, 20, ("2", "1")), (2, 20, ("1", "1")), (1, 1000, ("5", "10"))]
+        ("replicas", "limit", "sizes"), [(1, 20, ("3", "-1")), (2, 20, ("2", "-1")), (1, 1000, ("5", "-1"))]
     )
-    def test_pools_are_as_large_as_the_limit_allows(
+    def test_pools_keep_as_much_as_the_limit_allows(
         self, replicas: int, limit: int, sizes: tuple[str, str]
     ) -> None:
         spec = {"replicas": replicas, "artifactStore": EXTERNAL_BUCKET}
