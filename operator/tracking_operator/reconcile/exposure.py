@@ -4,7 +4,7 @@ A probe's 200 tells little: MLflow's /health answers whatever Host header comes,
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final
 
@@ -20,6 +20,9 @@ OPEN_TO_ALL: Final = " Nobody has to log in: whoever reaches the address can rea
 
 FIRST_RETRY_SECONDS: Final = 0.5
 LONGEST_RETRY_SECONDS: Final = 30.0
+HARMLESS_SILENCES: Final = 3
+"""How often in a row no answer is no news: whoever leads requests to a new pod, or enforces NetworkPolicies, hears of it a
+moment after it is ready."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,11 @@ class Exposure:
             asked.failures = 0
             return Exposed(exposed_finding(server, answer))
         asked.failures += 1
-        return Exposed(
-            exposed_finding(server, answer),
-            min(FIRST_RETRY_SECONDS * 2 ** (asked.failures - 1), LONGEST_RETRY_SECONDS),
-        )
+        finding = exposed_finding(server, answer)
+        if answer.status is None and asked.failures <= HARMLESS_SILENCES:
+            finding = replace(finding, verdict=Verdict.WORKING)
+        pause = min(FIRST_RETRY_SECONDS * 2 ** (asked.failures - 1), LONGEST_RETRY_SECONDS)
+        return Exposed(finding, pause)
 
     def _asked_for(self, uid: str, question: Question, *, fresh: bool) -> _Asked:
         """The request to look at: the last one if it still counts, or a new one."""

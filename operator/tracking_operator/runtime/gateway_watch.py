@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS: Final = 2.0
 """Between two looks at the least, however often somebody asks for one."""
+LEAST_SECONDS: Final = 60.0
+"""Between two looks that nobody has asked for, however often the stores are looked at."""
 SYNC_SECONDS: Final = 30.0
 """How long the first list may take; afterwards the operator goes on without routes, and looks again."""
 CHECK_SECONDS: Final = 30.0
@@ -53,7 +55,7 @@ class GatewayWatch:
         self._queue = queue
         self._api = gateway_api
         self._namespaces = namespaces
-        self._look_every = look_every
+        self._look_every = max(look_every, LEAST_SECONDS)
         self._on_started = on_started
         self._has_looked = asyncio.Event()
 

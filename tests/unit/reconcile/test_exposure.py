@@ -80,6 +80,19 @@ async def test_one_without_an_answer_is_asked_again_and_less_and_less_often() ->
     assert exposed.finding and exposed.finding.verdict is Verdict.OK
 
 
+async def test_no_answer_is_a_problem_only_when_it_stays_away() -> None:
+    world = World(AWAY)
+    found = [(await world.look()).finding for _ in range(5)]
+    verdicts = [finding.verdict for finding in found if finding]
+    assert verdicts == [Verdict.WORKING] * 3 + [Verdict.FAILING] * 2
+
+
+async def test_an_answer_that_is_no_success_is_a_problem_at_once() -> None:
+    finding = (await World(Answer(403, "Invalid Host header")).look()).finding
+    assert finding
+    assert finding.verdict is Verdict.FAILING
+
+
 async def test_one_that_hangs_keeps_nobody_waiting_and_is_not_asked_twice_at_a_time() -> None:
     world = World(NEVER)
     first, second = await world.look(), await world.look()
