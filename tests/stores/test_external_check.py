@@ -216,9 +216,9 @@ class TestSilence:
         attempts: list[str] = []
         look = script.external_revision
 
-        def look_late(uri: str) -> str | None:
+        def look_late(uri: str, table: str) -> str | None:
             attempts.append(uri)
-            return look(database.uri() if len(attempts) > 2 else uri)
+            return look(database.uri() if len(attempts) > 2 else uri, table)
 
         monkeypatch.setattr(script, "external_revision", look_late)
         assert check(image, database.uri(port=free_port())).exit_code == 0
