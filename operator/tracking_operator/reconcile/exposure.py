@@ -20,9 +20,11 @@ OPEN_TO_ALL: Final = " Nobody has to log in: whoever reaches the address can rea
 
 FIRST_RETRY_SECONDS: Final = 0.5
 LONGEST_RETRY_SECONDS: Final = 30.0
-HARMLESS_SILENCES: Final = 3
-"""How often in a row no answer is no news: whoever leads requests to a new pod, or enforces NetworkPolicies, hears of it a
-moment after it is ready."""
+PASSING_STATUSES: Final = (None, HTTPStatus.UNAUTHORIZED)
+"""What passes by itself: whoever leads requests to a new pod, or enforces NetworkPolicies, hears of it a moment after it is
+ready; and a user whom somebody has deleted is made again."""
+HARMLESS_REFUSALS: Final = 3
+"""How often in a row that is no news."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Exposure:
             return Exposed(exposed_finding(server, answer))
         asked.failures += 1
         finding = exposed_finding(server, answer)
-        if answer.status is None and asked.failures <= HARMLESS_SILENCES:
+        if answer.status in PASSING_STATUSES and asked.failures <= HARMLESS_REFUSALS:
             finding = replace(finding, verdict=Verdict.WORKING)
         pause = min(FIRST_RETRY_SECONDS * 2 ** (asked.failures - 1), LONGEST_RETRY_SECONDS)
         return Exposed(finding, pause)

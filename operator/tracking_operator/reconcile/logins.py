@@ -90,6 +90,10 @@ class Logins:
         if asked := self._asked.pop(uid, None):
             asked.task.cancel()
 
+    def doubt(self, uid: str) -> None:
+        """Have the next look ask MLflow for the users: it has refused one."""
+        self._right.pop(uid, None)
+
     async def credentials(
         self, server: ServerModel, rotation: str, report: Report
     ) -> LoginCredentials | None:

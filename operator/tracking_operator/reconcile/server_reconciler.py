@@ -14,7 +14,7 @@ from tracking_operator.api.conditions import (
     find_condition,
     merge_conditions,
 )
-from tracking_operator.api.decision import Decision
+from tracking_operator.api.decision import Decision, decision_in
 from tracking_operator.api.marks import FINALIZER, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus
 from tracking_operator.failures import Failure, Invalid, Waiting
@@ -187,7 +187,8 @@ class ServerReconciler:
         """Write down what was decided, and that there is something to clean up, before anything is created."""
         decision = plan.decision.to_annotation()
         cleanup = needs_cleanup(resource, plan.decision, plan.chosen.spec)
-        is_recorded = resource.metadata.annotations.get(RESOLVED_ANNOTATION) == decision
+        # By meaning: what is only written in other words could be somebody's correction that a write of ours would undo.
+        is_recorded = decision_in(resource.metadata.annotations.get(RESOLVED_ANNOTATION)) == plan.decision
         if is_recorded and cleanup == (FINALIZER in resource.metadata.finalizers):
             return live
         return await self._apply_metadata(resource, decision, finalizers=[FINALIZER] if cleanup else [])
@@ -319,6 +320,8 @@ class ServerReconciler:
         exposed = await self._exposure.look(server, observed.deployment, login=login, fresh=fresh)
         if exposed.look_again is not None:
             report.retry_after.append(exposed.look_again)
+        if exposed.finding and exposed.finding.reason is Reason.LOGIN_REFUSED:
+            self._logins.doubt(server.uid)
         return replace(observed, exposed=exposed)
 
     def _claim(self, server: ServerModel, name: str) -> KubeObject | None:
