@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from bench.circumstances import circumstances
+from bench.measures.access import access_tables, measure_access
 from bench.measures.artifacts import artifact_tables, measure_artifacts
 from bench.measures.creation import calls_table, creation_table, measure_creation
 from bench.measures.databases import database_tables, measure_databases
@@ -43,6 +44,7 @@ MEASURES: Final = {
     "idle": "memory, calls of a restart, calls of reconciles that find nothing to do",
     "databases": "servers with a PostgreSQL database of their own: until Ready, a hundred at once, against CREATE DATABASE",
     "artifacts": "servers with a prefix of their own in a bucket: until Ready, many at once, requests, throughput",
+    "access": "servers behind an Ingress and a login: until their URL answers, and requests per second beside MLflow by hand",
     "takeover": "until the other pod is active after a stop and after a SIGKILL",
 }
 EXAMPLES: Final = """\
@@ -51,7 +53,7 @@ measures:
   The raw floor of the API server is always measured first. Only a run of all measures writes docs/performance.md.
 
 examples:
-  python -m bench                          everything, about twenty minutes; writes docs/performance.md
+  python -m bench                          everything, about half an hour; writes docs/performance.md
   python -m bench --repeat 3               everything, with fewer repetitions
   python -m bench creation drift --keep    two of them, printed only; the cluster stays
   python -m bench drift --no-deploy        measure the operator that already runs there, as it is
@@ -117,6 +119,8 @@ async def _tables(ready: Stage, measures: list[str]) -> list[Table]:
         tables += database_tables(await _step("databases", measure_databases(ready)))
     if "artifacts" in measures:
         tables += artifact_tables(await _step("artifacts", measure_artifacts(ready)))
+    if "access" in measures:
+        tables += access_tables(await _step("access", measure_access(ready)))
     return tables
 
 
