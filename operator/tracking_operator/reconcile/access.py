@@ -1,11 +1,9 @@
 """From what a class offers and a team asks for to a server's address. Pure; raises Invalid where that cannot be."""
 
 from tracking_operator import naming
-from tracking_operator.api.conditions import Reason
 from tracking_operator.api.decision import DecidedAddress, Decision
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.failures import Invalid
-from tracking_operator.reconcile.classes import ChosenClass
+from tracking_operator.reconcile.classes import ChosenClass, unusable_template
 from tracking_operator.resources.address import Address, Routing, ServerAccess
 
 
@@ -40,7 +38,7 @@ def routing_of(chosen: ChosenClass, values: naming.TemplateValues) -> Routing:
     try:
         secret = naming.secret_name(tls.secret_name, values) if tls and tls.secret_name else None
     except naming.BadName as error:
-        raise _bad_template(chosen, "ingress.tls.secretName", error) from error
+        raise unusable_template(chosen, "access.ingress.tls.secretName", error) from error
     return Routing(offer.ingress, offer.gateway.parent_ref if offer.gateway else None, secret)
 
 
@@ -60,7 +58,7 @@ def named_origin(chosen: ChosenClass, values: naming.TemplateValues, host: str, 
     try:
         return naming.public_origin(template, values, host)
     except naming.BadName as error:
-        raise _bad_template(chosen, "publicURL", error) from error
+        raise unusable_template(chosen, "access.publicURL", error) from error
 
 
 def require_usable_templates(chosen: ChosenClass, values: naming.TemplateValues, host: str) -> None:
@@ -80,10 +78,3 @@ def _is_inside(server: TrackingServer) -> bool:
     """Whether the URL in the status is the one of the Service."""
     address = server.status.address
     return address is None or server.status.url == address.url
-
-
-def _bad_template(chosen: ChosenClass, field: str, error: naming.BadName) -> Invalid:
-    return Invalid(
-        Reason.INVALID_SPEC,
-        f"access.{field} of {chosen.title} cannot be used: {error} Ask the platform team.",
-    )

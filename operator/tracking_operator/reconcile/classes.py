@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tracking_operator import naming
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.decision import Decision
 from tracking_operator.api.tracking_server import TrackingServer
@@ -90,3 +91,11 @@ def version_order(version: str) -> tuple[int, ...]:
 def _listed(names: Iterable[str]) -> str:
     ordered = sorted(names)
     return f"one of {', '.join(ordered)}" if ordered else "nothing (no class exists yet)"
+
+
+def unusable_template(chosen: ChosenClass, field: str, error: naming.BadName) -> Invalid:
+    """A template of the class at ``field`` that cannot be used, for the team that meets it."""
+    return Invalid(
+        Reason.INVALID_SPEC,
+        f"{field} of {chosen.title} cannot be used: {error} Ask the platform team.",
+    )

@@ -22,7 +22,7 @@ from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_A
 from tracking_operator.api.tracking_server import ArtifactStoreKind, BackendStoreKind, TrackingServer
 from tracking_operator.api.tracking_server_class import Isolation
 from tracking_operator.failures import Invalid
-from tracking_operator.reconcile.classes import ChosenClass, version_order
+from tracking_operator.reconcile.classes import ChosenClass, unusable_template, version_order
 
 DEFAULT_DATABASE_TEMPLATE: Final = "mlflow_{{ namespace }}_{{ name }}"
 
@@ -196,7 +196,7 @@ def named_host(chosen: ChosenClass, values: naming.TemplateValues) -> str:
     try:
         return naming.checked_host(naming.render(template, values)) if template else ""
     except naming.BadName as error:
-        raise _bad_template(chosen, "host", error) from error
+        raise unusable_template(chosen, "naming.host", error) from error
 
 
 def named_path(chosen: ChosenClass, values: naming.TemplateValues) -> str:
@@ -205,7 +205,7 @@ def named_path(chosen: ChosenClass, values: naming.TemplateValues) -> str:
     try:
         return naming.checked_path(naming.render(template, values)) if template else "/"
     except naming.BadName as error:
-        raise _bad_template(chosen, "path", error) from error
+        raise unusable_template(chosen, "naming.path", error) from error
 
 
 def named_database(chosen: ChosenClass, values: naming.TemplateValues) -> str:
@@ -213,7 +213,7 @@ def named_database(chosen: ChosenClass, values: naming.TemplateValues) -> str:
     try:
         return naming.database_name(chosen.spec.naming.database or DEFAULT_DATABASE_TEMPLATE, values)
     except naming.BadName as error:
-        raise _bad_template(chosen, "database", error) from error
+        raise unusable_template(chosen, "naming.database", error) from error
 
 
 def named_prefix(chosen: ChosenClass, values: naming.TemplateValues) -> str:
@@ -222,7 +222,7 @@ def named_prefix(chosen: ChosenClass, values: naming.TemplateValues) -> str:
     try:
         prefix = naming.artifact_prefix(template, values)
     except naming.BadName as error:
-        raise _bad_template(chosen, "artifactPrefix", error) from error
+        raise unusable_template(chosen, "naming.artifactPrefix", error) from error
     require_prefix_for_tags(chosen, prefix, values.namespace, values.name)
     return prefix
 
@@ -344,11 +344,4 @@ def _kept(what: str, kept: str, today: str) -> Note:
     return Note(
         Reason.RESOLVED_DIFFERS,
         f"A new server would get {today!r} as {what}; this one keeps {kept!r}, as decided at its creation.",
-    )
-
-
-def _bad_template(chosen: ChosenClass, field: str, error: naming.BadName) -> Invalid:
-    return Invalid(
-        Reason.INVALID_SPEC,
-        f"naming.{field} of {chosen.title} cannot be used: {error} Ask the platform team.",
     )
