@@ -37,8 +37,25 @@ CLIENT_WITH_LOGIN = [
     {"secretRef": {"name": "mlflow-client"}},
 ]
 CLIENTS = 2
-ASK_AGAIN_AND_AGAIN = f"""
-import base64, json, os, pathlib, threading, time, urllib.request
+# Whoever enforces NetworkPolicies learns of a new pod a moment after the pod runs, and refuses its connections until then.
+BEGIN_WHEN_LET_IN = """
+import time, urllib.request
+
+def begin_when_let_in(question):
+    def is_let_in():
+        try:
+            return urllib.request.urlopen(question, timeout=10).status == 200
+        except OSError:
+            return False
+
+    begun = time.monotonic()
+    while not is_let_in() and time.monotonic() < begun + 20:
+        time.sleep(0.05)
+    print("begin", flush=True)
+    return begun
+"""
+ASK_AGAIN_AND_AGAIN = f"""{BEGIN_WHEN_LET_IN}
+import base64, json, os, pathlib, threading
 url = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/experiments/get?experiment_id=0"
 login = ":".join(os.environ.get(f"MLFLOW_TRACKING_{{key}}", "") for key in ("USERNAME", "PASSWORD"))
 headers = {{"Authorization": "Basic " + base64.b64encode(login.encode()).decode()}} if login != ":" else {{}}
@@ -54,17 +71,7 @@ def ask():
             failures.append(f"{{time.monotonic() - begun:.1f}} s: {{error!r}}")
         time.sleep(0.05)
 
-def is_let_in():
-    try:
-        return urllib.request.urlopen(question, timeout=10).status == 200
-    except OSError:
-        return False
-
-# Whoever enforces NetworkPolicies learns of a new pod a moment after the pod runs.
-begun = time.monotonic()
-while not is_let_in() and time.monotonic() < begun + 20:
-    time.sleep(0.05)
-print("begin", flush=True)
+begun = begin_when_let_in(question)
 threads = [threading.Thread(target=ask) for _ in range({CLIENTS})]
 for thread in threads:
     thread.start()

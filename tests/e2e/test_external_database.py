@@ -1,6 +1,7 @@
 """A database of somebody else's: what is wrong with it is said, and with several pods nothing is ever interrupted."""
 
 from collections.abc import Iterator
+from secrets import token_hex
 
 import pytest
 
@@ -62,7 +63,7 @@ def team(api: KubeApi, class_name: str, uri: str, cluster_object_store: ClusterO
 def test_a_refused_login_is_reported_and_an_empty_database_is_migrated_once_it_is_put_right(
     api: KubeApi, class_name: str, postgres: Postgres, cluster_object_store: ClusterObjectStore
 ) -> None:
-    uri = postgres.make_database("troubled", PASSWORD)
+    uri = postgres.make_database(f"troubled_{token_hex(4)}", PASSWORD)
     with a_team(api, **RESTRICTED) as team:
         make_secret(team, uri.replace(PASSWORD, WRONG))
         team.apply(specification(team, class_name, cluster_object_store))

@@ -16,7 +16,9 @@ from dev.object_store import ClusterObjectStore
 from dev.object_store.admin_api import User
 from tests.e2e.conftest import RESTRICTED
 from tests.e2e.mlflow import (
+    API,
     ARTIFACTS,
+    BEGIN_WHEN_LET_IN,
     SECONDS_TO_READY,
     age_of,
     assert_no_container_failed,
@@ -100,11 +102,11 @@ print(json.dumps(dict(
 )))
 """
 
-UP_AND_DOWN_AGAIN_AND_AGAIN = f"""
-import json, os, pathlib, time, urllib.request
+UP_AND_DOWN_AGAIN_AND_AGAIN = f"""{BEGIN_WHEN_LET_IN}
+import json, os, pathlib
 url = os.environ["MLFLOW_TRACKING_URI"] + "{ARTIFACTS}/load/note.txt"
 answers, failures = 0, []
-print("begin", flush=True)
+begin_when_let_in(os.environ["MLFLOW_TRACKING_URI"] + "{API}/experiments/get?experiment_id=0")
 while not pathlib.Path("/tmp/stop").exists() and len(failures) < 10:
     content = str(answers).encode()
     try:

@@ -17,7 +17,7 @@ from tracking_operator.api.conditions import (
 from tracking_operator.api.decision import Decision, decision_in
 from tracking_operator.api.marks import FINALIZER, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus
-from tracking_operator.failures import Failure, Invalid, Waiting
+from tracking_operator.failures import Failure, Invalid
 from tracking_operator.kube.apply import apply_all, prune
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -44,18 +44,17 @@ from tracking_operator.reconcile.artifact_checks import (
     live_check,
 )
 from tracking_operator.reconcile.artifact_prefixes import PrefixState
+from tracking_operator.reconcile.asking import Asking
 from tracking_operator.reconcile.buckets import Buckets
 from tracking_operator.reconcile.cleanup import Cleanup
 from tracking_operator.reconcile.credentials import Credentials, deployed_digest
 from tracking_operator.reconcile.databases import DatabaseState
-from tracking_operator.reconcile.exposure import Exposed, Exposure, target_of
-from tracking_operator.reconcile.exposure_routes import ROUTE_RETRY_SECONDS, Routes
-from tracking_operator.reconcile.findings import Finding, finding_from, not_looked_at, summarise
+from tracking_operator.reconcile.findings import Finding, not_looked_at, summarise
 from tracking_operator.reconcile.gateway_api import GatewayApi
 from tracking_operator.reconcile.jobs import LiveJob
 from tracking_operator.reconcile.keys import Outcome
 from tracking_operator.reconcile.kinds import TRACKING_SERVER
-from tracking_operator.reconcile.logins import Logins, LoginWanted
+from tracking_operator.reconcile.logins import LoginWanted
 from tracking_operator.reconcile.migrations import (
     Gate,
     external_database,
@@ -64,7 +63,7 @@ from tracking_operator.reconcile.migrations import (
 )
 from tracking_operator.reconcile.moves import without_needless_host
 from tracking_operator.reconcile.network import Networks
-from tracking_operator.reconcile.observe import Observed, findings_of, observe, serves
+from tracking_operator.reconcile.observe import Observed, findings_of, observe
 from tracking_operator.reconcile.own_stores import OwnStores
 from tracking_operator.reconcile.ownership import owner_check, prunable
 from tracking_operator.reconcile.plan import (
@@ -123,9 +122,7 @@ class ServerReconciler:
         )
         self._addresses = AddressBook(cache, settings.cluster_name)
         self._gateway_api = gateway_api
-        self._routes = Routes(kube, gateway_api)
-        self._exposure = Exposure(mlflow)
-        self._logins = Logins(kube, cache, mlflow, now)
+        self._asking = Asking(kube, cache, mlflow, gateway_api, now)
         self._cleanup = Cleanup(kube, cache, settings, self._stores.left_behind(events, self._networks))
 
     async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
@@ -160,7 +157,7 @@ class ServerReconciler:
         migration = live_migration(self._children(plan.model), plan.model)
         database = await self._stores.database(resource, plan, migration, report, fresh=resync)
         prefix = await self._stores.prefix(resource, plan, report, fresh=resync)
-        credentials = await self._logins.credentials(plan.model, resource.asked_rotation, report)
+        credentials = await self._asking.logins.credentials(plan.model, resource.asked_rotation, report)
         server = await self._with_credentials(plan.model, report, fresh=resync)
         gate = await self._schema_gate(resource, server or plan.model, database, migration, report)
         check = await self._artifact_check(resource, server, prefix, report)
@@ -300,28 +297,9 @@ class ServerReconciler:
     async def _ask(
         self, server: ServerModel, observed: Observed, wanted: LoginWanted, report: Report, *, fresh: bool
     ) -> Observed:
-        """Ask the server as its clients do, once there is a pod to answer."""
-        if observed.deployment is None or not serves(server, observed):
-            self._exposure.forget(server.uid)
-            return observed
-        if missing := await self._routes.look(server, self._children(server), fresh=fresh):
-            report.retry_after.append(ROUTE_RETRY_SECONDS)
-            return replace(observed, exposed=Exposed(missing))
-        try:
-            login = await self._logins.look(
-                server, target_of(server), observed.deployment, wanted, fresh=fresh
-            )
-        except Failure as failure:
-            if isinstance(failure, Waiting) and failure.retry_after is not None:
-                report.retry_after.append(failure.retry_after)
-            is_known = failure.reason is not Reason.PENDING
-            finding = finding_from(failure, ConditionType.EXPOSED) if is_known else None
-            return replace(observed, exposed=Exposed(finding))
-        exposed = await self._exposure.look(server, observed.deployment, login=login, fresh=fresh)
-        if exposed.look_again is not None:
+        exposed = await self._asking.ask(server, observed, wanted, fresh=fresh)
+        if exposed and exposed.look_again is not None:
             report.retry_after.append(exposed.look_again)
-        if exposed.finding and exposed.finding.reason is Reason.LOGIN_REFUSED:
-            self._logins.doubt(server.uid)
         return replace(observed, exposed=exposed)
 
     def _claim(self, server: ServerModel, name: str) -> KubeObject | None:
@@ -428,9 +406,7 @@ class ServerReconciler:
     def _forget(self, uid: str) -> None:
         self._stores.forget(uid)
         self._addresses.forget(uid)
-        self._routes.forget(uid)
-        self._exposure.forget(uid)
-        self._logins.forget(uid)
+        self._asking.forget(uid)
 
     async def _report_deletion(self, live: KubeObject, resource: TrackingServer, finding: Finding) -> Outcome:
         """Say what the deletion waits for; every volume that goes brings the server up again."""
