@@ -1,5 +1,6 @@
 """Tracking servers, classes and live objects that the tests of the core rooms share."""
 
+import base64
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -147,6 +148,16 @@ def artifact_keys(
 ) -> ArtifactKeys:
     """The access key of a server's own prefix."""
     return ArtifactKeys(access_key_id, secret_access_key, rotated_for, rotated_at)
+
+
+def secret(name: str, namespace: str = "team-a", **content: str) -> Manifest:
+    """A Secret as the API server keeps it: with its contents in base64."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in content.items()},
+    }
 
 
 def database_secret(

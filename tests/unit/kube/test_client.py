@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
+from tests.unit.http_server import serving
 from tests.unit.kube.manifests import service
 from tracking_operator.api.marks import FIELD_MANAGER
 from tracking_operator.kube.client import Call, KubeClient
@@ -42,15 +43,8 @@ class ApiServer:
 @pytest.fixture
 async def server() -> AsyncIterator[ApiServer]:
     server = ApiServer()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        await web.SockSite(runner, listener).start()
-        server.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with serving(server.handle) as server.url:
         yield server
-        await runner.cleanup()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A port of a pod through the API server: what is said on the WebSocket, and what a connection makes of it."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -9,6 +8,7 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
+from tests.unit.http_server import serving
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.port_forward import DATA, ERROR, PodPort, PortForwardError, carry
@@ -48,15 +48,8 @@ async def echo(channels: web.WebSocketResponse) -> None:
 @pytest.fixture
 async def kubelet() -> AsyncIterator[Kubelet]:
     kubelet = Kubelet()
-    application = web.Application()
-    application.router.add_get("/{path:.*}", kubelet.handle)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        await web.SockSite(runner, listener).start()
-        kubelet.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    async with serving(kubelet.handle) as kubelet.url:
         yield kubelet
-        await runner.cleanup()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.examples import EXTERNAL_BUCKET, EXTERNAL_DATABASE, Manifest, model
+from tests.unit.examples import EXTERNAL_BUCKET, EXTERNAL_DATABASE, Manifest, model, secret
 from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.marks import SERVER_LABEL
@@ -18,16 +18,6 @@ from tracking_operator.resources.server import ServerModel
 PASSWORD_URI = "postgresql+psycopg2://mlflow:hunter2@db/mlflow"
 SERVER = model({"backendStore": EXTERNAL_DATABASE})
 BOTH = model({"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET})
-
-
-def secret(name: str = "mlflow-db", **content: str) -> Manifest:
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in content.items()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": "team-a"},
-        "data": data,
-    }
 
 
 class World:
@@ -58,11 +48,11 @@ async def test_a_server_without_secrets_has_no_digest_and_costs_no_call() -> Non
 
 
 async def test_a_digest_changes_exactly_when_what_is_mounted_does() -> None:
-    world = World(secret(uri=PASSWORD_URI))
+    world = World(secret("mlflow-db", uri=PASSWORD_URI))
     before = await world.digest()
-    world.api.store(secret(uri=PASSWORD_URI, other="not mounted"))
+    world.api.store(secret("mlflow-db", uri=PASSWORD_URI, other="not mounted"))
     assert await world.digest(fresh=True) == before
-    world.api.store(secret(uri=PASSWORD_URI + "2"))
+    world.api.store(secret("mlflow-db", uri=PASSWORD_URI + "2"))
     assert await world.digest(fresh=True) != before
 
 
@@ -75,7 +65,7 @@ async def test_of_a_secret_without_a_named_key_every_key_counts() -> None:
 
 
 async def test_an_unwatched_secret_is_read_once_and_again_at_a_resync() -> None:
-    world = World(secret(uri=PASSWORD_URI))
+    world = World(secret("mlflow-db", uri=PASSWORD_URI))
     await world.digest()
     await world.digest()
     assert world.api.calls == ["get Secret"]
@@ -85,26 +75,26 @@ async def test_an_unwatched_secret_is_read_once_and_again_at_a_resync() -> None:
 
 async def test_a_watched_secret_is_never_read_and_changes_at_once() -> None:
     world = World()
-    watched = secret(uri=PASSWORD_URI)
+    watched = secret("mlflow-db", uri=PASSWORD_URI)
     world.cache.upsert(watched | {"metadata": watched["metadata"] | {"resourceVersion": "1"}})
     before = await world.digest()
-    changed = secret(uri="sqlite:///other")
+    changed = secret("mlflow-db", uri="sqlite:///other")
     world.cache.upsert(changed | {"metadata": changed["metadata"] | {"resourceVersion": "2"}})
     assert await world.digest() != before
     assert world.api.calls == []
 
 
 async def test_a_label_that_has_a_secret_watched_changes_no_digest_and_rolls_nobody() -> None:
-    world = World(secret(uri=PASSWORD_URI))
+    world = World(secret("mlflow-db", uri=PASSWORD_URI))
     read = await world.digest()
-    watched = secret(uri=PASSWORD_URI)
+    watched = secret("mlflow-db", uri=PASSWORD_URI)
     world.cache.upsert(watched | {"metadata": watched["metadata"] | {"resourceVersion": "1"}})
     assert await world.digest() == read
 
 
 async def test_two_servers_with_one_secret_have_different_digests_in_any_order() -> None:
     one, two = SERVER, replace(SERVER, name="second", uid="another-uid")
-    world = World(secret(uri=PASSWORD_URI))
+    world = World(secret("mlflow-db", uri=PASSWORD_URI))
     first, second = await world.digest(one), await world.digest(two)
     assert first != second
     # A resync of the one must not roll the pods of the other.
@@ -113,19 +103,19 @@ async def test_two_servers_with_one_secret_have_different_digests_in_any_order()
 
 
 async def test_a_restart_of_the_operator_changes_no_digest() -> None:
-    stored = secret(uri=PASSWORD_URI)
+    stored = secret("mlflow-db", uri=PASSWORD_URI)
     assert await World(stored).digest() == await World(stored).digest()
 
 
 async def test_no_content_stays_in_memory() -> None:
-    world = World(secret(uri=PASSWORD_URI))
+    world = World(secret("mlflow-db", uri=PASSWORD_URI))
     await world.digest()
     assert "hunter2" not in repr(vars(world.credentials))
     assert base64.b64encode(PASSWORD_URI.encode()).decode() not in repr(vars(world.credentials))
 
 
 async def test_a_digest_reveals_neither_content_nor_length() -> None:
-    digests = [await World(secret(uri=uri)).digest() for uri in ("a", PASSWORD_URI * 50)]
+    digests = [await World(secret("mlflow-db", uri=uri)).digest() for uri in ("a", PASSWORD_URI * 50)]
     assert [len(digest) for digest in digests] == [16, 16]
 
 
@@ -142,7 +132,7 @@ async def test_a_missing_secret_is_named_with_its_field() -> None:
 
 @pytest.mark.parametrize("content", [{}, {"other": "x"}, {"uri": ""}, {"uri": "  \n"}])
 async def test_a_key_with_nothing_in_it_is_named(content: dict[str, str]) -> None:
-    ((type_, reason, message),) = await World(secret(**content)).problems()
+    ((type_, reason, message),) = await World(secret("mlflow-db", **content)).problems()
     assert (type_, reason) == (ConditionType.BACKEND_STORE_READY, Reason.SECRET_KEY_MISSING)
     assert "has nothing under the key 'uri'" in message
 
@@ -157,7 +147,7 @@ async def test_everything_that_is_missing_is_said_at_once() -> None:
 async def test_a_secret_that_appears_is_found_without_a_resync() -> None:
     world = World()
     await world.problems()
-    world.api.store(secret(uri=PASSWORD_URI))
+    world.api.store(secret("mlflow-db", uri=PASSWORD_URI))
     assert await world.digest()
 
 

@@ -1,6 +1,5 @@
 """Where pods have to connect to: asked of Services and Secrets, and remembered."""
 
-import base64
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +11,7 @@ from tests.unit.examples import (
     Manifest,
     model,
     postgres_class,
+    secret,
 )
 from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.marks import SERVER_LABEL
@@ -35,16 +35,6 @@ def postgres_service(target_port: int = 15432) -> Manifest:
         "kind": "Service",
         "metadata": {"name": "pg", "namespace": "db"},
         "spec": {"selector": {"app": "pg"}, "ports": [{"port": 5432, "targetPort": target_port}]},
-    }
-
-
-def secret(name: str, **content: str) -> Manifest:
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in content.items()}
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": name, "namespace": "team-a"},
-        "data": data,
     }
 
 

@@ -1,13 +1,12 @@
 """What is remembered of a class's PostgreSQL, and when it is looked at: the look itself is made on real servers."""
 
 import asyncio
-import base64
 from collections.abc import Callable
 from typing import cast
 
 import pytest
 
-from tests.unit.examples import POSTGRES, Manifest
+from tests.unit.examples import POSTGRES, Manifest, secret
 from tests.unit.reconcile.memory_api import MemoryApi
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.marks import SERVER_LABEL
@@ -57,14 +56,7 @@ class World:
     def put_secret(self, *, is_watched: bool = False, **data: str) -> None:
         """Write the admin's Secret."""
         contents = {"username": "admin", "password": "secret"} | data
-        stored = self.api.store(
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": "pg-admin", "namespace": NAMESPACE},
-                "data": {key: base64.b64encode(value.encode()).decode() for key, value in contents.items()},
-            }
-        )
+        stored = self.api.store(secret("pg-admin", NAMESPACE, **contents))
         if is_watched:
             self.cache.upsert(stored)
 

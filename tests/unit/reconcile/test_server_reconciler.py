@@ -1,12 +1,11 @@
 """The loop of a TrackingServer as a whole, on an API of a few dictionaries: what it writes, in which order, and what not."""
 
-import base64
 from datetime import UTC, datetime
 from typing import ClassVar, cast
 
 import pytest
 
-from tests.unit.examples import EXTERNAL_DATABASE, SETTINGS, Manifest
+from tests.unit.examples import EXTERNAL_DATABASE, SETTINGS, Manifest, secret
 from tests.unit.reconcile.live import (
     PASSED,
     RUNNING,
@@ -172,7 +171,7 @@ async def serving(spec: Manifest | None = None) -> World:
     """A server that was created and runs."""
     world = World(spec)
     if spec and spec.get("backendStore") == EXTERNAL_DATABASE:
-        world.put(secret())
+        world.put(database_secret())
         await world.reconcile()
         world.migrate()
     await world.reconcile()
@@ -182,10 +181,8 @@ async def serving(spec: Manifest | None = None) -> World:
     return world
 
 
-def secret(uri: str = "postgresql+psycopg2://u:p@db/m") -> Manifest:
-    data = {"uri": base64.b64encode(uri.encode()).decode()}
-    metadata = {"name": "mlflow-db", "namespace": "team-a"}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
+def database_secret(uri: str = "postgresql+psycopg2://u:p@db/m") -> Manifest:
+    return secret("mlflow-db", uri=uri)
 
 
 class TestCreation:
@@ -324,7 +321,7 @@ class TestSecrets:
     async def test_that_appear_set_it_going(self) -> None:
         world = World(self.SPEC)
         await world.reconcile()
-        world.put(secret())
+        world.put(database_secret())
         await world.reconcile()
         assert "Job/mlflow-migrate-3-17-2" in world.api.names()
         assert "Deployment/mlflow" not in world.api.names()
@@ -335,7 +332,7 @@ class TestSecrets:
     async def test_that_change_roll_the_pods_at_the_resync(self) -> None:
         world = await serving(self.SPEC)
         before = world.child(DEPLOYMENT)["spec"]["template"]
-        world.put(secret("postgresql+psycopg2://u:new@db/m"))
+        world.put(database_secret("postgresql+psycopg2://u:new@db/m"))
         await world.reconcile()
         assert world.child(DEPLOYMENT)["spec"]["template"] == before
         await world.reconcile(resync=True)
