@@ -2,9 +2,8 @@
 
 import asyncio
 import base64
-import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -14,12 +13,14 @@ import aiohttp
 from bench.by_hand import ServerByHand
 from bench.client_pod import ClientPod
 from bench.measures.databases import server_of
+from bench.measures.traffic import Loads, Target, measure_traffic, traffic_table
 from bench.operator_pods import OperatorError
 from bench.report import Table
-from bench.samples import Samples, duration, verdict
+from bench.samples import Samples, duration
 from bench.servers import NAME, is_ready
 from bench.stage import Stage
 from dev.database import deploy_postgres
+from dev.database.postgres import ClusterPostgres
 from dev.ingress import ClusterIngress, deploy_ingress_controller
 from dev.object_store import deploy_object_store
 from tracking_operator.api.marks import API_VERSION
@@ -30,90 +31,17 @@ HOST: Final = "mlflow.bench.test"
 REACHABLE_PATIENCE_SECONDS: Final = 180.0
 POLL_SECONDS: Final = 0.1
 REPLICAS: Final = (1, 2)
-ROUNDS: Final = 5
-REQUESTS: Final = 200
-"""In each round, of each kind, to each server."""
-CONNECTIONS: Final = 4
-SLOWER_AIM: Final = 1.10
+WITHOUT_LOGIN: Final = "open"
 USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
-
-LOAD: Final = """
-import json, sys, threading, time
-import requests
-
-settings = json.load(sys.stdin)
-took = {}
-
-def call(session, way, path, body):
-    answer = session.post(way["url"] + "/api/2.0/mlflow/" + path, json=body)
-    if not answer.ok:
-        raise RuntimeError(f"{answer.status_code} {answer.text[:300]}")
-    return answer.json()
-
-def opened(way):
-    session = requests.Session()
-    session.headers["Host"] = way["host"] or session.headers.get("Host")
-    session.auth = tuple(way["login"]) if way["login"] else None
-    return session
-
-def batch(step):
-    return [{"key": f"m{number}", "value": number / 7, "timestamp": 1, "step": step} for number in range(50)]
-
-for name, way in settings["ways"].items():
-    session = opened(way)
-    experiment = call(session, way, "experiments/create", {"name": f"load-{time.time()}"})["experiment_id"]
-    runs = [call(session, way, "runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"] for _ in range(48)]
-    for run in runs:
-        call(session, way, "runs/log-batch", {"run_id": run, "metrics": batch(0)[:10]})
-    way["work"] = {
-        "log-batch": lambda session, number, way=way, runs=runs: call(
-            session, way, "runs/log-batch", {"run_id": runs[number % len(runs)], "metrics": batch(number)}),
-        "search-runs": lambda session, number, way=way, experiment=experiment: call(
-            session, way, "runs/search", {"experiment_ids": [experiment], "filter": "metrics.m1 > 0", "max_results": 50}),
-    }
-
-# Each connection has runs of its own, as programs do: 48 runs for 4 connections, and a step for every batch.
-def share(way, work, numbers, latencies):
-    session = opened(way)
-    for number in numbers:
-        begun = time.monotonic()
-        work(session, number)
-        latencies.append(time.monotonic() - begun)
-
-def round_of(turn, name, way, kind):
-    latencies = []
-    connections, first_step = settings["connections"], (turn + 1) * settings["requests"]
-    threads = [
-        threading.Thread(target=share, args=(way, way["work"][kind], range(first_step + first, first_step + settings["requests"], connections), latencies))
-        for first in range(connections)
-    ]
-    begun = time.monotonic()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(latencies) == settings["requests"], f"{name}: {len(latencies)} of {settings['requests']} {kind} succeeded"
-    took.setdefault(f"{name} {kind} seconds", []).append(time.monotonic() - begun)
-    took.setdefault(f"{name} {kind} latencies", []).extend(latencies)
-
-ways = list(settings["ways"].items())
-for number in range(settings["rounds"]):
-    for kind in ("log-batch", "search-runs"):
-        for name, way in ways if number % 2 == 0 else ways[::-1]:
-            round_of(number, name, way, kind)
-print(json.dumps(took))
-"""
 
 
 @dataclass(frozen=True)
-class Load:
-    """How one kind of request did against one server."""
+class Stores:
+    """What servers are made of."""
 
-    kind: str
-    per_second: float
-    """Requests, in the median round."""
-    p99: float
-    """Of all requests of all rounds, in seconds."""
+    class_name: str
+    postgres: ClusterPostgres
+    s3_endpoint: str
 
 
 @dataclass(frozen=True)
@@ -123,16 +51,8 @@ class Access:
     reachable: Samples
     """From the request that made a server until its URL answered a user of it with 200."""
     ready: Samples
-    loads: Mapping[int, Mapping[str, Sequence[Load]]]
-    """By replicas, then by the way there: each kind of request."""
-
-
-OURS, WITHOUT_INGRESS, BY_HAND = "ours", "service", "hand"
-WAYS: Final = {
-    OURS: "Ingress, login, prefix",
-    WITHOUT_INGRESS: "the same server, at its Service",
-    BY_HAND: "started by hand, at its Service",
-}
+    traffic: Mapping[int, Loads]
+    """By replicas."""
 
 
 async def measure_access(stage: Stage) -> Access:
@@ -148,14 +68,41 @@ async def measure_access(stage: Stage) -> Access:
         starts.append(await _start(stage, ingress, name, namespace))
         if namespace != namespaces[-1]:
             await _remove(stage, namespace)
-    by_hand = await ServerByHand.start(stage, namespaces[-1], postgres)
-    client = await ClientPod.start(stage, namespaces[-1], store.endpoint)
+    reachable, ready = zip(*starts, strict=True)
+    traffic = await _traffic(stage, ingress, Stores(name, postgres, store.endpoint), namespaces[-1])
+    return Access(Samples.of(reachable), Samples.of(ready), traffic)
+
+
+async def _traffic(
+    stage: Stage, ingress: ClusterIngress, stores: Stores, namespace: str
+) -> Mapping[int, Loads]:
+    """Put load on the last server, on one without a login, and on two that were started by hand."""
+    without_login: KubeObject = {"access": {"authentication": {"none": {}}}}
+    await stage.kube.create(server_of(stores.class_name, namespace, WITHOUT_LOGIN, without_login))
+    hand = [
+        await ServerByHand.start(stage, namespace, stores.postgres, has_login=has_login)
+        for has_login in (False, True)
+    ]
+    client = await ClientPod.start(stage, namespace, stores.s3_endpoint)
+    target = Target(
+        ingress_url=ingress.service_url,
+        host=HOST,
+        open_path=f"/{namespace}/{WITHOUT_LOGIN}",
+        login_path=f"/{namespace}/{NAME}",
+        service_url=f"http://{NAME}",
+        login=await _login(stage, namespace),
+    )
+    found = {}
     try:
-        loads = {replicas: await _load(stage, ingress, client, by_hand, replicas) for replicas in REPLICAS}
+        for replicas in REPLICAS:
+            for server in hand:
+                await server.scale(replicas)
+            for name in (NAME, WITHOUT_LOGIN):
+                await _scale(stage, namespace, name, replicas)
+            found[replicas] = await measure_traffic(client, target, hand)
     finally:
         await client.stop()
-    reachable, ready = zip(*starts, strict=True)
-    return Access(Samples.of(reachable), Samples.of(ready), loads)
+    return found
 
 
 async def _offer(stage: Stage, ingress: ClusterIngress, stores: KubeObject) -> str:
@@ -165,7 +112,8 @@ async def _offer(stage: Stage, ingress: ClusterIngress, stores: KubeObject) -> s
         "authentication": {"basic": {"defaultPermission": "READ"}},
         "networkPolicy": {"ingressFrom": [ingress.peer]},
     }
-    spec = stores | {"naming": {"host": HOST, "path": "/{{ namespace }}"}, "access": access}
+    spec = stores | {"naming": {"host": HOST, "path": "/{{ namespace }}/{{ name }}"}, "access": access}
+    spec["permissions"] = {"anonymousAccess": True}
     await stage.kube.apply(
         {
             "apiVersion": API_VERSION,
@@ -195,7 +143,7 @@ async def _start(
 
 async def _until_reachable(stage: Stage, ingress: ClusterIngress, namespace: str) -> float:
     """The moment at which a client gets 200 through the Ingress."""
-    url = f"{ingress.url}/{namespace}/api/2.0/mlflow/experiments/search?max_results=1"
+    url = f"{ingress.url}/{namespace}/{NAME}/api/2.0/mlflow/experiments/search?max_results=1"
     try:
         async with asyncio.timeout(REACHABLE_PATIENCE_SECONDS), aiohttp.ClientSession() as session:
             login = await _login(stage, namespace)
@@ -235,34 +183,12 @@ async def _remove(stage: Stage, namespace: str) -> None:
     )
 
 
-async def _load(
-    stage: Stage, ingress: ClusterIngress, client: ClientPod, by_hand: ServerByHand, replicas: int
-) -> Mapping[str, Sequence[Load]]:
-    await by_hand.scale(replicas)
-    await _scale(stage, client.namespace, replicas)
-    login = await _login(stage, client.namespace)
-    path = f"/{client.namespace}"
-    ways = {
-        OURS: {"url": f"{ingress.service_url}{path}", "host": HOST, "login": login},
-        WITHOUT_INGRESS: {"url": f"http://{NAME}{path}", "host": "", "login": login},
-        BY_HAND: {"url": by_hand.url, "host": "", "login": None},
-    }
-    settings = {"ways": ways, "rounds": ROUNDS, "requests": REQUESTS, "connections": CONNECTIONS}
-    took = await client.run(LOAD, settings)
-    return {way: [_load_in(took, way, kind) for kind in ("log-batch", "search-runs")] for way in ways}
-
-
-async def _scale(stage: Stage, namespace: str, replicas: int) -> None:
+async def _scale(stage: Stage, namespace: str, name: str, replicas: int) -> None:
     change = f'{{"spec":{{"replicas":{replicas}}}}}'
-    words = ("--namespace", namespace, f"trackingserver/{NAME}")
+    words = ("--namespace", namespace, f"trackingserver/{name}")
     await asyncio.to_thread(stage.cluster.kubectl, "patch", *words, "--type=merge", f"--patch={change}")
     for condition in (f"jsonpath={{.status.replicas}}={replicas}", "condition=Ready"):
         await asyncio.to_thread(stage.cluster.kubectl, "wait", *words, f"--for={condition}", "--timeout=180s")
-
-
-def _load_in(took: Mapping[str, Sequence[float]], way: str, kind: str) -> Load:
-    seconds, latencies = took[f"{way} {kind} seconds"], took[f"{way} {kind} latencies"]
-    return Load(kind, REQUESTS / statistics.median(seconds), Samples.of(latencies).percentile(99))
 
 
 # Telling
@@ -270,7 +196,7 @@ def _load_in(took: Mapping[str, Sequence[float]], way: str, kind: str) -> Load:
 
 def access_tables(found: Access) -> list[Table]:
     """Tell all of it."""
-    return [_reachable_table(found), _load_table(found)]
+    return [_reachable_table(found), traffic_table(found.traffic)]
 
 
 def _reachable_table(found: Access) -> Table:
@@ -289,35 +215,5 @@ def _reachable_table(found: Access) -> Table:
         ),
         (
             "One after the other, images on the node, database and prefix of its own, Traefik as the Ingress controller.",
-        ),
-    )
-
-
-def _load_table(found: Access) -> Table:
-    rows = []
-    for replicas, ways in found.loads.items():
-        for way, loads in ways.items():
-            for load, floor in zip(loads, ways[BY_HAND], strict=True):
-                slower = floor.per_second / load.per_second
-                aim = verdict(slower, SLOWER_AIM, "1.1 ×") if way == OURS else ""
-                rows.append(
-                    (
-                        f"{load.kind}, {WAYS[way]}",
-                        str(replicas),
-                        f"{load.per_second:.0f}",
-                        duration(load.p99),
-                        "" if way == BY_HAND else f"{slower:.2f} ×",
-                        aim,
-                    )
-                )
-    return Table(
-        "Requests through Ingress and login, beside the same MLflow started by hand",
-        ("request, and the way there", "replicas", "per second (p50)", "p99", "time of by hand", "aim"),
-        tuple(rows),
-        (
-            f"{ROUNDS} rounds by turns of {REQUESTS} requests each on {CONNECTIONS} connections, from one pod; per second: the median "
-            "round; p99: of all. log-batch has 50 metrics, search-runs gives 48 runs. By hand: the same image and resources, the "
-            "same PostgreSQL, no Ingress, login, prefix or NetworkPolicy. Servers, PostgreSQL, Traefik and the client share this "
-            "machine's cores, so that what the Ingress takes is taken from all.",
         ),
     )

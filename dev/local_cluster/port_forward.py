@@ -19,13 +19,16 @@ def forwarded_port(
     with subprocess.Popen(
         [*command, ports], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
+        # kubectl says a line per connection and stands still when nobody reads them.
+        reader = Thread(target=deque, args=(process.stdout, 0), daemon=True)
         try:
             port = _announced_port(process)
-            # kubectl says a line per connection and stands still when nobody reads them.
-            Thread(target=deque, args=(process.stdout, 0), daemon=True).start()
+            reader.start()
             yield port
         finally:
             process.kill()
+            if reader.is_alive():
+                reader.join()
 
 
 def _announced_port(process: subprocess.Popen[str]) -> int:
