@@ -32,6 +32,10 @@ REACHABLE_PATIENCE_SECONDS: Final = 180.0
 POLL_SECONDS: Final = 0.1
 REPLICAS: Final = (1, 2)
 WITHOUT_LOGIN: Final = "open"
+SMALL: Final[KubeObject] = {
+    "resources": {"requests": {"cpu": "50m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}
+}
+"""Eight pods side by side on a node of two cores; they may use all of them."""
 USERNAME, PASSWORD = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
 
 
@@ -77,7 +81,7 @@ async def _traffic(
     stage: Stage, ingress: ClusterIngress, stores: Stores, namespace: str
 ) -> Mapping[int, Loads]:
     """Put load on the last server, on one without a login, and on two that were started by hand."""
-    without_login: KubeObject = {"access": {"authentication": {"none": {}}}}
+    without_login: KubeObject = {"access": {"authentication": {"none": {}}}} | SMALL
     await stage.kube.create(server_of(stores.class_name, namespace, WITHOUT_LOGIN, without_login))
     hand = [
         await ServerByHand.start(stage, namespace, stores.postgres, has_login=has_login)
@@ -130,7 +134,7 @@ async def _start(
 ) -> tuple[float, float]:
     """Make a server; return the seconds until its URL answers its user, and until it is Ready."""
     since, asked = stage.watcher.mark(), time.monotonic()
-    await stage.kube.create(server_of(class_name, namespace, NAME, {}))
+    await stage.kube.create(server_of(class_name, namespace, NAME, SMALL))
     reachable = asyncio.create_task(_until_reachable(stage, ingress, namespace))
     ready = await stage.watcher.first(
         lambda sighting: namespace_of(sighting.obj) == namespace and is_ready(sighting.obj),

@@ -12,9 +12,9 @@ from bench.client_pod import ClientPod
 from bench.report import Table
 from bench.samples import Samples, duration, verdict
 
-ROUNDS: Final = 6
+ROUNDS: Final = 4
 """An even number: every server is the first as often as the last."""
-REQUESTS: Final = 100
+REQUESTS: Final = 60
 """In each round, of each kind, to each server."""
 CONNECTIONS: Final = 4
 SLOWER_AIM: Final = 1.10
