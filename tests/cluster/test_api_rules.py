@@ -244,10 +244,7 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
 
 ADMIN = {"adminSecretRef": {"name": "pg-admin"}}
 NO_HOST_NAME = "spec.postgres.host: Invalid value: {}: must be one host name or address without a port"
-TOO_MANY_CONNECTIONS = (
-    "spec.postgres: Invalid value: postgres.connectionLimit (absent means 20) may not be more than "
-    "limits.maxConnections"
-)
+TOO_MANY_CONNECTIONS = "spec.postgres.connectionLimit: Invalid value: postgres.connectionLimit may not be more than limits.maxConnections"
 NO_DURATION = (
     "spec.postgres.rotateEvery: Invalid value: {}: must be a number of hours or days, such as 12h or 90d"
 )
@@ -429,9 +426,7 @@ CLASSES: list[tuple[str, Manifest, str | None]] = [
      postgres(connectionLimit=30) | {"limits": {"maxConnections": 30}}, LET_IN),
     ("more connections by default than permitted",
      postgres(connectionLimit=31) | {"limits": {"maxConnections": 30}}, TOO_MANY_CONNECTIONS),
-    ("fewer connections permitted than the built-in default", postgres() | {"limits": {"maxConnections": 19}},
-     TOO_MANY_CONNECTIONS),
-    ("as many connections permitted as the built-in default", postgres() | {"limits": {"maxConnections": 20}}, LET_IN),
+    ("fewer connections permitted than the built-in default", postgres() | {"limits": {"maxConnections": 19}}, LET_IN),
     ("fewer connections permitted, without PostgreSQL", {"limits": {"maxConnections": 1}}, LET_IN),
     ("a longer name of the maintenance database than there is", postgres(maintenanceDatabase="d" * 64),
      "spec.postgres.maintenanceDatabase: Too long"),

@@ -49,8 +49,8 @@ def test_a_server_gets_a_database_roles_and_a_secret_as_decided(
     )
     assert roles == [
         (name, False, -1, False, ""),
-        (f"{name}_a", True, 20, False, "SCRAM-SHA-256$"),
-        (f"{name}_b", False, 20, False, ""),
+        (f"{name}_a", True, 40, False, "SCRAM-SHA-256$"),
+        (f"{name}_b", False, 40, False, ""),
     ]
     members = postgres.sql(
         "SELECT r.rolname, m.rolname FROM pg_auth_members JOIN pg_roles r ON r.oid = roleid "
@@ -145,18 +145,18 @@ def test_another_connection_limit_reaches_the_logins_and_the_pods(
     before = team.served()["spec"]["template"]
     logins = [f"{team.database()}_{letter}" for letter in "ab"]
 
-    postgres_class.change(connectionLimit=40)
+    postgres_class.change(connectionLimit=20)
 
     wait_until(
         lambda: (
             postgres_class.postgres.sql("SELECT rolconnlimit FROM pg_roles WHERE rolname = ANY(%s)", logins)
-            == [(40,), (40,)]
+            == [(20,), (20,)]
         ),
         10,
-        "both logins may have more connections",
+        "both logins may have fewer connections",
     )
     team.wait_until_so(
-        DEPLOYMENT, "mlflow", lambda live: live["spec"]["template"] != before, "pods have larger pools"
+        DEPLOYMENT, "mlflow", lambda live: live["spec"]["template"] != before, "pods have smaller pools"
     )
     team.wait_for_condition("SchemaReady", status="True")
 

@@ -106,7 +106,8 @@ class PostgresStore(ApiModel):
     """A database and roles of the server's own on the class's PostgreSQL."""
 
     connection_limit: ConnectionLimit | None = None
-    """How many database connections all pods of the server may have at a time. Default: the class's, else 20."""
+    """How many database connections all pods of the server may have at a time. Default: the class's, else 40, with a login
+    60."""
 
 
 class SqliteStore(ApiModel):

@@ -28,7 +28,8 @@ from tracking_operator.api.kubernetes_types import (
 from tracking_operator.api.marks import API_VERSION, DEFAULT_CLASS_ANNOTATION
 from tracking_operator.api.tracking_server import ConnectionLimit, DeletionPolicy
 
-DEFAULT_CONNECTION_LIMIT: Final = 20
+DEFAULT_CONNECTION_LIMIT: Final = 40
+"""Two replicas with one worker each keep as many connections as MLflow does by itself, also while they roll."""
 
 
 class OfferedVersion(ApiModel):
@@ -125,7 +126,8 @@ class PostgresOffer(ApiModel):
     """A ConfigMap in the operator's namespace with the CA certificates (PEM) under the key ca.crt. Default: the CAs of
     the image."""
     connection_limit: ConnectionLimit = DEFAULT_CONNECTION_LIMIT
-    """How many connections a server may have that does not say. Default: 20."""
+    """How many connections a server may have that does not say. Default: 40, with a login 60; never more than
+    limits.maxConnections."""
     allow_superuser: bool = False
     """Whether the admin login may be a superuser, which is more than is needed. Default: false."""
     rotate_every: Duration | None = None
@@ -445,10 +447,10 @@ class TrackingServerClassSpec(ApiModel):
         ),
         Rule(
             "!has(self.postgres) || !has(self.limits) || !has(self.limits.maxConnections) "
-            f"|| self.postgres.?connectionLimit.orValue({DEFAULT_CONNECTION_LIMIT}) <= self.limits.maxConnections",
-            f"postgres.connectionLimit (absent means {DEFAULT_CONNECTION_LIMIT}) may not be more than "
-            "limits.maxConnections, because servers that do not say would be refused; lower the one or raise the other",
-            ".postgres",
+            "|| !has(self.postgres.connectionLimit) || self.postgres.connectionLimit <= self.limits.maxConnections",
+            "postgres.connectionLimit may not be more than limits.maxConnections, because servers that do not say would "
+            "be refused; lower the one or raise the other",
+            ".postgres.connectionLimit",
         ),
     )
 

@@ -36,8 +36,8 @@ from tracking_operator.resources.destinations import Destinations, Network
 
 KubeObject = dict[str, Any]
 
-CONNECTION_LIMIT_WITH_LOGIN = 30
-"""Where nobody says: with the login's own connections, as many replicas as 20 are good for without it."""
+CONNECTION_LIMIT_WITH_LOGIN = 60
+"""Where nobody says: with the login's own connections, as many replicas as 40 are good for without it."""
 
 # MLflow 3.17 takes about 420 MiB with one worker process and 180 to 240 MiB for each further one.
 FIRST_WORKER_REQUEST_MIB, FURTHER_WORKER_REQUEST_MIB = 640, 256
@@ -357,17 +357,12 @@ def bounded_resources(
 def wanted_connection_limit(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
     """How many connections each login of the server may have at a time."""
     asked, offer = resource.spec.backend_store.postgres, class_spec.postgres
-    is_said = bool(asked and asked.connection_limit) or (
-        offer and "connection_limit" in offer.model_fields_set
-    )
-    if not is_said and wanted_login(resource, class_spec):
-        allowed = class_spec.limits.max_connections or CONNECTION_LIMIT_WITH_LOGIN
-        return max(DEFAULT_CONNECTION_LIMIT, min(CONNECTION_LIMIT_WITH_LOGIN, allowed))
-    return _first(
-        asked.connection_limit if asked else None,
-        offer.connection_limit if offer else None,
-        DEFAULT_CONNECTION_LIMIT,
-    )
+    if asked and asked.connection_limit:
+        return asked.connection_limit
+    if offer and "connection_limit" in offer.model_fields_set:
+        return offer.connection_limit
+    default = CONNECTION_LIMIT_WITH_LOGIN if wanted_login(resource, class_spec) else DEFAULT_CONNECTION_LIMIT
+    return min(default, class_spec.limits.max_connections or default)
 
 
 def _backend_store(

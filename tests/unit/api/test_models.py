@@ -108,7 +108,7 @@ def test_a_postgresql_that_is_described_by_its_host_and_admin_alone_is_a_safe_on
     described = {"host": "pg.db.svc", "adminSecretRef": {"name": "pg-admin"}}
     offer = TrackingServerClassSpec.model_validate({"postgres": described}).postgres
     assert offer is not None
-    assert (offer.port, offer.maintenance_database, offer.connection_limit) == (5432, "postgres", 20)
+    assert (offer.port, offer.maintenance_database, offer.connection_limit) == (5432, "postgres", 40)
     assert (offer.ssl_mode, offer.allow_superuser, offer.rotate_every) == (SslMode.VERIFY_FULL, False, None)
 
 

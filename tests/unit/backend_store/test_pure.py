@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracking_operator.api.conditions import Reason
+from tracking_operator.api.tracking_server_class import DEFAULT_CONNECTION_LIMIT
 from tracking_operator.backend_store import scram
 from tracking_operator.backend_store.observe import Observed
 from tracking_operator.backend_store.plan import plan
@@ -12,6 +13,7 @@ from tracking_operator.backend_store.pool import (
     CONNECTIONS_BESIDE_PODS,
     CONNECTIONS_OF_PARENT,
     ENGINES_PER_WORKER,
+    MLFLOW_POOL_SIZE,
     UNBOUNDED,
     PoolSizes,
     pool_sizes,
@@ -21,6 +23,7 @@ from tracking_operator.backend_store.statements import explain
 from tracking_operator.backend_store.tenant import Desired, Tenant
 from tracking_operator.failures import Invalid
 from tracking_operator.mark import Mark
+from tracking_operator.resources.server import CONNECTION_LIMIT_WITH_LOGIN
 
 MARK = Mark("c", "team-a", "mlflow", "u")
 VERIFIER = scram.verifier("secret", b"0123456789abcdef")
@@ -155,13 +158,18 @@ def test_what_all_pools_keep_stays_below_the_limit(
     assert sizes.max_overflow == UNBOUNDED
 
 
-def test_the_default_limit_is_enough_for_one_replica_while_it_rolls() -> None:
+@pytest.mark.parametrize(
+    ("limit", "has_login"), [(DEFAULT_CONNECTION_LIMIT, False), (CONNECTION_LIMIT_WITH_LOGIN, True)]
+)
+def test_with_the_default_limit_two_replicas_keep_as_much_as_mlflow_by_itself(
+    limit: int, has_login: bool
+) -> None:
+    assert pool_sizes(limit, replicas=2, workers=1, has_login=has_login) == PoolSizes(MLFLOW_POOL_SIZE)
+
+
+def test_a_smaller_limit_makes_pools_smaller() -> None:
     assert pool_sizes(20, replicas=1, workers=1) == PoolSizes(pool_size=3)
 
 
-def test_with_a_login_the_default_limit_is_enough_for_two_replicas() -> None:
-    assert pool_sizes(30, replicas=2, workers=1, has_login=True) == PoolSizes(pool_size=2)
-
-
 def test_no_pool_is_larger_than_mlflows_own() -> None:
-    assert pool_sizes(1000, replicas=1, workers=1) == PoolSizes(pool_size=5)
+    assert pool_sizes(1000, replicas=1, workers=1) == PoolSizes(MLFLOW_POOL_SIZE)

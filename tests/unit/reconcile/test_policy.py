@@ -237,15 +237,17 @@ class TestConnections:
             ({"replicas": 2}, None, True),
             ({"replicas": 2}, 20, True),
             ({"replicas": 2}, 19, False),
-            ({"replicas": 3}, None, False),
+            ({"replicas": 3}, 25, False),
+            ({"replicas": 5}, None, True),
+            ({"replicas": 6}, None, False),
             ({"replicas": 3}, 26, True),
             ({"workers": 2}, 22, True),
-            ({"workers": 2}, None, False),
+            ({"workers": 2}, 21, False),
             ({"workers": 4, "replicas": 3}, 74, True),
             ({"workers": 4, "replicas": 3}, 73, False),
             ({"replicas": 0}, 14, True),
             ({"replicas": 0}, 13, False),
-            ({"replicas": 3, "suspend": True}, None, False),
+            ({"replicas": 6, "suspend": True}, None, False),
         ],
     )
     def test_are_enough_for_so_many_pods_and_workers(
@@ -261,7 +263,7 @@ class TestConnections:
 
     def test_that_are_too_few_are_refused_with_the_number_that_is_enough(self) -> None:
         with pytest.raises(Invalid) as refused:
-            plan_of(server(self.spec(replicas=3)), self.postgres())
+            plan_of(server(self.spec(20, replicas=3)), self.postgres())
         assert refused.value.message == (
             "3 replicas (and 1 more while they roll) with 1 worker each need at least 26 database connections, and "
             "connectionLimit is 20: raise it to 26 or more, or lower replicas or workers."
@@ -269,9 +271,9 @@ class TestConnections:
         assert plan_of(server(self.spec(26, replicas=3)), self.postgres())
 
     @pytest.mark.parametrize(
-        ("asked", "of_class", "counts"), [(None, None, 20), (None, 40, 40), (30, 40, 30), (50, None, 50)]
+        ("asked", "of_class", "counts"), [(None, None, 40), (None, 30, 30), (30, 50, 30), (50, None, 50)]
     )
-    def test_are_the_servers_own_number_else_that_of_the_class_else_twenty(
+    def test_are_the_servers_own_number_else_that_of_the_class_else_forty(
         self, asked: int | None, of_class: int | None, counts: int
     ) -> None:
         store = plan_of(server(self.spec(asked)), self.postgres(of_class)).model.backend_store

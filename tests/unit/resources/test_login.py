@@ -85,10 +85,15 @@ class TestPods:
             assert isinstance(store, PostgresBackend)
             return store.connection_limit
 
-        assert (limit({}), limit(BASIC)) == (20, 30)
-        assert limit(BASIC, {"connectionLimit": 40}) == 40
+        assert (limit({}), limit(BASIC)) == (40, 60)
+        assert limit(BASIC, {"connectionLimit": 30}) == 30
         assert limit(BASIC | {"backendStore": {"postgres": {"connectionLimit": 50}}}) == 50
-        assert limit(BASIC, None, {"limits": {"maxConnections": 25}}) == 25
+
+    @pytest.mark.parametrize("spec", [{}, BASIC])
+    def test_share_no_more_connections_than_a_class_allows(self, spec: Manifest) -> None:
+        store = model(spec, postgres_class(None, {"limits": {"maxConnections": 35}})).backend_store
+        assert isinstance(store, PostgresBackend)
+        assert store.connection_limit == 35
 
     @pytest.mark.parametrize(
         "uri", ["sqlite:////data/mlflow.db", "postgresql://u:p%40ss%25@db/x", "mysql://x"]
