@@ -12,7 +12,7 @@ from bench.client_pod import ClientPod
 from bench.report import Table
 from bench.samples import Samples, duration, verdict
 
-ROUNDS: Final = 4
+ROUNDS: Final = 6
 """An even number: every server is the first as often as the last."""
 REQUESTS: Final = 60
 """In each round, of each kind, to each server."""
