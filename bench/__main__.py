@@ -92,12 +92,18 @@ def main(arguments: list[str] | None = None) -> int:
 async def _measure(cluster: DevelopmentCluster, measures: list[str], repeat: int, load_before: float) -> str:
     async with stage(cluster, repeat) as ready:
         about = circumstances(cluster, await ready.operator.image(), repeat, load_before)
-        return render(about, await _tables(ready, measures))
+        tables: list[Table] = []
+        try:
+            await _fill(tables, ready, measures)
+        except BaseException:
+            say("What was measured until then:")
+            print(render(about, tables), flush=True)
+            raise
+        return render(about, tables)
 
 
-async def _tables(ready: Stage, measures: list[str]) -> list[Table]:
+async def _fill(tables: list[Table], ready: Stage, measures: list[str]) -> None:
     """Measure in an order in which one measurement leaves what the next one needs: servers."""
-    tables: list[Table] = []
     memory = [await _step("memory without servers", measure_memory(ready))] if "idle" in measures else []
     floor = await _step("floor", measure_floor(ready))
     tables.append(floor_table(floor))
@@ -121,7 +127,6 @@ async def _tables(ready: Stage, measures: list[str]) -> list[Table]:
         tables += artifact_tables(await _step("artifacts", measure_artifacts(ready)))
     if "access" in measures:
         tables += access_tables(await _step("access", measure_access(ready)))
-    return tables
 
 
 async def _step(what: str, measurement: Awaitable[Result]) -> Result:

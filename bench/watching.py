@@ -126,14 +126,23 @@ async def _stream(
     connected: asyncio.Event,
 ) -> None:
     _, version = await kube.list_with_version(kind, namespace)
-    async with session.get(
-        f"{kube.configuration.host}{kind.path(namespace)}",
-        params={"watch": "true", "resourceVersion": str(version)},
-        timeout=aiohttp.ClientTimeout(total=None),
-    ) as response:
-        response.raise_for_status()
-        connected.set()
-        while line := await response.content.readline():
-            moment = time.monotonic()
-            event = json.loads(line)
-            watcher.remember(Sighting(moment, event["type"], event["object"]))
+    while (
+        True
+    ):  # The API server ends every watch after a while, and that of a client which is slow to read at once.
+        async with session.get(
+            f"{kube.configuration.host}{kind.path(namespace)}",
+            params={"watch": "true", "resourceVersion": str(version)},
+            timeout=aiohttp.ClientTimeout(total=None),
+        ) as response:
+            response.raise_for_status()
+            connected.set()
+            while line := await response.content.readline():
+                moment = time.monotonic()
+                event = json.loads(line)
+                if (
+                    event["type"] == "ERROR"
+                ):  # too old: what happened in between is lost, and nobody waits for it in vain
+                    _, version = await kube.list_with_version(kind, namespace)
+                    break
+                version = event["object"]["metadata"]["resourceVersion"]
+                watcher.remember(Sighting(moment, event["type"], event["object"]))

@@ -27,36 +27,27 @@ from tests.operator_fixtures import (
     OPERATOR_NAMESPACE,
     PATIENCE_SECONDS,
     OperatorHost,
-    Team,
     a_class,
-    condition_of,
+    a_team,
     free_port,
 )
+from tests.operator_stores import HOST, StoreClass, StoreTeam, admin_and_authorities
 from tests.stores.postgres.world import make_certificates
 from tests.waiting import wait_until
-from tracking_operator.api.marks import RESOLVED_ANNOTATION, WATCH_LABEL
 from tracking_operator.artifact_store.place import Keys
 from tracking_operator.kube.objects import (
-    CONFIG_MAP,
     DEPLOYMENT,
     JOB,
-    NAMESPACE,
     POD,
     SECRET,
     KubeObject,
-    KubeObjects,
     name_of,
-    uid_of,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.resources.artifact_environment import CA_KEY, CREDENTIALS_KEY
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-HOST: Final = "127.0.0.1"
-NOWHERE: Final[KubeObject] = {"nodeSelector": {"no-such-node": "true"}}
-SECONDS_TO_SAY_SO: Final = 10.0
 NOTHING_THERE: Final = ("NoSuchBucket", "NoSuchBucketPolicy")
 COLUMNS_OF_A_REQUEST: Final = 7
 
@@ -192,39 +183,15 @@ class RealObjectStore:
 
 
 @dataclass(frozen=True)
-class S3Class:
+class S3Class(StoreClass):
     """A class with a bucket, and what the platform team knows about it."""
 
-    api: KubeApi
+    OFFER = "s3"
+    CONDITION = "ArtifactStoreReady"
+
     store: RealObjectStore
-    name: str
     bucket: str
     admin: Keys
-    secret: str
-    config_map: str
-
-    def condition(self, type_: str = "ArtifactStoreReady") -> KubeObject | None:
-        return condition_of(self.api.get(TRACKING_SERVER_CLASS, None, self.name), type_)
-
-    def wait_for(
-        self,
-        reason: str = "AsExpected",
-        *,
-        type_: str = "ArtifactStoreReady",
-        words: str = "",
-        seconds: float = SECONDS_TO_SAY_SO,
-    ) -> KubeObject:
-        """Return the condition as soon as it gives this reason, in these words."""
-
-        def fits() -> KubeObject | None:
-            found = self.condition(type_)
-            return found if found and found["reason"] == reason and words in found["message"] else None
-
-        return wait_until(fits, seconds, lambda: f"{reason} {words}; it is {self.condition(type_)}")
-
-    def change(self, **s3: object) -> None:
-        """Change fields of `spec.s3`."""
-        self.api.patch(TRACKING_SERVER_CLASS, None, self.name, {"spec": {"s3": s3}})
 
     def give_admin(self, keys: Keys) -> None:
         """Write other keys into the admin Secret."""
@@ -233,17 +200,13 @@ class S3Class:
 
 
 @dataclass(frozen=True)
-class S3Team(Team):
+class S3Team(StoreTeam):
     """A team whose servers have prefixes of their own."""
 
-    class_name: str
+    SECRET_SUFFIX = "artifacts"
+
     bucket: str
     store: RealObjectStore
-
-    def serve(self, name: str = "mlflow", *, metadata: KubeObject | None = None, **spec: object) -> None:
-        """Apply a server whose pods will never run."""
-        wanted = {"className": self.class_name, "podTemplate": NOWHERE} | spec
-        self.apply(wanted, name, **(metadata or {}))
 
     def served(self, name: str = "mlflow", **spec: object) -> KubeObject:
         """Apply a server, say that its prefix was found to be well, and return its Deployment."""
@@ -252,11 +215,6 @@ class S3Team(Team):
         deployment = self.wait_for(DEPLOYMENT, name)
         self.wait_for_condition("ArtifactStoreReady", status="True", name=name)
         return deployment
-
-    def decision(self, name: str = "mlflow") -> KubeObject:
-        """What was decided for a server."""
-        annotations = self.server(name)["metadata"].get("annotations", {})
-        return dict(json.loads(annotations[RESOLVED_ANNOTATION]))
 
     def prefix(self, name: str = "mlflow") -> str:
         """A server's prefix, without a slash at its end."""
@@ -334,10 +292,6 @@ class S3Team(Team):
 
     # What its pods can do
 
-    def secret(self, name: str = "mlflow") -> KubeObject:
-        """The Secret by which a server's pods reach its prefix."""
-        return self.get(SECRET, f"{name}-artifacts")
-
     def keys(self, name: str = "mlflow") -> Keys:
         """The keys that a server's pods find."""
         return keys_in(self.secret(name))
@@ -353,14 +307,6 @@ class S3Team(Team):
             self.may(action, key, name)
             for action, key in (("put", f"{folder}tried"), ("get", f"{folder}tried"), ("list", folder))
         )
-
-    def untouched(self, name: str = "mlflow") -> KubeObjects:
-        """What must stay as it is while something is wrong: the Deployment's specification, and the Secret."""
-        deployment, secret = self.get(DEPLOYMENT, name), self.secret(name)
-        return [
-            {"uid": uid_of(deployment), "spec": deployment["spec"]},
-            {"uid": uid_of(secret), "data": secret["data"]},
-        ]
 
 
 def keys_in(secret: KubeObject) -> Keys:
@@ -431,38 +377,26 @@ def an_s3_class(
     The operator makes the bucket. What is in it afterwards stays there: the server is thrown away at the end.
     """
     keys = admin or replace(store.make_user("admin"), source="the class's admin Secret")
-    name = f"s3-{secrets.token_hex(4)}"
-    labels = {WATCH_LABEL: "true"} if is_labelled else {}
-    metadata = {"name": name, "namespace": OPERATOR_NAMESPACE, "labels": labels}
-    api.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": _words_of(keys)})
     authorities = {CA_KEY: store.ca} if store.ca else {}
-    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": authorities})
-    wanted: KubeObject = {
-        "bucket": bucket or name,
-        "endpoint": store.endpoint,
-        "identity": {"versitygw": {}},
-        "adminSecretRef": {"name": name},
-        "create": {},
-    }
-    if store.ca:
-        wanted["caConfigMapRef"] = {"name": name}
-    try:
+    with admin_and_authorities(api, "s3", _words_of(keys), authorities, is_labelled=is_labelled) as name:
+        wanted: KubeObject = {
+            "bucket": bucket or name,
+            "endpoint": store.endpoint,
+            "identity": {"versitygw": {}},
+            "adminSecretRef": {"name": name},
+            "create": {},
+        }
+        if store.ca:
+            wanted["caConfigMapRef"] = {"name": name}
         with a_class(api, (spec or {}) | {"s3": wanted | offer}) as class_name:
-            yield S3Class(api, store, class_name, str(wanted["bucket"]), keys, name, name)
-    finally:
-        api.delete(SECRET, OPERATOR_NAMESPACE, name)
-        api.delete(CONFIG_MAP, OPERATOR_NAMESPACE, name)
+            yield S3Class(api, class_name, name, name, store=store, bucket=str(wanted["bucket"]), admin=keys)
 
 
 @contextmanager
 def an_s3_team(api: KubeApi, class_: S3Class) -> Iterator[S3Team]:
     """A team with a namespace, for the time of the block."""
-    name = f"team-{secrets.token_hex(4)}"
-    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    try:
-        yield S3Team(api, name, class_.name, class_.bucket, class_.store)
-    finally:
-        api.delete(NAMESPACE, None, name)
+    with a_team(api) as team:
+        yield S3Team(api, team.namespace, class_.name, class_.bucket, class_.store)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ the database what the script in it would have done.
 """
 
 import base64
-import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -24,33 +23,23 @@ from tests.kube_api import KubeApi
 from tests.operator_fixtures import (
     OPERATOR_NAMESPACE,
     OperatorHost,
-    Team,
     a_class,
-    condition_of,
+    a_team,
 )
+from tests.operator_stores import HOST, StoreClass, StoreTeam, admin_and_authorities
 from tests.stores.postgres.world import free_port, make_certificates, random_password
-from tests.waiting import wait_until
-from tracking_operator.api.marks import RESOLVED_ANNOTATION, WATCH_LABEL
 from tracking_operator.kube.objects import (
-    CONFIG_MAP,
     DEPLOYMENT,
     JOB,
-    NAMESPACE,
     SECRET,
     KubeObject,
-    KubeObjects,
-    uid_of,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 
-HOST: Final = "127.0.0.1"
 SUPERUSER: Final = "postgres"
 NEWEST, OLDEST = "18", "15"
-NOWHERE: Final[KubeObject] = {"nodeSelector": {"no-such-node": "true"}}
 REVISION: Final = "dc11669786a5"
 """The schema revision of MLflow 3.17.2; nothing in these tests depends on which it is."""
 
-SECONDS_TO_SAY_SO: Final = 10.0
 LOG: Final = "statements.log"
 LOG_EVERY_STATEMENT: Final = {
     "logging_collector": "on",
@@ -148,39 +137,15 @@ class RealPostgres:
 
 
 @dataclass(frozen=True)
-class PostgresClass:
+class PostgresClass(StoreClass):
     """A class with a PostgreSQL, and what the platform team knows about it."""
 
-    api: KubeApi
+    OFFER = "postgres"
+    CONDITION = "BackendStoreReady"
+
     postgres: RealPostgres
-    name: str
     admin: str
     password: str = field(repr=False)
-    secret: str
-    config_map: str
-
-    def condition(self, type_: str = "BackendStoreReady") -> KubeObject | None:
-        return condition_of(self.api.get(TRACKING_SERVER_CLASS, None, self.name), type_)
-
-    def wait_for(
-        self,
-        reason: str = "AsExpected",
-        *,
-        type_: str = "BackendStoreReady",
-        words: str = "",
-        seconds: float = SECONDS_TO_SAY_SO,
-    ) -> KubeObject:
-        """Return the condition as soon as it gives this reason, in these words."""
-
-        def fits() -> KubeObject | None:
-            found = self.condition(type_)
-            return found if found and found["reason"] == reason and words in found["message"] else None
-
-        return wait_until(fits, seconds, lambda: f"{reason} {words}; it is {self.condition(type_)}")
-
-    def change(self, **postgres: object) -> None:
-        """Change fields of `spec.postgres`."""
-        self.api.patch(TRACKING_SERVER_CLASS, None, self.name, {"spec": {"postgres": postgres}})
 
     def give_admin(self, username: str, password: str) -> None:
         """Write other credentials into the admin Secret."""
@@ -189,16 +154,12 @@ class PostgresClass:
 
 
 @dataclass(frozen=True)
-class PostgresTeam(Team):
+class PostgresTeam(StoreTeam):
     """A team whose servers have databases of their own."""
 
-    class_name: str
-    postgres: RealPostgres
+    SECRET_SUFFIX = "database"
 
-    def serve(self, name: str = "mlflow", *, metadata: KubeObject | None = None, **spec: object) -> None:
-        """Apply a server whose pods will never run."""
-        wanted = {"className": self.class_name, "podTemplate": NOWHERE} | spec
-        self.apply(wanted, name, **(metadata or {}))
+    postgres: RealPostgres
 
     def served(self, name: str = "mlflow", revision: str = REVISION, **spec: object) -> KubeObject:
         """Apply a server, migrate its schema, and return its Deployment."""
@@ -207,11 +168,6 @@ class PostgresTeam(Team):
         deployment = self.wait_for(DEPLOYMENT, name)
         self.wait_for_condition("SchemaReady", status="True", name=name)
         return deployment
-
-    def decision(self, name: str = "mlflow") -> KubeObject:
-        """What was decided for a server."""
-        annotations = self.server(name)["metadata"].get("annotations", {})
-        return dict(json.loads(annotations[RESOLVED_ANNOTATION]))
 
     def database(self, name: str = "mlflow") -> str:
         """What a server's database is called."""
@@ -234,10 +190,6 @@ class PostgresTeam(Team):
             cursor.execute("DELETE FROM alembic_version")
             cursor.execute("INSERT INTO alembic_version VALUES (%s)", (revision,))
 
-    def secret(self, name: str = "mlflow") -> KubeObject:
-        """The Secret by which a server's pods log in."""
-        return self.get(SECRET, f"{name}-database")
-
     def service_file(self, name: str = "mlflow") -> dict[str, str]:
         """What the service file of a server says."""
         return settings_in(self.secret(name))
@@ -257,14 +209,6 @@ class PostgresTeam(Team):
                 return True
         except psycopg2.OperationalError:
             return False
-
-    def untouched(self, name: str = "mlflow") -> KubeObjects:
-        """What must stay as it is while something is wrong: the Deployment's specification, and the Secret."""
-        deployment, secret = self.get(DEPLOYMENT, name), self.secret(name)
-        return [
-            {"uid": uid_of(deployment), "spec": deployment["spec"]},
-            {"uid": uid_of(secret), "data": secret["data"]},
-        ]
 
 
 @contextmanager
@@ -321,36 +265,27 @@ def a_postgres_class(
 ) -> Iterator[PostgresClass]:
     """A class with an admin of its own, for the time of the block; ``offer`` are fields of `spec.postgres`."""
     username, password = admin or postgres.make_admin("CREATEROLE", "CREATEDB")
-    name = f"postgres-{secrets.token_hex(4)}"
-    labels = {WATCH_LABEL: "true"} if is_labelled else {}
-    metadata = {"name": name, "namespace": OPERATOR_NAMESPACE, "labels": labels}
     credentials = {"username": username, "password": password}
-    api.create({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": credentials})
-    authorities = {"ca.crt": postgres.ca}
-    api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": authorities})
-    wanted = {
-        "host": HOST,
-        "port": postgres.port,
-        "adminSecretRef": {"name": name},
-        "caConfigMapRef": {"name": name},
-    }
-    try:
+    with admin_and_authorities(
+        api, "postgres", credentials, {"ca.crt": postgres.ca}, is_labelled=is_labelled
+    ) as name:
+        wanted = {
+            "host": HOST,
+            "port": postgres.port,
+            "adminSecretRef": {"name": name},
+            "caConfigMapRef": {"name": name},
+        }
         with a_class(api, (spec or {}) | {"postgres": wanted | offer}) as class_name:
-            yield PostgresClass(api, postgres, class_name, username, password, name, name)
-    finally:
-        api.delete(SECRET, OPERATOR_NAMESPACE, name)
-        api.delete(CONFIG_MAP, OPERATOR_NAMESPACE, name)
+            yield PostgresClass(
+                api, class_name, name, name, postgres=postgres, admin=username, password=password
+            )
 
 
 @contextmanager
 def a_postgres_team(api: KubeApi, class_: PostgresClass) -> Iterator[PostgresTeam]:
     """A team with a namespace, for the time of the block."""
-    name = f"team-{secrets.token_hex(4)}"
-    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    try:
-        yield PostgresTeam(api, name, class_.name, class_.postgres)
-    finally:
-        api.delete(NAMESPACE, None, name)
+    with a_team(api) as team:
+        yield PostgresTeam(api, team.namespace, class_.name, class_.postgres)
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,13 @@ import pytest
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import OperatorCalls, OperatorHost, RunningOperator
 from tests.operator_postgres import (
-    HOST,
     PostgresClass,
     PostgresTeam,
     RealPostgres,
     a_postgres_class,
     a_postgres_team,
 )
+from tests.operator_stores import HOST
 from tests.waiting import wait_until
 from tracking_operator.api.marks import FINALIZER
 from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, SECRET, KubeObject, uid_of

@@ -1,15 +1,13 @@
 """Whatever is wrong with a PostgreSQL has a reason within ten seconds, and what runs is not touched."""
 
 import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from psycopg2.sql import SQL, Identifier
 
+from tests.cluster.troubles import Trouble, change, listening
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import (
     LEASE_NAME,
@@ -25,10 +23,9 @@ from tests.operator_postgres import (
     a_postgres_class,
     a_postgres_team,
 )
-from tests.stores.postgres.world import make_certificates
 from tests.waiting import wait_until
 from tracking_operator.api.marks import RESOLVED_ANNOTATION
-from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, LEASE, SECRET
+from tracking_operator.kube.objects import DEPLOYMENT, LEASE, SECRET
 from tracking_operator.reconcile.kinds import TRACKING_SERVER
 
 SECONDS_TO_SAY_SO = 10.0
@@ -37,36 +34,6 @@ SECONDS_TO_LOOK_AGAIN = 20.0
 """For what only the server's own look finds out: nothing reports that it was put right."""
 SECONDS_FOR_ANOTHER_CLASS = 5.0
 MANY = 30
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Something that goes wrong with a class, as the reason says, and is put right again."""
-
-    what: str
-    reason: str
-    words: str
-    cause: Callable[[PostgresClass], object]
-    cure: Callable[[PostgresClass], object]
-
-
-def change(**offer: object) -> Callable[[PostgresClass], object]:
-    """Change `spec.postgres` of the class."""
-    return lambda class_: class_.change(**offer)
-
-
-def use_another_ca(class_: PostgresClass) -> None:
-    """Name a ConfigMap with a CA that has signed something else."""
-    metadata = {"name": f"{class_.config_map}-another", "namespace": OPERATOR_NAMESPACE}
-    data = {"ca.crt": make_certificates("another.example.com")[0]}
-    class_.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
-    class_.change(caConfigMapRef={"name": metadata["name"]})
-
-
-def use_own_ca(class_: PostgresClass) -> None:
-    """Name the right ConfigMap again."""
-    class_.change(caConfigMapRef={"name": class_.config_map})
-    class_.api.delete(CONFIG_MAP, OPERATOR_NAMESPACE, f"{class_.config_map}-another")
 
 
 def lose_password(class_: PostgresClass) -> None:
@@ -79,23 +46,18 @@ def restore_password(class_: PostgresClass) -> None:
     class_.give_admin(class_.admin, class_.password)
 
 
-def name_own_secret(class_: PostgresClass) -> None:
-    """Name the right Secret again."""
-    class_.change(adminSecretRef={"name": class_.secret})
-
-
-TROUBLES = [
+TROUBLES: list[Trouble[PostgresClass]] = [
     Trouble("the admin's password is wrong", "LoginRefused", "Correct username and password in Secret",
             lambda class_: class_.give_admin(class_.admin, "wrong"), restore_password),
     Trouble("the host does not resolve", "HostNotFound", "Correct postgres.host",
             change(host="no-such-host.invalid"), change(host="127.0.0.1")),
     Trouble("nothing listens at the port", "StoreUnreachable", "Check the server",
             change(port=1), lambda class_: class_.change(port=class_.postgres.port)),
-    Trouble("the CA has not signed the certificate", "TlsFailed", "caConfigMapRef", use_another_ca, use_own_ca),
+    Trouble("the CA has not signed the certificate", "TlsFailed", "caConfigMapRef", PostgresClass.use_another_ca, PostgresClass.use_own_ca),
     Trouble("the CA is missing", "SecretNotFound", "postgres.caConfigMapRef",
-            change(caConfigMapRef={"name": "missing"}), use_own_ca),
+            change(caConfigMapRef={"name": "missing"}), PostgresClass.use_own_ca),
     Trouble("the admin's Secret is missing", "SecretNotFound", "postgres.adminSecretRef",
-            change(adminSecretRef={"name": "missing"}), name_own_secret),
+            change(adminSecretRef={"name": "missing"}), PostgresClass.use_own_secret),
     Trouble("a key is missing", "SecretKeyMissing", "password", lose_password, restore_password),
     Trouble("the maintenance database is missing", "InvalidSpec", "postgres.maintenanceDatabase",
             change(maintenanceDatabase="missing"), change(maintenanceDatabase=None)),
@@ -115,7 +77,7 @@ def living(
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.what)
 def test_trouble_with_a_class_has_its_reason_on_class_and_server_and_touches_nothing(
-    trouble: Trouble, living: tuple[PostgresClass, PostgresTeam], operator: RunningOperator
+    trouble: Trouble[PostgresClass], living: tuple[PostgresClass, PostgresTeam], operator: RunningOperator
 ) -> None:
     class_, team = living
     team.wait_for_condition("BackendStoreReady", status="True")
@@ -429,32 +391,6 @@ def test_many_servers_at_once_are_whole_although_the_operator_is_killed_in_the_m
             assert team.logs_in(name)
         assert class_.condition() == well, "being at work for many is no trouble"
     operators.make_room()
-
-
-@dataclass
-class Trap:
-    """A listener that remembers who came."""
-
-    port: int
-    visitors: list[object] = field(default_factory=list)
-
-
-@contextmanager
-def listening(host: str) -> Iterator[Trap]:
-    """Accept connections at an address of the loopback for the time of the block."""
-    with socket.create_server((host, 0)) as listener:
-        trap = Trap(int(listener.getsockname()[1]))
-
-        def accept() -> None:
-            with suppress(OSError):
-                while True:
-                    trap.visitors.append(listener.accept()[1])
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield trap
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
 
 
 def set_record(team: PostgresTeam, decision: object) -> None:

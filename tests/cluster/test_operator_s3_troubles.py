@@ -1,14 +1,13 @@
 """Whatever is wrong with a bucket or a prefix has a reason within ten seconds, and what runs is not touched."""
 
 import json
-import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import pytest
 
+from tests.cluster.troubles import Trouble, change, listening
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import OPERATOR_NAMESPACE, OperatorHost, RunningOperator
 from tests.operator_object_store import (
@@ -19,12 +18,11 @@ from tests.operator_object_store import (
     an_s3_class,
     an_s3_team,
 )
-from tests.stores.postgres.world import make_certificates
 from tests.waiting import wait_until
 from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
 from tracking_operator.artifact_store.place import Keys
 from tracking_operator.artifact_store.policy import LARGEST_DOCUMENT
-from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, JOB, SECRET, name_of
+from tracking_operator.kube.objects import DEPLOYMENT, JOB, SECRET, name_of
 from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.resources.scripts.check_backend_store import EXIT_CODES
 
@@ -33,36 +31,6 @@ pytest_plugins = ["tests.operator_object_store"]
 SECONDS_TO_SAY_SO = 10.0
 SECONDS_TO_RECOVER = 10.0
 STORE = "ArtifactStoreReady"
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """Something that goes wrong with a class, as the reason says, and is put right again."""
-
-    what: str
-    reason: str
-    words: str
-    cause: Callable[[S3Class], object]
-    cure: Callable[[S3Class], object]
-
-
-def change(**offer: object) -> Callable[[S3Class], object]:
-    """Change `spec.s3` of the class."""
-    return lambda class_: class_.change(**offer)
-
-
-def use_another_ca(class_: S3Class) -> None:
-    """Name a ConfigMap with a CA that has signed something else."""
-    metadata = {"name": f"{class_.config_map}-another", "namespace": OPERATOR_NAMESPACE}
-    data = {"ca.crt": make_certificates("another.example.com")[0]}
-    class_.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
-    class_.change(caConfigMapRef={"name": metadata["name"]})
-
-
-def use_own_ca(class_: S3Class) -> None:
-    """Name the right ConfigMap again."""
-    class_.change(caConfigMapRef={"name": class_.config_map})
-    class_.api.delete(CONFIG_MAP, OPERATOR_NAMESPACE, f"{class_.config_map}-another")
 
 
 def lose_key(class_: S3Class) -> None:
@@ -90,7 +58,7 @@ def name_own_bucket(class_: S3Class) -> None:
     class_.change(bucket=class_.bucket, create={})
 
 
-TROUBLES = [
+TROUBLES: list[Trouble[S3Class]] = [
     Trouble("the bucket is missing", "BucketNotFound", "s3.create", name_missing_bucket, name_own_bucket),
     Trouble("the admin's key is wrong", "LoginRefused", "Correct accessKeyId and secretAccessKey in Secret",
             lambda class_: class_.give_admin(Keys(class_.admin.access_key_id, "of-nobody")), restore_admin),
@@ -102,11 +70,11 @@ TROUBLES = [
             change(endpoint="https://127.0.0.1:1"), restore_endpoint),
     Trouble("the endpoint does not resolve", "HostNotFound", "s3.endpoint",
             change(endpoint="https://no-such-host.invalid"), restore_endpoint),
-    Trouble("the CA has not signed the certificate", "TlsFailed", "caConfigMapRef", use_another_ca, use_own_ca),
+    Trouble("the CA has not signed the certificate", "TlsFailed", "caConfigMapRef", S3Class.use_another_ca, S3Class.use_own_ca),
     Trouble("the CA is missing", "SecretNotFound", "s3.caConfigMapRef",
-            change(caConfigMapRef={"name": "missing"}), use_own_ca),
+            change(caConfigMapRef={"name": "missing"}), S3Class.use_own_ca),
     Trouble("the admin's Secret is missing", "SecretNotFound", "s3.adminSecretRef",
-            change(adminSecretRef={"name": "missing"}), lambda class_: class_.change(adminSecretRef={"name": class_.secret})),
+            change(adminSecretRef={"name": "missing"}), S3Class.use_own_secret),
     Trouble("a key is missing", "SecretKeyMissing", "secretAccessKey", lose_key, restore_admin),
 ]  # fmt: skip
 
@@ -124,7 +92,7 @@ def living(
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.what)
 def test_trouble_with_a_class_has_its_reason_on_class_and_server_and_touches_nothing(
-    trouble: Trouble, living: tuple[S3Class, S3Team], operator: RunningOperator
+    trouble: Trouble[S3Class], living: tuple[S3Class, S3Team], operator: RunningOperator
 ) -> None:
     class_, team = living
     team.wait_for_condition(STORE, status="True")
@@ -446,32 +414,6 @@ def test_what_the_check_finds_is_the_condition_of_the_server(
             api.delete(JOB, team.namespace, "mlflow-check-artifacts")
             team.end(team.job_pod(but=(name_of(pod),)))
         team.wait_for_condition(STORE, status="True", seconds=SECONDS_TO_RECOVER)
-
-
-@dataclass
-class Trap:
-    """A listener that remembers who came."""
-
-    port: int
-    visitors: list[object] = field(default_factory=list)
-
-
-@contextmanager
-def listening(host: str) -> Iterator[Trap]:
-    """Accept connections at an address of the loopback for the time of the block."""
-    with socket.create_server((host, 0)) as listener:
-        trap = Trap(int(listener.getsockname()[1]))
-
-        def accept() -> None:
-            with suppress(OSError):
-                while True:
-                    trap.visitors.append(listener.accept()[1])
-
-        thread = threading.Thread(target=accept, daemon=True)
-        thread.start()
-        yield trap
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
 
 
 @contextmanager
