@@ -126,9 +126,8 @@ async def _stream(
     connected: asyncio.Event,
 ) -> None:
     _, version = await kube.list_with_version(kind, namespace)
-    while (
-        True
-    ):  # The API server ends every watch after a while, and that of a client which is slow to read at once.
+    # The API server ends every watch after a while, and at once that of a client which is slow to read.
+    while True:
         async with session.get(
             f"{kube.configuration.host}{kind.path(namespace)}",
             params={"watch": "true", "resourceVersion": str(version)},
@@ -139,9 +138,8 @@ async def _stream(
             while line := await response.content.readline():
                 moment = time.monotonic()
                 event = json.loads(line)
-                if (
-                    event["type"] == "ERROR"
-                ):  # too old: what happened in between is lost, and nobody waits for it in vain
+                if event["type"] == "ERROR":
+                    # Too old. Whoever waits for what came in between will say so.
                     _, version = await kube.list_with_version(kind, namespace)
                     break
                 version = event["object"]["metadata"]["resourceVersion"]
