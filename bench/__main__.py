@@ -53,7 +53,7 @@ measures:
   The raw floor of the API server is always measured first. Only a run of all measures writes docs/performance.md.
 
 examples:
-  python -m bench                          everything, about half an hour; writes docs/performance.md
+  python -m bench                          everything, about three quarters of an hour; writes docs/performance.md
   python -m bench --repeat 3               everything, with fewer repetitions
   python -m bench creation drift --keep    two of them, printed only; the cluster stays
   python -m bench drift --no-deploy        measure the operator that already runs there, as it is

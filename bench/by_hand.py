@@ -9,14 +9,13 @@ from bench.servers import NAME as SERVER
 from bench.stage import Stage
 from dev.database.postgres import ClusterPostgres
 from tracking_operator.kube.objects import DEPLOYMENT, KubeObject
+from tracking_operator.resources.scripts.start_server import SECONDS_A_LOGIN_IS_REMEMBERED
 
 PORT: Final = 5000
 SECONDS_TO_START: Final = 180
 ADMIN: Final = "admin"
 LOGIN_FOLDER: Final = "/etc/login"
 LOGIN_FILE: Final = "login.ini"
-SECONDS_A_LOGIN_IS_REMEMBERED: Final = 30
-"""As in the operator's servers; MLflow remembers none unless it is told to, and is several times slower then."""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from bench.stranger import Stranger
 from bench.watching import Watcher, watching
 from dev.audit import AuditLog
 from dev.development_cluster import DevelopmentCluster
+from tracking_operator.api.marks import API_VERSION
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import open_session
-from tracking_operator.kube.objects import POD, Kind
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
+from tracking_operator.kube.objects import POD, Kind, KubeObject
+from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 
 MEASURING_NICENESS: Final = -10
 WATCHED: Final[tuple[Kind, ...]] = (TRACKING_SERVER, *CHILD_KINDS, POD)
@@ -49,6 +50,30 @@ class Stage:
     repeat: int
     run: str
     """Part of every namespace's name: a kept cluster has those of earlier runs."""
+
+    async def offer(self, what: str, spec: KubeObject) -> str:
+        """Make a class; return its name."""
+        name = f"bench-{what}-{self.run}"
+        kind = TRACKING_SERVER_CLASS.kind
+        await self.kube.apply(
+            {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        )
+        return name
+
+    async def remove_servers(self, namespace: str, names: Sequence[str], *, patience: float) -> None:
+        """Delete servers, and return when they are gone; ``patience`` is in seconds."""
+        since = self.watcher.mark()
+        for name in names:
+            await self.kube.delete(TRACKING_SERVER, namespace, name)
+        for name in names:
+            await self.watcher.first(
+                lambda sighting, name=name: (  # type: ignore[misc]
+                    sighting.change == "DELETED" and sighting.place == (TRACKING_SERVER, namespace, name)
+                ),
+                f"server {name} in namespace {namespace} is gone",
+                since=since,
+                patience=patience,
+            )
 
     async def make_namespaces(self, prefix: str, count: int) -> Sequence[str]:
         """Make empty namespaces, and return when their controllers are done with them."""

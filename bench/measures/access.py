@@ -23,9 +23,7 @@ from dev.database import deploy_postgres
 from dev.database.postgres import ClusterPostgres
 from dev.ingress import ClusterIngress, deploy_ingress_controller
 from dev.object_store import deploy_object_store
-from tracking_operator.api.marks import API_VERSION
 from tracking_operator.kube.objects import SECRET, KubeObject, namespace_of
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 
 HOST: Final = "mlflow.bench.test"
 REACHABLE_PATIENCE_SECONDS: Final = 180.0
@@ -71,7 +69,7 @@ async def measure_access(stage: Stage) -> Access:
     for namespace in namespaces:
         starts.append(await _start(stage, ingress, name, namespace))
         if namespace != namespaces[-1]:
-            await _remove(stage, namespace)
+            await stage.remove_servers(namespace, [NAME], patience=REACHABLE_PATIENCE_SECONDS)
     reachable, ready = zip(*starts, strict=True)
     traffic = await _traffic(stage, ingress, Stores(name, postgres, store.endpoint), namespaces[-1])
     return Access(Samples.of(reachable), Samples.of(ready), traffic)
@@ -110,7 +108,6 @@ async def _traffic(
 
 
 async def _offer(stage: Stage, ingress: ClusterIngress, stores: KubeObject) -> str:
-    name = f"bench-access-{stage.run}"
     access = {
         "ingress": {"className": ingress.class_name},
         "authentication": {"basic": {"defaultPermission": "READ"}},
@@ -118,15 +115,7 @@ async def _offer(stage: Stage, ingress: ClusterIngress, stores: KubeObject) -> s
     }
     spec = stores | {"naming": {"host": HOST, "path": "/{{ namespace }}/{{ name }}"}, "access": access}
     spec["permissions"] = {"anonymousAccess": True}
-    await stage.kube.apply(
-        {
-            "apiVersion": API_VERSION,
-            "kind": TRACKING_SERVER_CLASS.kind,
-            "metadata": {"name": name},
-            "spec": spec,
-        }
-    )
-    return name
+    return await stage.offer("access", spec)
 
 
 async def _start(
@@ -150,9 +139,8 @@ async def _until_reachable(stage: Stage, ingress: ClusterIngress, namespace: str
     url = f"{ingress.url}/{namespace}/{NAME}/api/2.0/mlflow/experiments/search?max_results=1"
     try:
         async with asyncio.timeout(REACHABLE_PATIENCE_SECONDS), aiohttp.ClientSession() as session:
-            login = await _login(stage, namespace)
+            authorization = aiohttp.BasicAuth(*await _login(stage, namespace))
             while True:
-                authorization = aiohttp.BasicAuth(*login)
                 async with session.get(url, headers={"Host": HOST}, auth=authorization) as answer:
                     if answer.status == HTTPStatus.OK:
                         return time.monotonic()
@@ -172,19 +160,6 @@ async def _login(stage: Stage, namespace: str) -> tuple[str, str]:
             username, password = (base64.b64decode(data[key]).decode() for key in (USERNAME, PASSWORD))
             return username, password
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def _remove(stage: Stage, namespace: str) -> None:
-    since = stage.watcher.mark()
-    await stage.kube.delete(TRACKING_SERVER, namespace, NAME)
-    await stage.watcher.first(
-        lambda sighting: (
-            sighting.change == "DELETED" and sighting.place == (TRACKING_SERVER, namespace, NAME)
-        ),
-        f"the server in namespace {namespace} is gone",
-        since=since,
-        patience=REACHABLE_PATIENCE_SECONDS,
-    )
 
 
 async def _scale(stage: Stage, namespace: str, name: str, replicas: int) -> None:

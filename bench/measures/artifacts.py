@@ -34,7 +34,7 @@ from dev.database import deploy_postgres
 from dev.development_cluster import DevelopmentCluster
 from dev.object_store import ClusterObjectStore, deploy_object_store
 from dev.object_store.manifests import NAME as DEPLOYMENT_OF_STORE
-from tracking_operator.api.marks import API_VERSION, WATCH_LABEL
+from tracking_operator.api.marks import WATCH_LABEL
 from tracking_operator.artifact_store import policy
 from tracking_operator.artifact_store.desired import Tenant
 from tracking_operator.artifact_store.policy import PolicyPrincipals
@@ -160,11 +160,7 @@ def _store_in_memory(cluster: DevelopmentCluster) -> ClusterObjectStore:
 
 async def _offer(stage: Stage, what: str, spec: KubeObject) -> str:
     """Make a class and wait until its bucket can be used; return its name."""
-    name = f"bench-{what}-{stage.run}"
-    metadata = {"name": name}
-    await stage.kube.apply(
-        {"apiVersion": API_VERSION, "kind": "TrackingServerClass", "metadata": metadata, "spec": spec}
-    )
+    name = await stage.offer(what, spec)
     found: KubeObject | None = None
     try:
         async with asyncio.timeout(CLASS_PATIENCE_SECONDS):
@@ -204,7 +200,7 @@ async def _requests(stage: Stage, store: ClusterObjectStore) -> Requests:
     looks, at_looks = await _looks_without_news(stage, counted, namespace)
     await stage.operator.reconfigure(resync=str(RESYNC_SECONDS))
     with_servers = await _resyncs(counted)
-    await _remove_all(stage, namespace, names)
+    await stage.remove_servers(namespace, names, patience=CROWD_PATIENCE_SECONDS)
     await asyncio.sleep(RESYNC_SECONDS)
     without = await _resyncs(counted)
     await stage.operator.reconfigure(resync=None)
@@ -275,7 +271,7 @@ async def _crowd_by_policy(stage: Stage, store: ClusterObjectStore) -> Samples:
     pairs = sum(map(policy.is_of_a_server, policy.statements_of(written))) / 2  # type: ignore[arg-type]
     if pairs != POLICY_CROWD:
         raise OperatorError(f"The policy has {pairs:g} pairs of statements for {POLICY_CROWD} servers.")
-    await _remove_all(stage, namespace, names)
+    await stage.remove_servers(namespace, names, patience=CROWD_PATIENCE_SECONDS)
     return seconds
 
 
@@ -305,7 +301,7 @@ async def _crowd_by_tags(stage: Stage) -> Samples:
         (namespace,) = await stage.make_namespaces("tags", 1)
         names = [f"s{number:03}" for number in range(TAGS_CROWD)]
         seconds = await _until_secrets(stage, name, namespace, names)
-        await _remove_all(stage, namespace, names)
+        await stage.remove_servers(namespace, names, patience=CROWD_PATIENCE_SECONDS)
         await stage.kube.delete(TRACKING_SERVER_CLASS, None, name)
         return seconds
 
@@ -330,21 +326,6 @@ async def _until_secrets(stage: Stage, class_name: str, namespace: str, names: S
                 - started
                 for name in names
             ]
-        )
-
-
-async def _remove_all(stage: Stage, namespace: str, names: Sequence[str]) -> None:
-    since = stage.watcher.mark()
-    for name in names:
-        await stage.kube.delete(TRACKING_SERVER, namespace, name)
-    for name in names:
-        await stage.watcher.first(
-            lambda sighting, name=name: (  # type: ignore[misc]
-                sighting.change == "DELETED" and sighting.place == (TRACKING_SERVER, namespace, name)
-            ),
-            f"server {name} is gone",
-            since=since,
-            patience=CROWD_PATIENCE_SECONDS,
         )
 
 

@@ -32,7 +32,6 @@ SCRIPT: Final = Path(load.__file__).read_text()
 class Load:
     """How one kind of request did against one server."""
 
-    kind: str
     per_second: float
     """Requests, in the median round."""
     p99: float
@@ -52,14 +51,13 @@ class Target:
     login: tuple[str, str]
 
 
-Loads = Mapping[str, Sequence[Load]]
-"""By the way there: each kind of request."""
+Loads = Mapping[str, Mapping[str, Load]]
+"""By the way there, then by the kind of request."""
 
 
 async def measure_traffic(client: ClientPod, target: Target, hand: Sequence[ServerByHand]) -> Loads:
     """Put load on all servers by turns, from one pod."""
-    ways = {one.name: way for one, way in zip(hand, map(_by_hand, hand), strict=True)}
-    plain, login = ways.values()
+    plain, login = map(_by_hand, hand)
     settings: load.Settings = {
         "ways": {
             OPEN: _way(target.ingress_url + target.open_path, target.host, None),
@@ -73,7 +71,7 @@ async def measure_traffic(client: ClientPod, target: Target, hand: Sequence[Serv
         "connections": CONNECTIONS,
     }
     took = await client.run(SCRIPT, settings)
-    return {way: [_load_in(took, way, kind) for kind in KINDS] for way in settings["ways"]}
+    return {way: {kind: _load_in(took, way, kind) for kind in KINDS} for way in settings["ways"]}
 
 
 def _way(url: str, host: str | None, login: tuple[str, str] | None) -> load.Way:
@@ -87,7 +85,7 @@ def _by_hand(server: ServerByHand) -> load.Way:
 
 def _load_in(took: Mapping[str, Sequence[float]], way: str, kind: str) -> Load:
     rounds, requests = took[f"{way} {kind} rounds"], took[f"{way} {kind} requests"]
-    return Load(kind, REQUESTS / statistics.median(rounds), Samples.of(requests).percentile(99))
+    return Load(REQUESTS / statistics.median(rounds), Samples.of(requests).percentile(99))
 
 
 # Telling
@@ -99,11 +97,10 @@ def traffic_table(found: Mapping[int, Loads]) -> Table:
         "Requests through Ingress and login, beside the same MLflow started by hand",
         ("request, and the way there", "replicas", "per second (p50)", "p99", "time of by hand", "aim"),
         tuple(
-            _row(replicas, way, one, loads)
+            _row(replicas, kind, way, loads)
             for replicas, loads in found.items()
-            for kind in range(len(KINDS))
-            for way, ones in loads.items()
-            for one in ones[kind : kind + 1]
+            for kind in KINDS
+            for way in loads
         ),
         (
             f"{ROUNDS} rounds by turns of {REQUESTS} requests each on {CONNECTIONS} connections, from one pod; per second: the median "
@@ -116,11 +113,11 @@ def traffic_table(found: Mapping[int, Loads]) -> Table:
     )
 
 
-def _row(replicas: int, way: str, one: Load, loads: Loads) -> tuple[str, ...]:
-    words = (f"{one.kind}, {way}", str(replicas), f"{one.per_second:.0f}", duration(one.p99))
+def _row(replicas: int, kind: str, way: str, loads: Loads) -> tuple[str, ...]:
+    one = loads[way][kind]
+    words = (f"{kind}, {way}", str(replicas), f"{one.per_second:.0f}", duration(one.p99))
     if way not in COMPARED_WITH:
         return (*words, "", "")
-    floor = next(load for load in loads[COMPARED_WITH[way]] if load.kind == one.kind)
-    slower = floor.per_second / one.per_second
+    slower = loads[COMPARED_WITH[way]][kind].per_second / one.per_second
     aim = verdict(slower, SLOWER_AIM, "1.1 ×") if way in AIMED_AT else ""
     return (*words, f"{slower:.2f} ×" + (" (with login)" if COMPARED_WITH[way] == HAND_LOGIN else ""), aim)
