@@ -6,15 +6,22 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 # Tests call make themselves, which shall not ask this one for a place among its jobs.
 unexport MAKEFLAGS MFLAGS
+# A dry run calls a make that is called $(MAKE), and could not tell it to run nothing.
+MAKE_ALL := $(MAKE)
 
 PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo $(CURDIR)/.cache/uv/bin/uv)
 RUN := $(UV) run --frozen
 NAME ?= tracking-operator
+# How many processes run a group: most of their time they wait. Each process of the cluster's tests makes a cluster of its own.
+STORES_WORKERS ?= 3
+CLUSTER_WORKERS ?= 2
+E2E_WORKERS ?= 2
+TIMES := .cache/times
 # How often a failed test on a store or a cluster is run again; the summary names those that needed it.
 RERUNS ?= 0
 # The cluster of the tests with pods: another one than that of the other tests lets both groups run at once.
-E2E_CLUSTER ?= $(or $(TRACKING_OPERATOR_TEST_CLUSTER),tracking-operator-test)
+E2E_CLUSTER ?= $(or $(TRACKING_OPERATOR_TEST_CLUSTER),tracking-operator-test)-e2e
 
 # The machine's own Python: interpreters are no packages of a registry.
 export UV_PYTHON_DOWNLOADS := never
@@ -76,10 +83,16 @@ undeploy: prepare ## Take the operator out of the cluster; refused while trackin
 generate: prepare ## Write crds/ and the generated documentation
 	@$(RUN) python -m tracking_operator.api.generate --output .
 
+.PHONY: merge-keys
+merge-keys: prepare-cluster ## Write kube/merge_keys.py from the OpenAPI of the pinned Kubernetes
+	@$(RUN) python -m dev.merge_keys
+
 ##@ Quality
 
 .PHONY: test
-test: lint check-generated test-unit test-stores test-cluster test-e2e ## Everything that CI runs
+test: ## Everything that CI runs, two groups at a time: most tests wait for something; ends with the time of each
+	@$(MAKE_ALL) -j2 lint check-generated test-unit test-stores test-cluster test-e2e
+	@echo && cat $(TIMES)/*
 
 .PHONY: lint
 lint: prepare ## Check style and types
@@ -98,19 +111,29 @@ check-generated: prepare ## Fail when generated files are not what the code gene
 
 .PHONY: test-unit
 test-unit: prepare ## No I/O: builders, naming, plans, queues
-	@$(RUN) pytest tests/unit
+	@$(call group,unit,-n 2)
 
 .PHONY: test-stores
 test-stores: prepare-stores ## The stores, on real ones
-	@$(call pytest_if_any,tests/stores --reruns $(RERUNS))
+	@$(call group,stores,-n $(STORES_WORKERS) --dist loadfile --reruns $(RERUNS))
 
 .PHONY: test-cluster
-test-cluster: prepare-cluster ## The operator on a real API server
-	@$(call pytest_if_any,tests/cluster --reruns $(RERUNS))
+test-cluster: prepare-cluster ## The operator on real API servers
+	@$(call group,cluster,-n $(CLUSTER_WORKERS) --dist loadfile --reruns $(RERUNS))
 
 .PHONY: test-e2e
 test-e2e: prepare-e2e ## Real pods, the real operator image, a real browser
-	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER); $(call pytest_if_any,tests/e2e --reruns $(RERUNS))
+	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER); $(call group,e2e,-n $(E2E_WORKERS) --dist loadfile --reruns $(RERUNS))
+
+.PHONY: matrix
+matrix: prepare-stores ## What depends on PostgreSQL on every version of it; make test has the oldest and the newest
+	@export TRACKING_OPERATOR_TEST_POSTGRES="15 16 17 18"; \
+	  $(RUN) pytest tests/stores/postgres -n $(STORES_WORKERS) --dist loadfile
+
+.PHONY: test-isolation
+test-isolation: prepare-e2e ## Every attempt of one team against another, on real servers, as a table; ISOLATION_TABLE=FILE writes it
+	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER) TRACKING_OPERATOR_TEST_ISOLATION=true; \
+	  $(RUN) pytest tests/e2e/test_isolation.py -s
 
 .PHONY: bench
 bench: prepare-images ## Measure, and write the report
@@ -145,5 +168,7 @@ has-python:
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes python3 python3-venv >/dev/null; \
 	  else echo "Please install Python 3.11 or newer, or name it: make PYTHON=python3.12." >&2; exit 1; fi; }
 
-# pytest ends with code 5 when a folder holds no test yet.
-pytest_if_any = $(RUN) pytest $(1) || [ $$? = 5 ]
+# The tests of one folder, with the ten slowest of them; how long all took is kept for the end of `make test`.
+# `make test-stores TESTS=tests/stores/s3` runs a part of the group.
+group = started=$$(date +%s); $(RUN) pytest $(or $(TESTS),tests/$(1)) --durations=10 $(2) && mkdir -p $(TIMES) && \
+  printf '  %-8s %5d s\n' $(1) $$(($$(date +%s) - started)) > $(TIMES)/$(1)

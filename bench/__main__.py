@@ -24,10 +24,11 @@ from bench.measures.idle import (
     noop_table,
     restart_table,
 )
+from bench.measures.neighbours import measure_neighbours, neighbours_table
 from bench.measures.readiness import measure_readiness, phases_table, readiness_table
 from bench.measures.takeover import measure_takeover, takeover_table
 from bench.operator_pods import OperatorError
-from bench.report import Table, render, with_generated_section
+from bench.report import Circumstances, Table, render, with_generated_section, with_tables_measured_again
 from bench.stage import Stage, stage
 from bench.watching import NotSeenError
 from dev.deploy import DeployError, deploy
@@ -45,16 +46,19 @@ MEASURES: Final = {
     "databases": "servers with a PostgreSQL database of their own: until Ready, a hundred at once, against CREATE DATABASE",
     "artifacts": "servers with a prefix of their own in a bucket: until Ready, many at once, requests, throughput",
     "access": "servers behind an Ingress and a login: until their URL answers, and requests per second beside MLflow by hand",
+    "neighbours": "drift repair and a new server of an honest team, in peace and beside three hostile ones",
     "takeover": "until the other pod is active after a stop and after a SIGKILL",
 }
 EXAMPLES: Final = """\
 measures:
 {measures}
-  The raw floor of the API server is always measured first. Only a run of all measures writes docs/performance.md.
+  The raw floor of the API server is always measured first. A run of all measures writes docs/performance.md anew; --write puts
+  the tables of some measures there, each with its date.
 
 examples:
   python -m bench                          everything, about three quarters of an hour; writes docs/performance.md
   python -m bench --repeat 3               everything, with fewer repetitions
+  python -m bench neighbours --write       one of them, and its table into docs/performance.md
   python -m bench creation drift --keep    two of them, printed only; the cluster stays
   python -m bench drift --no-deploy        measure the operator that already runs there, as it is
 """
@@ -72,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
         cluster.create()
         if chosen.deploy:
             deploy(cluster)
-        report = asyncio.run(_measure(cluster, measures, chosen.repeat, load_before))
+        about, tables = asyncio.run(_measure(cluster, measures, chosen.repeat, load_before))
     except (ClusterError, DeployError, OperatorError, NotSeenError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -82,14 +86,22 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         if not chosen.keep:
             cluster.delete()
-    print(report)
+    print(render(about, tables))
     if set(measures) == set(MEASURES):
-        PAGE.write_text(with_generated_section(PAGE.read_text(), report))
-        say(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}")
+        _write(with_generated_section(PAGE.read_text(), render(about, tables)))
+    elif chosen.write:
+        _write(with_tables_measured_again(PAGE.read_text(), about, tables[1:]))
     return 0
 
 
-async def _measure(cluster: DevelopmentCluster, measures: list[str], repeat: int, load_before: float) -> str:
+def _write(page: str) -> None:
+    PAGE.write_text(page)
+    say(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}")
+
+
+async def _measure(
+    cluster: DevelopmentCluster, measures: list[str], repeat: int, load_before: float
+) -> tuple[Circumstances, list[Table]]:
     async with stage(cluster, repeat) as ready:
         about = circumstances(cluster, await ready.operator.image(), repeat, load_before)
         tables: list[Table] = []
@@ -99,7 +111,7 @@ async def _measure(cluster: DevelopmentCluster, measures: list[str], repeat: int
             say("What was measured until then:")
             print(render(about, tables), flush=True)
             raise
-        return render(about, tables)
+        return about, tables
 
 
 async def _fill(tables: list[Table], ready: Stage, measures: list[str]) -> None:
@@ -127,6 +139,8 @@ async def _fill(tables: list[Table], ready: Stage, measures: list[str]) -> None:
         tables += artifact_tables(await _step("artifacts", measure_artifacts(ready)))
     if "access" in measures:
         tables += access_tables(await _step("access", measure_access(ready)))
+    if "neighbours" in measures:
+        tables.append(neighbours_table(await _step("neighbours", measure_neighbours(ready))))
 
 
 async def _step(what: str, measurement: Awaitable[Result]) -> Result:
@@ -153,6 +167,9 @@ def _parser() -> argparse.ArgumentParser:
         "--repeat", type=_positive, default=10, help="repetitions of each measurement (default: %(default)s)"
     )
     parser.add_argument("--name", default=CLUSTER, help="the cluster (default: %(default)s)")
+    parser.add_argument(
+        "--write", action="store_true", help="put the tables of some measures into docs/performance.md"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     parser.add_argument(
         "--no-deploy", dest="deploy", action="store_false", help="measure the operator that runs there"

@@ -9,7 +9,7 @@ from bench.servers import NAME as SERVER
 from bench.stage import Stage
 from dev.database.postgres import ClusterPostgres
 from tracking_operator.kube.objects import DEPLOYMENT, KubeObject
-from tracking_operator.resources.scripts.start_server import SECONDS_A_LOGIN_IS_REMEMBERED
+from tracking_operator.pod_tools.start_server import SECONDS_A_LOGIN_IS_REMEMBERED
 
 PORT: Final = 5000
 SECONDS_TO_START: Final = 180

@@ -121,6 +121,15 @@ class OperatorPods:
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics"
         return reconciles_in(await self._kubectl("get", "--raw", path))
 
+    async def restarts(self) -> int:
+        """How often containers of the operator's pods were started again."""
+        pods = await self._kube.list(POD, NAMESPACE, f"app.kubernetes.io/name={NAME}")
+        return sum(
+            int(container["restartCount"])
+            for pod in pods
+            for container in pod["status"].get("containerStatuses") or ()
+        )
+
     async def image(self) -> str:
         """The image that the pods run."""
         found = json.loads(await self._kubectl("get", f"deployment/{NAME}", "--output=json"))

@@ -4,6 +4,8 @@ from typing import Final
 
 from tracking_operator.api.marks import API_VERSION, SERVER_LABEL
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.controllers.server.plan import ReconcileSettings, make_plan
+from tracking_operator.controllers.server.spec.inputs import Surroundings
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -15,7 +17,6 @@ from tracking_operator.kube.objects import (
     KubeObject,
     KubeObjects,
 )
-from tracking_operator.reconcile.plan import ReconcileSettings, Surroundings, make_plan
 from tracking_operator.resources import build_objects
 
 NAME: Final = "mlflow"

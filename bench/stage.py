@@ -14,12 +14,13 @@ from bench.servers import CHILD_KINDS
 from bench.stranger import Stranger
 from bench.watching import Watcher, watching
 from dev.audit import AuditLog
+from dev.classes import generous
 from dev.development_cluster import DevelopmentCluster
 from tracking_operator.api.marks import API_VERSION
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import open_session
 from tracking_operator.kube.objects import POD, Kind, KubeObject
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 
 MEASURING_NICENESS: Final = -10
 WATCHED: Final[tuple[Kind, ...]] = (TRACKING_SERVER, *CHILD_KINDS, POD)
@@ -52,11 +53,11 @@ class Stage:
     """Part of every namespace's name: a kept cluster has those of earlier runs."""
 
     async def offer(self, what: str, spec: KubeObject) -> str:
-        """Make a class; return its name."""
+        """Make a class, which permits what it does not forbid; return its name."""
         name = f"bench-{what}-{self.run}"
         kind = TRACKING_SERVER_CLASS.kind
         await self.kube.apply(
-            {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+            {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": generous(spec)}
         )
         return name
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -59,16 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def deploy(cluster: DevelopmentCluster) -> None:
-    """Build and load both images, apply manifests/base, and wait until the operator is up."""
+def deploy(cluster: DevelopmentCluster, manifests: Path = BASE) -> None:
+    """Build and load both images, apply a folder of manifests/, and wait until the operator is up."""
     images = build_images()
     load_images(cluster, images)
-    with step("apply manifests/base"):
+    with step(f"apply {manifests.relative_to(ROOT)}"):
         cluster.kubectl("apply", "--server-side", "-k", str(ROOT / "crds"))
         # A definition that is milliseconds old has `conditions: null`, at which waiting for a condition fails.
         cluster.kubectl("wait", "--for=jsonpath={.status.acceptedNames.kind}", "--timeout=60s", *DEFINITIONS)
         cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *DEFINITIONS)
-        apply_base(cluster, images)
+        apply_with_image(cluster, images, manifests)
     with step("wait for the operator"):
         cluster.kubectl(
             *("rollout", "status", "deployment/tracking-operator"),
@@ -106,14 +107,14 @@ def load_images(cluster: DevelopmentCluster, images: list[Image]) -> None:
             cluster.load_docker_image(image.archive)
 
 
-def apply_base(cluster: DevelopmentCluster, images: list[Image]) -> None:
-    """Apply manifests/base with the operator image that was just built, by an overlay that is thrown away."""
+def apply_with_image(cluster: DevelopmentCluster, images: list[Image], manifests: Path) -> None:
+    """Apply the manifests with the operator image that was just built, by an overlay that is thrown away."""
     operator = next(image for image in images if image.name.startswith(PLACEHOLDER_IMAGE))
     with tempfile.TemporaryDirectory(dir=ROOT / ".cluster") as folder:
         overlay = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
-            "resources": ["../../manifests/base"],
+            "resources": [os.path.relpath(manifests, folder)],
             "images": [{"name": PLACEHOLDER_IMAGE, "newTag": operator.name.rpartition(":")[2]}],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(overlay))

@@ -43,9 +43,6 @@ class DevelopmentCluster(Protocol):
     def bounded_volume(self, name: str, mebibytes: int) -> AbstractContextManager[str]:
         """A PersistentVolume that is really full after `mebibytes`, for one claim; gives its StorageClass's name."""
 
-    def image_names(self) -> list[str]:
-        """The full names of the images that the node has."""
-
     @property
     def audit_log(self) -> Path:
         """The API server's audit log: one JSON event per line, with user, verb, resource and user agent."""

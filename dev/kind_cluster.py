@@ -71,10 +71,6 @@ class DockerCluster:
             return
         run(self._kind.kind_path, "load", "image-archive", f"--name={self.name}", archive)
 
-    def image_names(self) -> list[str]:
-        """The full names of the images that the node has."""
-        return self._on_node("ctr", "--namespace=k8s.io", "images", "list", "--quiet").split()
-
     @contextmanager
     def port_forward(
         self, service_or_pod_name: str, remote_port: int, *arguments: str, local_port: int | None = None

@@ -46,11 +46,6 @@ class VersitygwServer:
         return f"{'https' if self.has_tls else 'http'}://{HOST}:{self.port}"
 
     @property
-    def buckets(self) -> Path:
-        """The folder with a folder for each bucket, and in it a file for each object."""
-        return self.folder / "buckets"
-
-    @property
     def log(self) -> Path:
         """What the server has said, with a line for each request."""
         return self.folder / "log"
@@ -92,7 +87,8 @@ def versitygw_server(
         for part in ("buckets", "users", "versions"):
             (folder / part).mkdir()
         command = [str(versitygw_program()), "--port", f"{HOST}:{port}", "--region", region]
-        command += ["--iam-dir", str(folder / "users")]
+        # Its cache of accounts goes on to accept a secret that was replaced (for --iam-cache-ttl, 120 s).
+        command += ["--iam-dir", str(folder / "users"), "--iam-cache-disable"]
         if certificate:
             command += ["--cert", str(certificate[0]), "--key", str(certificate[1])]
         command += ["posix", *(["--versioning-dir", str(folder / "versions")] if has_versioning else [])]

@@ -1,7 +1,8 @@
 """What every group of tests can ask for: a running cluster and a namespace in it.
 
 The test cluster stays up between runs, so that the next run starts at once; with CI=true it is removed at the end,
-unless TRACKING_OPERATOR_KEEP_TEST_CLUSTER=true says that somebody else does so. It is never the demo's cluster.
+unless TRACKING_OPERATOR_KEEP_TEST_CLUSTER=true says that somebody else does so. It is never the demo's cluster. Where pytest-xdist
+runs several processes, each has a cluster of its own: only one operator is active in a cluster.
 """
 
 import os
@@ -27,7 +28,11 @@ from tests.waiting import wait_until
 settings.register_profile("tracking-operator", deadline=None)
 settings.load_profile("tracking-operator")
 
-TEST_CLUSTER = os.environ.get("TRACKING_OPERATOR_TEST_CLUSTER", "tracking-operator-test")
+FIRST_WORKERS = ("", "gw0")
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+TEST_CLUSTER = os.environ.get("TRACKING_OPERATOR_TEST_CLUSTER", "tracking-operator-test") + (
+    "" if WORKER in FIRST_WORKERS else f"-{WORKER}"
+)
 SECONDS_FOR_A_NAMESPACE = 20
 
 

@@ -32,19 +32,21 @@ class Refused(Exception):
 
 
 class KubeApi:
-    """The API server, as the user of a kubeconfig."""
+    """The API server, as the user of a kubeconfig, or as a ``user`` of a ``group`` whom that one impersonates."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    def __init__(self, kubeconfig: Path, *, user: str = "", group: str = "system:authenticated") -> None:
         configuration = Configuration()
         load_kube_config(  # type: ignore[no-untyped-call]
             config_file=str(kubeconfig), client_configuration=configuration
         )
         self._server = str(configuration.host)
+        self._headers = {"User-Agent": "tests"}
+        if user:
+            self._headers |= {"Impersonate-User": user, "Impersonate-Group": group}
         self._pool = urllib3.PoolManager(
             ca_certs=configuration.ssl_ca_cert,
             cert_file=configuration.cert_file,
             key_file=configuration.key_file,
-            headers={"User-Agent": "tests"},
             timeout=30.0,
         )
 
@@ -74,11 +76,11 @@ class KubeApi:
         path = kind_of(obj).path(metadata.get("namespace")) + f"?fieldManager={SOMEBODY}"
         return self._call("POST", path, obj, JSON)
 
-    def apply(self, obj: KubeObject) -> KubeObject:
+    def apply(self, obj: KubeObject, *, manager: str = SOMEBODY) -> KubeObject:
         """Server-side apply the object, as somebody who insists. Raises Refused."""
         metadata = obj["metadata"]
         path = kind_of(obj).path(metadata.get("namespace"), metadata["name"])
-        query = f"?fieldManager={SOMEBODY}&force=true&fieldValidation=Strict"
+        query = f"?fieldManager={manager}&force=true&fieldValidation=Strict"
         return self._call("PATCH", path + query, obj, APPLY)
 
     def patch(self, kind: Kind, namespace: str | None, name: str, change: KubeObject) -> KubeObject:
@@ -128,7 +130,7 @@ class KubeApi:
             method,
             self._server + path,
             body=None if body is None else json.dumps(body),
-            headers={"Content-Type": content_type, "User-Agent": "tests"},
+            headers={"Content-Type": content_type, **self._headers},
         )
         if answer.status >= 400:
             raise Refused(answer.status, _message(answer.data))

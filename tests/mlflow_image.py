@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-CHECK_SCRIPT = Path(str(files("tracking_operator.resources"))) / "scripts" / "check_backend_store.py"
+CHECK_SCRIPT = Path(str(files("tracking_operator"))) / "pod_tools" / "check_backend_store.py"
 MIGRATE_SCRIPT = CHECK_SCRIPT.with_name("migrate_backend_store.py")
 
 CHAIN = ("aaa111", "bbb222", "ccc333")

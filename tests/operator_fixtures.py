@@ -22,11 +22,14 @@ import pytest
 import yaml
 
 from dev.audit import ApiCall, AuditLog
+from dev.classes import generous
 from dev.development_cluster import DevelopmentCluster
+from dev.service_account import kubeconfig_of
 from tests.kube_api import KubeApi
 from tests.service_proxy import ServiceProxy, service_proxy
 from tests.waiting import wait_until
 from tracking_operator.api.marks import API_VERSION, SERVER_LABEL
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -42,8 +45,7 @@ from tracking_operator.kube.objects import (
     name_of,
     register,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.resources.migration_job import MIGRATE_CONTAINER
+from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER
 
 BASE = Path(__file__).parent.parent / "manifests" / "base"
 OPERATOR_NAMESPACE = "tracking-operator-system"
@@ -56,7 +58,7 @@ RUNS_AS_A_POD = {"Deployment", "PodDisruptionBudget", "NetworkPolicy", "Service"
 ABSENT_REPOSITORY = "registry.invalid/mlflow"
 """Images that no node has: pods of these tests are made, and never run."""
 
-RESOURCE_QUOTA = register(Kind("v1", "ResourceQuota", "resourcequotas"))
+register(Kind("v1", "ResourceQuota", "resourcequotas"))
 CHILD_KINDS = (
     SERVICE_ACCOUNT,
     PERSISTENT_VOLUME_CLAIM,
@@ -69,6 +71,8 @@ CHILDREN_AT_LEAST = 8
 """How many objects a server with `spec: {}` has."""
 PATIENCE_SECONDS = 30.0
 """For what has no bound of its own: long enough for a busy machine."""
+SECONDS_TO_START = 90.0
+"""For a process to load its libraries, on a machine that does much else."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,15 @@ class Team:
     def patch_server(self, change: KubeObject, name: str = "mlflow") -> KubeObject:
         """Merge a change into the TrackingServer. Raises Refused."""
         return self.api.patch(TRACKING_SERVER, self.namespace, name, change)
+
+    def edit_placement(self, placement: KubeObject, name: str = "mlflow") -> None:
+        """Write where a server and its data are, as only the platform team can, once the last change has been dealt with."""
+        self.settled(name)
+        self.api.patch_status(TRACKING_SERVER, self.namespace, name, {"placement": placement})
+
+    def placement(self, name: str = "mlflow") -> KubeObject:
+        """Where a server and its data are."""
+        return dict(self.server(name)["status"]["placement"])
 
     def delete_server(self, name: str = "mlflow", *, policy: str = "Background") -> None:
         """Delete the TrackingServer, and do not wait."""
@@ -264,13 +277,13 @@ class RunningOperator:
         code = self.process.poll()
         assert code is None, f"the operator ended with exit code {code}: {self.log_text()[-4000:]}"
 
-    def wait_until_active(self, seconds: float = PATIENCE_SECONDS) -> None:
+    def wait_until_active(self, seconds: float = SECONDS_TO_START) -> None:
         """Wait until it holds the Lease and works."""
         wait_until(
             self.is_active, seconds, lambda: f"the operator is active; its log: {self.log_text()[-4000:]}"
         )
 
-    def wait_until_ready(self, seconds: float = PATIENCE_SECONDS) -> None:
+    def wait_until_ready(self, seconds: float = SECONDS_TO_START) -> None:
         """Wait until it could take over."""
         wait_until(
             self.is_ready, seconds, lambda: f"the operator is ready; its log: {self.log_text()[-4000:]}"
@@ -293,9 +306,6 @@ class RunningOperator:
     def log_lines(self) -> list[KubeObject]:
         """Return its log lines; each has to be JSON."""
         return [json.loads(line) for line in self.log_text().rpartition("\n")[0].splitlines()]
-
-
-OperatorStarter = Callable[..., RunningOperator]
 
 
 @dataclass
@@ -409,12 +419,8 @@ def installation(cluster: DevelopmentCluster, api: KubeApi, tmp_path_factory: py
         "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(chosen)
     )
     cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
-    token = cluster.kubectl("create", "token", OPERATOR, "--namespace", OPERATOR_NAMESPACE, "--duration=4h")
-    kubeconfig = yaml.safe_load(cluster.kubeconfig_path.read_text())
-    for user in kubeconfig["users"]:
-        user["user"] = {"token": token.strip()}
     path = tmp_path_factory.mktemp("operator") / "kubeconfig"
-    path.write_text(yaml.safe_dump(kubeconfig))
+    path.write_text(kubeconfig_of(cluster, OPERATOR_NAMESPACE, OPERATOR))
     return path
 
 
@@ -475,7 +481,7 @@ def a_team(api: KubeApi, **labels: str) -> Iterator[Team]:
 
 @contextmanager
 def a_class(api: KubeApi, spec: KubeObject, *, is_default: bool = False) -> Iterator[str]:
-    """A TrackingServerClass for the time of the block; gives its name."""
+    """A TrackingServerClass for the time of the block; gives its name. What it does not forbid is permitted."""
     name = f"class-{secrets.token_hex(4)}"
     annotations = {"tracking-operator.dev/is-default-class": "true"} if is_default else {}
     api.create(
@@ -483,7 +489,7 @@ def a_class(api: KubeApi, spec: KubeObject, *, is_default: bool = False) -> Iter
             "apiVersion": API_VERSION,
             "kind": "TrackingServerClass",
             "metadata": {"name": name, "annotations": annotations},
-            "spec": spec,
+            "spec": generous(spec),
         }
     )
     try:

@@ -34,7 +34,6 @@ from tests.operator_fixtures import (
 from tests.operator_stores import HOST, StoreClass, StoreTeam, admin_and_authorities
 from tests.stores.postgres.world import make_certificates
 from tests.waiting import wait_until
-from tracking_operator.artifact_store.place import Keys
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
     JOB,
@@ -44,6 +43,7 @@ from tracking_operator.kube.objects import (
     name_of,
 )
 from tracking_operator.resources.artifact_environment import CA_KEY, CREDENTIALS_KEY
+from tracking_operator.stores.s3.place import Keys
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -101,9 +101,6 @@ class RealObjectStore:
     def users(self) -> list[str]:
         """The access key ids of all users, which are their names, too."""
         return sorted(self.admin_api.users())
-
-    def make_bucket(self, bucket: str) -> None:
-        self.client().create_bucket(Bucket=bucket)
 
     def has_bucket(self, bucket: str) -> bool:
         return any(found["Name"] == bucket for found in self.client().list_buckets()["Buckets"])
@@ -218,7 +215,7 @@ class S3Team(StoreTeam):
 
     def prefix(self, name: str = "mlflow") -> str:
         """A server's prefix, without a slash at its end."""
-        return str(self.decision(name)["artifacts"]["prefix"])
+        return str(self.placement(name)["artifacts"]["prefix"])
 
     def statements(self, name: str = "mlflow") -> list[Document]:
         """The statements of the bucket's policy that are about a server's prefix."""

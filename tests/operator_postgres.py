@@ -52,8 +52,12 @@ LOG_EVERY_STATEMENT: Final = {
     "log_connections": "on",
     "log_line_prefix": "%u@%d|",
 }
-MARK_OF_A_PROBE: Final = "'public_may_connect'"
+MARK_OF_A_PROBE: Final = "'public_databases'"
 """What only the statement has by which the operator asks whether a class's server is well."""
+MARK_OF_A_LOOK_FOR_WHAT_IS_LEFT: Final = "'login'::pg_catalog.text"
+"""What only the statement has by which the operator looks a class's server through for logins and databases of dead servers."""
+READ_BACK: Final = "SHOW search_path"
+"""What each session asks first, also that of a probe."""
 
 Row = tuple[Any, ...]
 
@@ -94,6 +98,14 @@ class RealPostgres:
         )
         return [letter for (letter,) in rows]
 
+    def lets_in(self, database: str) -> bool:
+        """Whether anybody but superusers gets into a server's database, or is in it."""
+        is_open = self.sql("SELECT 1 FROM pg_database WHERE datname = %s AND datallowconn", database)
+        inside = self.sql(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND usename <> current_user", database
+        )
+        return bool(is_open or inside or self.logins(database))
+
     def make_admin(self, *powers: str) -> tuple[str, str]:
         """Make a login with some attributes; return its name and its password."""
         name, password = f"admin_{secrets.token_hex(4)}", random_password()
@@ -115,7 +127,7 @@ class RealPostgres:
             return log.read().decode(errors="replace")
 
     def statements(self, *users: str, since: int) -> list[str]:
-        """What these users have sent since the log was so long, but for probes of a class."""
+        """What these users have sent since the log was so long, but for probes of a class, and as sessions begin."""
         entries = self.log_since(since).split("\n")
         joined: list[str] = []
         for line in entries:
@@ -129,6 +141,7 @@ class RealPostgres:
             if "LOG:  statement:" in entry
             and entry.partition("@")[0] in users
             and MARK_OF_A_PROBE not in entry
+            and READ_BACK not in entry
         ]
 
     @property
@@ -171,7 +184,7 @@ class PostgresTeam(StoreTeam):
 
     def database(self, name: str = "mlflow") -> str:
         """What a server's database is called."""
-        return str(self.decision(name)["database"]["name"])
+        return str(self.placement(name)["database"]["name"])
 
     def job(self, name: str = "mlflow", version: str = "3.17.2") -> KubeObject | None:
         """The Job that migrates a server's schema to a version."""

@@ -1,6 +1,5 @@
 """What tests of the operator with a store of a class share, whichever store it is: the class, its admin, its teams."""
 
-import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from tests.kube_api import KubeApi
 from tests.operator_fixtures import OPERATOR_NAMESPACE, Team, condition_of
 from tests.stores.postgres.world import make_certificates
 from tests.waiting import wait_until
-from tracking_operator.api.marks import RESOLVED_ANNOTATION, WATCH_LABEL
+from tracking_operator.api.marks import WATCH_LABEL
+from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -20,7 +20,6 @@ from tracking_operator.kube.objects import (
     KubeObjects,
     uid_of,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 
 HOST: Final = "127.0.0.1"
 NOWHERE: Final[KubeObject] = {"nodeSelector": {"no-such-node": "true"}}
@@ -94,11 +93,6 @@ class StoreTeam(Team):
         """Apply a server whose pods will never run."""
         wanted = {"className": self.class_name, "podTemplate": NOWHERE} | spec
         self.apply(wanted, name, **(metadata or {}))
-
-    def decision(self, name: str = "mlflow") -> KubeObject:
-        """What was decided for a server."""
-        annotations = self.server(name)["metadata"].get("annotations", {})
-        return dict(json.loads(annotations[RESOLVED_ANNOTATION]))
 
     def secret(self, name: str = "mlflow") -> KubeObject:
         """The Secret by which a server's pods reach the store."""

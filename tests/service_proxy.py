@@ -59,10 +59,6 @@ class ServiceProxy:
         self._answers.pop(service, None)
         self._acts.pop(service, None)
 
-    def asked_of(self, service: str) -> list[Asked]:
-        """What a server was asked so far, in order."""
-        return [one for one in self.asked if one.service == service]
-
     def answer(self, asked: Asked, body: bytes) -> Said:
         """What the server says to one request."""
         self.asked.append(asked)

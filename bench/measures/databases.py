@@ -17,21 +17,22 @@ from bench.samples import Samples, duration, ratio, verdict
 from bench.servers import NAME, is_ready
 from bench.stage import Stage
 from bench.watching import Sighting
+from dev.classes import generous
 from dev.database import deploy_postgres
 from dev.postgres import PostgresServer as RunningServer
 from dev.postgres import postgres_server
 from tracking_operator.api.marks import API_VERSION, COMPONENT_LABEL
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.backend_store import scram
-from tracking_operator.backend_store.connection import Sessions
-from tracking_operator.backend_store.provision import provision
-from tracking_operator.backend_store.schema import read_schema
-from tracking_operator.backend_store.server import Login, PostgresServer
-from tracking_operator.backend_store.tenant import Desired, Tenant
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of, namespace_of
-from tracking_operator.mark import Mark
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
+from tracking_operator.passwords import new_password
 from tracking_operator.resources.labels import MIGRATION_COMPONENT, SERVER_COMPONENT
+from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.postgres.connection import Sessions
+from tracking_operator.stores.postgres.provision import provision
+from tracking_operator.stores.postgres.schema import read_schema
+from tracking_operator.stores.postgres.server import Login, PostgresServer
+from tracking_operator.stores.postgres.tenant import Desired, Tenant
 
 CLASS: Final = "bench-postgres"
 READY_AIM_SECONDS: Final = 30.0
@@ -130,7 +131,7 @@ async def measure_databases(stage: Stage) -> Databases:
             "apiVersion": API_VERSION,
             "kind": "TrackingServerClass",
             "metadata": {"name": CLASS},
-            "spec": {"postgres": postgres.class_spec()},
+            "spec": generous({"postgres": postgres.class_spec()}),
         }
     )
     starts = [
@@ -211,7 +212,7 @@ def server_of(class_name: str, namespace: str, name: str, spec: KubeObject) -> K
 
 def _measure_provisioning(version: str, repeat: int) -> Provisionings:
     """Make tenants and bare databases by turns, as the same admin, on a server of this version."""
-    password = scram.new_password()
+    password = new_password()
     with postgres_server(version, PORT, password, settings={"fsync": "on"}) as running:
         admin = _make_admin(running)
         server = PostgresServer("127.0.0.1", running.port, ssl_mode=SslMode.DISABLE)
@@ -235,7 +236,7 @@ def _measure_provisioning(version: str, repeat: int) -> Provisionings:
 
 def _desired(name: str) -> Desired:
     tenant = Tenant.named(name, Mark("bench", "team", name))
-    return Desired(tenant, tenant.logins[0], scram.new_verifier(_password_of(name)))
+    return Desired(tenant, tenant.logins[0], _password_of(name))
 
 
 def _password_of(name: str) -> str:
@@ -258,7 +259,7 @@ def _make_bare(server: PostgresServer, admin: Login, name: str) -> None:
 
 
 def _make_admin(running: RunningServer) -> Login:
-    admin = Login(ADMIN, scram.new_password())
+    admin = Login(ADMIN, new_password())
     superuser = Login("postgres", running.superuser_password)
     with (
         _connected(PostgresServer("127.0.0.1", running.port), superuser) as connection,

@@ -129,12 +129,13 @@ async def _measure(stage: Stage, drift: Drift, namespace: str) -> Repairs:
     seconds, counts = [], []
     for _ in range(stage.repeat):
         stage.calls.mark()
-        seconds.append(await _seconds_to_repair(stage, drift, namespace))
+        seconds.append(await seconds_to_repair(stage, drift, namespace))
         counts.append(await stage.calls.settled(QUIET_SECONDS))
     return Repairs(drift, Samples.of(seconds), counts)
 
 
-async def _seconds_to_repair(stage: Stage, drift: Drift, namespace: str) -> float:
+async def seconds_to_repair(stage: Stage, drift: Drift, namespace: str) -> float:
+    """Do one kind of harm to the server in a namespace; return how long it stays."""
     place: Place = (drift.kind, namespace, drift.name)
     before = await stage.kube.get(*place)
     if before is None:

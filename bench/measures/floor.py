@@ -66,6 +66,11 @@ async def _measure_sets(stage: Stage) -> Samples:
     return Samples.of(taken)
 
 
+async def apply_one_by_one(kube: KubeClient, namespace: str, count: int) -> Samples:
+    """Apply new ConfigMaps, one after the other; return what each took."""
+    return await _apply_all(kube, [_config_map(namespace, f"floor-{number}") for number in range(count)], 1)
+
+
 async def _apply_all(kube: KubeClient, objects: Sequence[KubeObject], concurrency: int) -> Samples:
     waiting = iter(objects)
     taken: list[float] = []

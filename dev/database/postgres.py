@@ -1,6 +1,5 @@
 """A PostgreSQL that runs in the cluster, as whoever develops meets it: stop it, start it, ask it something."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -8,8 +7,8 @@ from dataclasses import dataclass, field
 import psycopg2
 
 from dev.database.manifests import LABELS, NAME, PORT, build_class_spec
-from dev.stores.manifests import CA_KEY
 from dev.stores.running import CONNECT_TIMEOUT, RunningStore
+from tracking_operator.stores.ca_files import ca_file
 
 SUPERUSER = "postgres"
 LOOPBACK = "127.0.0.1"
@@ -84,12 +83,7 @@ class ClusterPostgres(RunningStore):
         """
         where = ("--namespace", self.namespace, f"--pod-running-timeout={CONNECT_TIMEOUT}s")
         known = {SUPERUSER: self.superuser_password, self.admin_username: self.admin_password}
-        with (
-            self.cluster.port_forward(f"service/{NAME}", PORT, *where) as port,
-            tempfile.NamedTemporaryFile("w", suffix=f"-{CA_KEY}") as ca,
-        ):
-            ca.write(self.ca_certificate)
-            ca.flush()
+        with self.cluster.port_forward(f"service/{NAME}", PORT, *where) as port:
             connection = psycopg2.connect(
                 host=self.host,  # what the certificate has to say
                 hostaddr=LOOPBACK,
@@ -98,7 +92,7 @@ class ClusterPostgres(RunningStore):
                 user=user,
                 password=known.get(user) if password is None else password,
                 sslmode=ssl_mode,
-                sslrootcert=ca.name,
+                sslrootcert=ca_file(self.ca_certificate),
                 connect_timeout=CONNECT_TIMEOUT,
             )
             connection.autocommit = True

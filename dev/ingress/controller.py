@@ -1,10 +1,9 @@
 """A Traefik that runs in the cluster, as whoever develops meets it."""
 
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from dev.development_cluster import DevelopmentCluster
-from dev.ingress.manifests import CLASS_NAME, HTTP_PORT, HTTPS_PORT, NAME
+from dev.ingress.manifests import CLASS_NAME, HTTP_PORT, NAME
 from tracking_operator.kube.objects import KubeObject
 
 
@@ -32,11 +31,6 @@ class ClusterIngress:
         return f"http://{self.node_address}:{HTTP_PORT}"
 
     @property
-    def tls_url(self) -> str:
-        """The same, by TLS."""
-        return f"https://{self.node_address}:{HTTPS_PORT}"
-
-    @property
     def service_url(self) -> str:
         """What pods reach it by."""
         return f"http://{NAME}.{self.namespace}.svc"
@@ -53,11 +47,6 @@ class ClusterIngress:
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}},
             "podSelector": {"matchLabels": {"app.kubernetes.io/name": NAME}},
         }
-
-    def forwarded(self, local_port: int | None = None) -> AbstractContextManager[int]:
-        """Forward a port of this machine to it while the block runs; gives the port."""
-        where = ("--namespace", self.namespace)
-        return self.cluster.port_forward(f"service/{NAME}", 80, *where, local_port=local_port)
 
     def log(self) -> str:
         """What it has said of late."""

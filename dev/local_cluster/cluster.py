@@ -96,10 +96,6 @@ class LocalCluster:
         """Bring the images of an OCI or Docker archive to the node."""
         images.load_archive(self.layout, Path(archive))
 
-    def image_names(self) -> list[str]:
-        """The full names of the images that the node has."""
-        return images.images_of(self.layout)
-
     @contextmanager
     def port_forward(
         self, service_or_pod_name: str, remote_port: int, *arguments: str, local_port: int | None = None

@@ -50,6 +50,12 @@ def download_module(module: str, version: str, expected_sum: str, target: Path) 
     run("chmod", "-R", "u+w", target)
 
 
+def module_folder(source: Path, module: str) -> Path:
+    """The source of a module, in the version that our module in `source` builds with; downloaded if it is not there."""
+    found = run(go_command(), "mod", "download", "-json", module, cwd=source, env=_environment())
+    return Path(json.loads(found)["Dir"])
+
+
 @cache
 def go_command() -> str:
     """The path of a `go` that is at least as new as dev/versions.toml asks for."""

@@ -33,11 +33,6 @@ def load_archives(layout: Layout, archives: Iterable[Path]) -> None:
         load_archive(layout, archive)
 
 
-def images_of(layout: Layout) -> list[str]:
-    """The full names of the images that the node has."""
-    return _ctr(layout, "images", "list", "--quiet").split()
-
-
 def images_in(archive: Path) -> dict[str, str]:
     """The digest of each image in an OCI archive, by full name; empty if the archive does not tell."""
     with tarfile.open(archive) as tar:

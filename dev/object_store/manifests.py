@@ -17,8 +17,8 @@ from dev.stores.manifests import (
     service_host,
     service_hosts,
 )
-from tracking_operator.artifact_store.place import Keys
 from tracking_operator.kube.objects import KubeObject
+from tracking_operator.stores.s3.place import Keys
 
 NAME = "s3"
 PORT = 7070

@@ -1,7 +1,6 @@
 """A versitygw that runs in the cluster, as whoever develops meets it: stop it, start it, look into it."""
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +18,9 @@ from dev.object_store.manifests import (
     build_class_spec,
     endpoint_of,
 )
-from dev.stores.manifests import CA_KEY
 from dev.stores.running import CONNECT_TIMEOUT, RunningStore
-from tracking_operator.artifact_store.place import Keys
+from tracking_operator.stores.ca_files import ca_file
+from tracking_operator.stores.s3.place import Keys
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -91,14 +90,14 @@ class ClusterObjectStore(RunningStore):
     @contextmanager
     def client(self, keys: Keys | None = None) -> Iterator["S3Client"]:
         """An S3 client with these keys, or with the admin's, from this machine to the server."""
-        with self._forwarded() as (url, ca_file):
-            yield s3_client(url, keys or self.admin, ca_file)
+        with self._forwarded() as (url, authority):
+            yield s3_client(url, keys or self.admin, authority)
 
     @contextmanager
     def admin_api(self, keys: Keys | None = None) -> Iterator[AdminApi]:
         """What makes and removes users, with these keys, or with the admin's."""
-        with self._forwarded() as (url, ca_file):
-            yield AdminApi(url, keys or self.admin, ca_file)
+        with self._forwarded() as (url, authority):
+            yield AdminApi(url, keys or self.admin, authority)
 
     def use(self) -> object:
         """Make sure that the admin is there, as root."""
@@ -110,14 +109,9 @@ class ClusterObjectStore(RunningStore):
     def _forwarded(self) -> Iterator[tuple[str, str | None]]:
         """The URL of a port of this machine, and the path of the authority's certificate, if one is needed."""
         where = ("--namespace", self.namespace, f"--pod-running-timeout={CONNECT_TIMEOUT}s")
-        with (
-            self.cluster.port_forward(f"service/{NAME}", PORT, *where) as port,
-            tempfile.NamedTemporaryFile("w", suffix=f"-{CA_KEY}") as ca,
-        ):
-            ca.write(self.ca_certificate)
-            ca.flush()
-            scheme, ca_file = ("https", ca.name) if self.tls else ("http", None)
-            yield f"{scheme}://{LOOPBACK}:{port}", ca_file
+        with self.cluster.port_forward(f"service/{NAME}", PORT, *where) as port:
+            scheme, authority = ("https", ca_file(self.ca_certificate)) if self.tls else ("http", None)
+            yield f"{scheme}://{LOOPBACK}:{port}", authority
 
 
 def _must_be_missing(error: ClientError) -> None:

@@ -4,7 +4,12 @@ A step of the control loop raises one of these and nothing else; the work queue 
 kind alone whether and when the server is looked at again.
 """
 
+from typing import Final
+
 from tracking_operator.api.conditions import Reason
+
+CONFLICT_RETRY_SECONDS: Final = 1.0
+"""When to go on after somebody else changed the same thing at the same moment."""
 
 
 class Failure(Exception):

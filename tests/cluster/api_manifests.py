@@ -11,6 +11,7 @@ from tests.waiting import wait_until
 from tracking_operator.api.admission import store_kind_binding, store_kind_policy
 from tracking_operator.api.crds import all_crds
 from tracking_operator.api.marks import API_VERSION
+from tracking_operator.api.reserved_names import reserved_names_binding, reserved_names_policy
 
 Manifest = dict[str, Any]
 
@@ -81,7 +82,13 @@ class ApiServer:
 
     def install(self) -> None:
         """Install both CRDs and the admission policy, and wait until they are in force."""
-        for installed in (*all_crds(), store_kind_policy(), store_kind_binding()):
+        for installed in (
+            *all_crds(),
+            store_kind_policy(),
+            store_kind_binding(),
+            reserved_names_policy(),
+            reserved_names_binding(),
+        ):
             self._succeed("apply", "--server-side", "--force-conflicts", "-f", "-", manifest=installed)
         names = [f"crd/{crd['metadata']['name']}" for crd in all_crds()]
         self._succeed("wait", "--for=condition=Established", f"--timeout={DEADLINE:.0f}s", *names)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.api_manifests import DEADLINE, ApiServer, Cluster, Manifest, tracking_server
 from tests.waiting import wait_until
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
+from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, ROTATE_CREDENTIALS_ANNOTATION
 
 LET_IN = None
 
@@ -50,6 +50,11 @@ def sqlite(size: str | int) -> Manifest:
 def volume(size: str | int) -> Manifest:
     """A specification that names a volume with this size."""
     return {"artifactStore": {"volume": {"size": size}}}
+
+
+def placed(backend_store: str) -> Manifest:
+    """The status of a server that was placed a moment ago."""
+    return {"placement": {"version": "3.17.2", "backendStore": backend_store, "artifactStore": "volume"}}
 
 
 STARTS_EMPTY = "because the server would start empty"
@@ -128,8 +133,8 @@ CHANGES = [
            f"spec.backendStore may not change from external to postgres, {STARTS_EMPTY}", status=ON_OTHERS),
     Change("PostgreSQL's name, left out", {"backendStore": POSTGRES}, {}, LET_IN, status=ON_POSTGRES),
     Change("PostgreSQL, by the name of what it is", {}, {"backendStore": POSTGRES}, LET_IN, status=ON_POSTGRES),
-    Change("PostgreSQL, where the record is there but the status was lost", {"backendStore": POSTGRES},
-           {"backendStore": {"sqlite": {}}}, STARTS_EMPTY, annotations={RESOLVED_ANNOTATION: "{}"}),
+    Change("PostgreSQL, where nothing but the placement is in the status yet", {"backendStore": POSTGRES},
+           {"backendStore": {"sqlite": {}}}, STARTS_EMPTY, status=placed("postgres")),
     Change("the number of connections", {"backendStore": POSTGRES},
            {"backendStore": {"postgres": {"connectionLimit": 60}}}, LET_IN, status=ON_POSTGRES),
     Change("a volume to a bucket", {}, {"artifactStore": BUCKET},
@@ -152,8 +157,8 @@ CHANGES = [
     Change("the store, by the name of what it is", {}, {"backendStore": {"sqlite": {}}}, LET_IN, status=ON_SQLITE),
     Change("the store, before anything was decided", {"backendStore": DATABASE}, {"backendStore": {"sqlite": {}}},
            LET_IN),
-    Change("the store, where the record is there but the status was lost", {"backendStore": DATABASE},
-           {"backendStore": {"sqlite": {}}}, STARTS_EMPTY, annotations={RESOLVED_ANNOTATION: "{}"}),
+    Change("the store, where nothing but the placement is in the status yet", {"backendStore": DATABASE},
+           {"backendStore": {"sqlite": {}}}, STARTS_EMPTY, status=placed("external")),
     Change("the annotation, taken away while the operator has not followed yet", {"backendStore": DATABASE},
            {"backendStore": DATABASE, "suspend": True}, LET_IN, status=ON_SQLITE),
 ]  # fmt: skip
@@ -217,6 +222,6 @@ def test_the_operator_can_write_annotations_beside_a_store_that_it_does_not_foll
     manifest = tracking_server({"backendStore": DATABASE}, name="not-followed")
     with api_server.holding(manifest, status=ON_SQLITE):
         annotated = api_server.kubectl(
-            "annotate", "trackingserver/not-followed", f"{RESOLVED_ANNOTATION}={{}}"
+            "annotate", "trackingserver/not-followed", f"{ROTATE_CREDENTIALS_ANNOTATION}=now"
         )
     assert annotated.returncode == 0, annotated.stderr

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from dev.classes import generous
 from tests.cluster.api_manifests import ApiServer, Cluster, Manifest, tracking_server, tracking_server_class
 from tracking_operator.api.crds import all_crds
 
@@ -98,6 +99,23 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
      'spec.backendStore.sqlite.size: Invalid value: "10Gb": must be a Kubernetes quantity of bytes above zero'),
     ("a size of nothing", {"artifactStore": {"volume": {"size": 0}}},
      "spec.artifactStore.volume.size: Invalid value: 0: must be a Kubernetes quantity of bytes above zero"),
+    ("exponents of two digits, and the suffixes that begin like one",
+     {"resources": {"requests": {"cpu": "5e-01", "memory": "64E+07"}, "limits": {"memory": "1E", "example.com/a": "1Ei"}}},
+     LET_IN),
+    ("an exponent that Kubernetes cuts off", {"resources": {"limits": {"memory": "64e-4294967287"}}},
+     "spec.resources.limits.memory in body should match"),
+    ("an exponent of which only Kubernetes makes a number", {"resources": {"requests": {"cpu": "1e9223372036854775807"}}},
+     "spec.resources.requests.cpu in body should match"),
+    ("an exponent of three digits", {"resources": {"limits": {"memory": "1E+100"}}},
+     "spec.resources.limits.memory in body should match"),
+    ("a size with an exponent that Kubernetes cuts off", {"backendStore": {"sqlite": {"size": "64e-4294967287"}}},
+     "spec.backendStore.sqlite.size in body should match"),
+    ("a volume's size with a long exponent", {"artifactStore": {"volume": {"size": "1e4294967305"}}},
+     "spec.artifactStore.volume.size in body should match"),
+    ("a divisor with a long exponent",
+     {"podTemplate": {"env": [{"name": "MEMORY", "valueFrom": {"resourceFieldRef": {
+         "resource": "limits.memory", "divisor": "1e4294967296"}}}]}},
+     "valueFrom.resourceFieldRef.divisor in body should match"),
     ("a fraction of a core without quotes", {"resources": {"limits": {"cpu": 0.5}}},
      "spec.resources.limits.cpu in body must be of type integer,string"),
 
@@ -273,7 +291,7 @@ CLASSES: list[tuple[str, Manifest, str | None]] = [
         "mlflow": {"versions": [{"version": "3.16.1", "image": "registry/mlflow:3.16.1"},
                                 {"version": "3.17.2", "image": "registry/mlflow:3.17.2"}],
                    "defaultVersion": "3.17.2"},
-        "naming": {"host": "{{ name }}-{{ namespace }}.mlflow.example.com", "path": "/",
+        "naming": {"host": "{{ name }}.{{ namespace }}.mlflow.example.com", "path": "/",
                    "database": "{{ namespace }}_{{ name }}", "artifactPrefix": "{{ namespace }}/{{ name }}"},
         "postgres": {"host": "pg.db.svc", "port": 5432, "adminSecretRef": {"name": "pg-admin"},
                      "maintenanceDatabase": "postgres", "sslMode": "verify-full",
@@ -329,11 +347,20 @@ CLASSES: list[tuple[str, Manifest, str | None]] = [
      "must be an exact MLflow release of three numbers"),
     ("a malformed limit", {"limits": {"maxResources": {"memory": "8 GB"}}},
      'spec.limits.maxResources[memory]: Invalid value: "8 GB": must be a Kubernetes quantity'),
+    ("a limit with an exponent that Kubernetes cuts off", {"limits": {"maxResources": {"memory": "64e-4294967287"}}},
+     "spec.limits.maxResources.memory in body should match"),
+    ("an amount by default with a long exponent",
+     {"defaults": {"resources": {"limits": {"memory": "1e9223372036854775807"}}}},
+     "spec.defaults.resources.limits.memory in body should match"),
     ("more replicas by default than permitted", {"limits": {"maxReplicas": 2}, "defaults": {"replicas": 3}},
      "spec.defaults.replicas: Invalid value: defaults.replicas may not be more than limits.maxReplicas"),
     ("a default that is not permitted",
      {"permissions": {"deletionPolicyDelete": False}, "defaults": {"deletionPolicy": "Delete"}},
-     "spec.defaults.deletionPolicy: Invalid value: defaults.deletionPolicy may not be Delete"),
+     "spec.defaults.deletionPolicy: Invalid value: defaults.deletionPolicy may be Delete only where"),
+    ("labels and annotations by their beginnings",
+     {"permissions": {"podTemplate": {"labels": ["*"], "annotations": ["prometheus.io/*", "example.com/a"]}}}, LET_IN),
+    ("a pattern of keys with a star inside", {"permissions": {"podTemplate": {"labels": ["example.*/a"]}}},
+     "must be a key, or the beginning of keys and one '*' at its end"),
     ("a template that is too long", {"naming": {"host": "x" * 1025}}, "spec.naming.host"),
     ("an empty template", {"naming": {"database": ""}}, "spec.naming.database in body should be at least 1 chars long"),
     ("an annotation key twice", {"permissions": {"serviceAccountAnnotations": ["a", "a"]}}, "Duplicate value"),
@@ -462,7 +489,30 @@ def test_specification_of_a_server(api_server: ApiServer, spec: Manifest, senten
 
 @pytest.mark.parametrize(("spec", "sentence"), [pytest.param(*row[1:], id=row[0]) for row in CLASSES])
 def test_specification_of_a_class(api_server: ApiServer, spec: Manifest, sentence: str | None) -> None:
+    expect(api_server.refusal(tracking_server_class(generous(spec))), sentence)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"access": {}},
+        {"access": {"ingress": {}}},
+        {"access": {"authentication": {"basic": {}}}, "defaults": {"deletionPolicy": "Delete"}},
+    ],
+)
+def test_a_class_that_leaves_unsaid_what_is_not_safe_is_refused(
+    api_server: ApiServer, spec: Manifest
+) -> None:
+    is_silent = "defaults" not in spec
+    sentence = "a class says who is let in" if is_silent else "only where permissions.deletionPolicyDelete"
     expect(api_server.refusal(tracking_server_class(spec)), sentence)
+
+
+def test_a_class_without_a_spec_is_refused(api_server: ApiServer) -> None:
+    manifest = tracking_server_class({})
+    del manifest["spec"]
+    expect(api_server.refusal(manifest), "a class has a spec")
 
 
 @pytest.mark.parametrize("crd", [crd["metadata"]["name"] for crd in all_crds()])

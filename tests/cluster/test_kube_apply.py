@@ -1,11 +1,13 @@
 """Applying on a real API server: who owns what, what survives, and how many writes it takes."""
 
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import pytest
 
 from dev.development_cluster import DevelopmentCluster
+from dev.merge_keys import Schema, group_path, merge_keys, published
 from tests.cluster.kube_objects import (
     Desk,
     a_desk,
@@ -22,9 +24,11 @@ from tracking_operator.failures import Waiting
 from tracking_operator.kube.apply import Ownership, apply_all, prune
 from tracking_operator.kube.compare import first_difference
 from tracking_operator.kube.errors import failure_from
+from tracking_operator.kube.merge_keys import MERGE_KEYS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    HTTP_ROUTE,
     NAMESPACE,
     SERVICE,
     Kind,
@@ -53,6 +57,15 @@ async def test_whatever_was_just_applied_does_not_differ(desk: Desk) -> None:
     assert [str(one.difference) for one in result.unsettled] == []
     assert len(result.objects) == len(desired)
     assert sorted(desk.verbs()) == ["apply"] * len(desired) + ["get"] * len(desired)
+
+
+def test_lists_are_merged_by_what_the_api_server_says(cluster: DevelopmentCluster) -> None:
+    def document_of(kind: Kind) -> Schema:
+        if kind == HTTP_ROUTE:  # the Gateway API is not installed
+            return published(kind)
+        return dict(json.loads(cluster.kubectl("get", "--raw", f"/openapi/v3/{group_path(kind)}")))
+
+    assert merge_keys(document_of) == MERGE_KEYS, "run `make merge-keys`"
 
 
 async def test_second_apply_of_everything_costs_no_call(desk: Desk) -> None:
@@ -297,7 +310,7 @@ async def test_one_refused_object_does_not_hold_up_the_others(desk: Desk) -> Non
     ((refused, error),) = result.failures
     assert describe(refused) == f"Service {desk.namespace}/web"
     assert error.status == 422
-    assert "spec.ports[0].port" in {cause.field for cause in error.causes}
+    assert "spec.ports[0].port" in error.message
     assert names(result.objects) == {"settings"}
 
 

@@ -20,6 +20,7 @@ from tests.operator_fixtures import (
 )
 from tests.waiting import wait_until
 from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -30,9 +31,8 @@ from tracking_operator.kube.objects import (
     KubeObject,
     name_of,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 
-HOST = "{{ name }}-{{ namespace }}.example.com"
+HOST = "{{ name }}.{{ namespace }}.example.com"
 INGRESS_FOR_ALL = {"naming": {"host": HOST}, "access": {"ingress": {"className": "nowhere"}}}
 ANY_HOST = {"permissions": {"hosts": ["*.example.com"]}}
 NOWHERE = {"podTemplate": {"nodeSelector": {"no-such-node": "true"}}}
@@ -73,7 +73,7 @@ class TestIngress:
     def test_leads_to_the_server_and_follows_its_address(
         self, team: Team, operator: RunningOperator, ingress_class: str
     ) -> None:
-        decided = f"mlflow-{team.namespace}.example.com"
+        decided = f"mlflow.{team.namespace}.example.com"
         server = team.made({"suspend": True, "className": ingress_class})
         assert server["status"]["url"] == f"http://{decided}"
         assert rules(team.get(INGRESS)) == {decided: ["/"]}
@@ -160,8 +160,8 @@ class TestConflict:
             other.patch_server({"spec": {"access": {"host": "shared.example.com", "path": "/b"}}})
 
             condition = other.wait_for_condition("SpecValid", status="False", reason="Conflict")
-            assert f"{team.namespace}/mlflow" in condition["message"]
-            assert rules(other.get(INGRESS)) == {f"mlflow-{other.namespace}.example.com": ["/"]}
+            assert team.namespace not in condition["message"]
+            assert rules(other.get(INGRESS)) == {f"mlflow.{other.namespace}.example.com": ["/"]}
             assert other.server()["status"]["url"] == before["status"]["url"]
 
             operator.stop()
@@ -213,7 +213,7 @@ class TestExposed:
                 team.wait_for_condition("Exposed", reason="TlsSecretNotFound")
                 team.api.create(secret(team, "certificate"))
                 condition = team.wait_for_condition("Exposed", status="True", reason="Reachable")
-                assert f"mlflow-{team.namespace}.example.com" in condition["message"]
+                assert f"mlflow.{team.namespace}.example.com" in condition["message"]
 
 
 class TestMove:
@@ -221,7 +221,7 @@ class TestMove:
         self, team: Team, ingress_class: str, operators: OperatorHost
     ) -> None:
         operator = operators.share()
-        old, new = f"mlflow-{team.namespace}.example.com", f"new-{team.namespace}.example.com"
+        old, new = f"mlflow.{team.namespace}.example.com", f"new-{team.namespace}.example.com"
         team.api.create(secret(team, "db", uri="postgresql+psycopg2://u:p@db/mlflow"))
         team.apply({"className": ingress_class, **REPLACED_ONE_BY_ONE})
         team.end_migration(team.migration_pod(), revision="abc")
@@ -264,11 +264,11 @@ class TestGatewayApi:
             finally:
                 remove_gateway_api(cluster)
             team.wait_for_condition("Exposed", reason="GatewayApiMissing")
-            assert team.server()["status"]["url"] == f"https://mlflow-{team.namespace}.example.com"
+            assert team.server()["status"]["url"] == f"https://mlflow.{team.namespace}.example.com"
 
     def route_is_followed(self, team: Team) -> None:
         route = team.wait_for(HTTP_ROUTE, "mlflow")
-        assert route["spec"]["hostnames"] == [f"mlflow-{team.namespace}.example.com"]
+        assert route["spec"]["hostnames"] == [f"mlflow.{team.namespace}.example.com"]
         team.patch(HTTP_ROUTE, {"spec": {"hostnames": ["elsewhere.example.com"]}})
         team.wait_until_so(HTTP_ROUTE, "mlflow", lambda live: live["spec"] == route["spec"], "it is back")
         team.wait_for_condition("Exposed", reason="AddressPending")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 import yaml
 
+from dev.classes import generous
 from dev.development_cluster import DevelopmentCluster
 from tests.kube_api import Refused
 from tests.operator_fixtures import (
@@ -21,6 +22,7 @@ from tests.operator_fixtures import (
     a_team,
 )
 from tests.waiting import wait_until
+from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -30,7 +32,6 @@ from tracking_operator.kube.objects import (
     SECRET,
     KubeObject,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 
 SECONDS_TO_SAY_SO = 5.0
 SECONDS_TO_NOTICE_A_SECRET = 20.0
@@ -210,7 +211,7 @@ def test_a_class_that_disappears_leaves_what_runs_as_it_is(
             "apiVersion": "tracking-operator.dev/v1alpha1",
             "kind": "TrackingServerClass",
             "metadata": {"name": name},
-            "spec": {},
+            "spec": generous({}),
         }
     )
     team.wait_for_condition("SpecValid", status="True", seconds=SECONDS_TO_SAY_SO)
@@ -226,7 +227,7 @@ def test_a_class_that_appears_later_is_used_at_once(team: Team, operator: Runnin
             "apiVersion": "tracking-operator.dev/v1alpha1",
             "kind": "TrackingServerClass",
             "metadata": {"name": "yet-to-come"},
-            "spec": {},
+            "spec": generous({}),
         }
     )
 

@@ -6,6 +6,7 @@ from dev.development_cluster import DevelopmentCluster
 from tests.kube_api import Refused
 from tests.operator_fixtures import OperatorCalls, RunningOperator, Team, a_class
 from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
     PERSISTENT_VOLUME_CLAIM,
@@ -13,7 +14,6 @@ from tracking_operator.kube.objects import (
     SERVICE_ACCOUNT,
     KubeObject,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
 
 OLD = {"version": "3.16.1", "image": "registry.invalid/mlflow:3.16.1"}
 NEW = {"version": "3.17.2", "image": "registry.invalid/mlflow:3.17.2"}

@@ -16,8 +16,8 @@ from tests.operator_fixtures import (
 )
 from tests.waiting import wait_until
 from tracking_operator.api.marks import FINALIZER
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, LEASE, SERVICE, SERVICE_ACCOUNT, KubeObject
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
 
 STEPS = 250
 KILLED_AT = {100: "killed", 180: "stopped"}

@@ -5,6 +5,7 @@ import pytest
 from tests.operator_fixtures import CHILDREN_AT_LEAST, RunningOperator, Team, a_class, a_team
 from tests.waiting import wait_until
 from tracking_operator.api.marks import FINALIZER
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -13,7 +14,6 @@ from tracking_operator.kube.objects import (
     SERVICE,
     KubeObject,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
 
 SECONDS_TO_COLLECT = 60.0
 """The garbage collector of a busy cluster takes its time."""

@@ -19,7 +19,7 @@ from tracking_operator.kube.objects import (
     KubeObject,
 )
 
-SECONDS_TO_REPAIR = 1.0
+SECONDS_TO_REPAIR = 3.0
 TEMPLATE = "/spec/template/spec"
 CONTAINER = f"{TEMPLATE}/containers/0"
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -249,7 +249,7 @@ def test_the_same_drift_is_put_right_again_and_again(
 def wait_for_repair(
     team: Team, kind: Kind, name: str, is_right: Callable[[KubeObject], object], what: str
 ) -> KubeObject:
-    """Return the object once it is right again, which may take a second."""
+    """Return the object once it is right again, soon also on a busy machine; `python -m bench drift` measures how soon."""
     started = time.monotonic()
     repaired = team.wait_until_so(kind, name, is_right, f"{what}: put right", 10)
     seconds = time.monotonic() - started

@@ -18,14 +18,14 @@ from tests.operator_fixtures import (
     free_port,
 )
 from tests.waiting import wait_until
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import DEPLOYMENT, LEASE, PERSISTENT_VOLUME_CLAIM, SERVICE, KubeObject
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 
 SECONDS_TO_STOP = 10.0
 SECONDS_AFTER_A_RELEASE = 2.0
 SECONDS_AFTER_A_KILL = 17.0
 NOWHERE = {"podTemplate": {"nodeSelector": {"no-such-node": "true"}}}
-MANY = 20
+MANY = 10
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +37,11 @@ def no_other_operator(operators: OperatorHost) -> None:
 def test_a_restart_writes_nothing(team: Team, operators: OperatorHost, calls: OperatorCalls) -> None:
     first = operators.start()
     with a_class(team.api, {}) as name:
-        for number in range(10):
+        for number in range(9):
             team.apply({"suspend": True}, f"healthy-{number}")
         team.apply(NOWHERE, "unschedulable")
         team.apply({"className": "missing"}, "invalid")
-        for number in range(10):
+        for number in range(9):
             team.wait_for_condition("Ready", reason="Suspended", name=f"healthy-{number}")
         team.wait_for_condition("Ready", reason="Unschedulable", name="unschedulable")
         team.wait_until_so(
@@ -59,7 +59,7 @@ def test_a_restart_writes_nothing(team: Team, operators: OperatorHost, calls: Op
         port = free_port()
         second = operators.start(metrics_port=port)
         second.wait_until_active()
-        wait_until(lambda: reconciles(port) >= 13, 30, "every server and class was looked at")
+        wait_until(lambda: reconciles(port) >= 12, 30, "every server and class was looked at")
 
         written = [call for call in calls.all() if call.is_write and call.namespace in (team.namespace, "")]
         writes = [call for call in written if call.resource != "selfsubjectaccessreviews"]
@@ -75,12 +75,15 @@ def test_looking_at_settled_servers_again_and_again_costs_no_call(
     for number in range(3):
         team.made({"suspend": True}, f"settled-{number}")
         team.wait_for_condition("Ready", reason="Suspended", name=f"settled-{number}")
-    calls.mark()
-    before = reconciles(port)
 
-    wait_until(lambda: reconciles(port) >= before + 9, 30, "three more looks at each server")
+    def three_looks_at_each_cost_no_call() -> bool:
+        """Other controllers may still be at work on what was just made, so that the first looks may find news."""
+        calls.mark()
+        before = reconciles(port)
+        wait_until(lambda: reconciles(port) >= before + 9, 30, "three more looks at each server")
+        return not calls.all()
 
-    assert not calls.all()
+    wait_until(three_looks_at_each_cost_no_call, 30, "nothing is written where nothing changes")
 
 
 def test_sigterm_ends_the_operator_well_and_the_other_one_takes_over_within_two_seconds(

@@ -13,7 +13,7 @@ from tests.kube_api import KubeApi
 from tests.operator_fixtures import OperatorCalls, RunningOperator, Team, a_class
 from tests.service_proxy import Asked, Said, ServiceProxy
 from tests.waiting import wait_until
-from tracking_operator.api.marks import ROTATE_CREDENTIALS_ANNOTATION
+from tracking_operator.api.marks import REVOKE_NOW_ANNOTATION, ROTATE_CREDENTIALS_ANNOTATION
 from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject
 
 SECONDS = 15.0
@@ -115,6 +115,52 @@ def test_other_passwords_come_on_request_and_roll_no_pod(
         "clients get the new one",
     )
     assert team.get(DEPLOYMENT)["metadata"]["generation"] == generation
+
+
+def test_a_revocation_replaces_all_that_lets_in_and_rolls_the_pods_once(
+    team: Team, operator: RunningOperator, mlflow: Mlflow, class_name: str
+) -> None:
+    old = begun(team, mlflow, class_name)
+    before = team.settled()
+    generation = team.get(DEPLOYMENT)["metadata"]["generation"]
+    asked = {"metadata": {"annotations": {REVOKE_NOW_ANNOTATION: "leaked"}}}
+
+    team.patch_server(asked)
+
+    wait_until(
+        lambda: team.get(DEPLOYMENT)["metadata"]["generation"] > generation, SECONDS, "pods are made anew"
+    )
+    condition = team.wait_for_condition("Exposed", status="False", reason="RevokingAccess", seconds=SECONDS)
+    assert "earlier passwords" in condition["message"]
+    serve(team)
+    done = {"backendStore": "leaked", "artifactStore": "leaked", "pods": "leaked", "login": "leaked"}
+    wait_until(
+        lambda: team.server()["status"].get("revocation") == done,
+        SECONDS,
+        lambda: f"all is revoked; {team.server()['status']}",
+    )
+    new = contents(team, "mlflow-auth")
+    assert mlflow.users == {"admin": new["password"], "team": new["clientPassword"]}
+    assert not set(new.values()) & {old["password"], old["clientPassword"], old["secretKey"]}
+    client = contents(team, "mlflow-client")
+    assert client["MLFLOW_TRACKING_PASSWORD"] == new["clientPassword"]
+    team.wait_for_condition("Exposed", status="True", seconds=SECONDS)
+    wait_until(
+        lambda: (
+            {"RevokingAccess", "AccessRevoked"} <= {one["reason"] for one in team.api.events(team.server())}
+        ),
+        SECONDS,
+        "the Events are there",
+    )
+    assert team.get(DEPLOYMENT)["metadata"]["generation"] == generation + 1
+
+    team.patch_server({"metadata": {"annotations": {REVOKE_NOW_ANNOTATION: None}}})
+    team.patch_server(asked)
+    team.patch_server({"metadata": {"annotations": {"example.com/look": "again"}}})
+    team.settled()
+    assert contents(team, "mlflow-auth") == new
+    assert team.get(DEPLOYMENT)["metadata"]["generation"] == generation + 1
+    assert before["spec"] == team.server()["spec"]
 
 
 def test_an_admin_whose_password_was_changed_by_hand_is_let_in_again_by_the_secret(

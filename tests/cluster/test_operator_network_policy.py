@@ -5,8 +5,8 @@ import pytest
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import RunningOperator, Team, a_class, a_team
 from tests.waiting import wait_until
+from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import DEPLOYMENT, NETWORK_POLICY, SECRET, KubeObject, KubeObjects
-from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 
 SECONDS_TO_FOLLOW = 5.0
 TRAEFIK: KubeObject = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "traefik"}}}
@@ -75,7 +75,7 @@ def test_policies_follow_class_and_team_and_no_pod_is_rolled_for_it(api: KubeApi
         )
 
         team.patch_server({"spec": {"networkPolicy": None}})
-        api.patch(TRACKING_SERVER_CLASS, None, class_name, {"spec": {"access": None}})
+        api.patch(TRACKING_SERVER_CLASS, None, class_name, {"spec": {"access": {"networkPolicy": None}}})
         wait_until(lambda: (peers(team), ways_out(team)) == ([], []), SECONDS_TO_FOLLOW, "nobody is left")
         assert team.get(DEPLOYMENT)["metadata"]["generation"] == generation
 

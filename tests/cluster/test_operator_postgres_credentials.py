@@ -27,8 +27,8 @@ from tests.operator_postgres import (
 )
 from tests.stores.postgres.world import random_password
 from tests.waiting import wait_until
-from tracking_operator.api.marks import ROTATE_CREDENTIALS_ANNOTATION, WATCH_LABEL
-from tracking_operator.backend_store import scram
+from tracking_operator.api.marks import REVOKE_NOW_ANNOTATION, ROTATE_CREDENTIALS_ANNOTATION, WATCH_LABEL
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
     EVENT,
@@ -40,7 +40,6 @@ from tracking_operator.kube.objects import (
     KubeObject,
     uid_of,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.resources.secret import ROTATED_AT_ANNOTATION
 
 SECONDS_TO_RETIRE = 50.0
@@ -93,6 +92,33 @@ def test_a_tampered_label_owner_or_ca_of_the_secret_is_put_right(
     team.patch(SECRET, {"stringData": {"ca.crt": "nobody"}}, "mlflow-database")
 
     wait_until(lambda: team.secret()["data"] == before["data"], 10, "the CA is right again")
+
+
+def test_a_revocation_ends_logins_and_sessions_at_once_and_rolls_the_pods_once(
+    postgres_team: PostgresTeam, operator: RunningOperator
+) -> None:
+    team = postgres_team
+    deployment, old = team.served(), team.secret()
+    with team.connected() as session, session.cursor() as cursor:
+        team.patch_server({"metadata": {"annotations": {REVOKE_NOW_ANNOTATION: "leaked"}}})
+        wait_until(
+            lambda: (team.server()["status"].get("revocation") or {}).get("pods") == "leaked",
+            10,
+            lambda: f"it is recorded; {team.server()['status']}",
+        )
+        with pytest.raises(psycopg2.OperationalError):
+            cursor.execute("SELECT 1")
+    assert team.logs_in()
+    with pytest.raises(psycopg2.OperationalError):
+        connected_by(old).__enter__()
+    new = team.wait_until_so(
+        DEPLOYMENT, "mlflow", lambda live: live["spec"] != deployment["spec"], "pods are made anew"
+    )
+    secret = team.secret()
+    team.patch_server({"metadata": {"annotations": {"example.com/look": "again"}}})
+    team.settled()
+    assert team.secret()["data"] == secret["data"]
+    assert team.get(DEPLOYMENT)["spec"] == new["spec"]
 
 
 def test_the_password_of_a_database_appears_nowhere_but_in_its_secret(
@@ -217,8 +243,8 @@ def test_a_rotation_goes_on_where_a_killed_operator_has_left_it(
         )
         operator.kill()
         # What an operator leaves that is killed after PostgreSQL has heard, and before the Secret has.
-        verifier = scram.new_verifier(random_password())
-        postgres.sql(SQL("ALTER ROLE {} LOGIN PASSWORD %s").format(Identifier(f"{begun}_b")), verifier)
+        let_in = SQL("ALTER ROLE {} LOGIN PASSWORD %s").format(Identifier(f"{begun}_b"))
+        postgres.sql(let_in, random_password())
         team.patch_server(ask, "begun")
         for name in ("begun", "swapped"):
             make_older(team, name)

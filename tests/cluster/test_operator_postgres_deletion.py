@@ -22,8 +22,9 @@ from tests.operator_postgres import (
 )
 from tests.waiting import wait_until
 from tracking_operator.api.marks import FINALIZER, FORCE_ORPHAN_ANNOTATION
-from tracking_operator.kube.objects import NAMESPACE
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.kube.objects import NAMESPACE, uid_of
+from tracking_operator.stores.ownership_mark import Mark
 
 SECONDS_TO_LET_GO = 6.0
 SECONDS_TO_RECOVER = 10.0
@@ -75,10 +76,11 @@ def test_retain_takes_the_logins_and_keeps_the_database_for_a_successor(
         cursor.execute("CREATE TABLE runs (id int); INSERT INTO runs VALUES (42)")
     mark = mark_of(postgres, name)
 
-    team.delete_server()
+    with team.connected():
+        team.delete_server()
 
-    team.wait_until_gone(TRACKING_SERVER, seconds=SECONDS_TO_LET_GO)
-    assert postgres.logins(name) == []
+        team.wait_until_gone(TRACKING_SERVER, seconds=SECONDS_TO_LET_GO)
+        assert not postgres.lets_in(name)
     assert postgres.has_database(name)
     assert mark_of(postgres, name) == mark
     with pytest.raises(psycopg2.OperationalError):
@@ -111,7 +113,7 @@ def test_retain_lets_a_server_go_whatever_postgresql_does_and_takes_its_logins_a
         team.wait_until_gone(TRACKING_SERVER, "leaving", seconds=SECONDS_TO_LET_GO)
 
     wait_until(
-        lambda: postgres.logins(leaving) == [], SECONDS_TO_RECOVER, "the logins of the dead are taken away"
+        lambda: not postgres.lets_in(leaving), SECONDS_TO_RECOVER, "the access of the dead is taken away"
     )
     assert postgres.has_database(leaving)
     assert postgres.logins(staying) == ["a"]
@@ -160,6 +162,8 @@ def test_servers_that_are_deleted_while_they_are_made_leave_nothing(
 ) -> None:
     team, postgres = postgres_team, postgres_class.postgres
     names = [f"short-lived-{number}" for number in range(6)]
+    cluster = uid_of(team.api.get(NAMESPACE, None, "kube-system")) or ""
+    namespace_uid = uid_of(team.api.get(NAMESPACE, None, team.namespace)) or ""
     for name in names:
         team.serve(name, deletionPolicy="Delete", artifactStore={"external": {"uri": "s3://bucket"}})
     wait_until(lambda: FINALIZER in str(team.server(names[0])["metadata"]), 10, "the first one is begun")
@@ -172,9 +176,9 @@ def test_servers_that_are_deleted_while_they_are_made_leave_nothing(
     def left() -> list[Row]:
         return postgres.sql(
             "SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = %s "
-            "UNION SELECT rolname FROM pg_roles WHERE strpos(shobj_description(oid, 'pg_authid'), %s) > 0",
+            "UNION SELECT rolname FROM pg_roles WHERE starts_with(shobj_description(oid, 'pg_authid'), %s)",
             postgres_class.admin,
-            team.namespace,
+            Mark(cluster, team.namespace, "", namespace_uid=namespace_uid).beginnings_of_namespace[0],
         )
 
     # The API server may remove one at once although its finalizer has just been written: that is made up for later.
@@ -240,28 +244,43 @@ def test_force_orphan_lets_a_server_go_whose_database_cannot_be_dropped(
     assert postgres.has_database(name)
 
 
-def test_delete_without_its_class_waits_for_the_class(
+def test_delete_without_its_class_keeps_the_data_because_nobody_knows_what_the_class_permits(
     api: KubeApi, postgres: RealPostgres, operator: RunningOperator
 ) -> None:
     with a_postgres_class(api, postgres) as class_, a_postgres_team(api, class_) as team:
         team.served("kept")
         team.served("dropped", deletionPolicy="Delete")
         name = team.database("dropped")
-        live = api.get(TRACKING_SERVER_CLASS, None, class_.name)
         api.delete(TRACKING_SERVER_CLASS, None, class_.name)
         wait_until(lambda: api.find(TRACKING_SERVER_CLASS, None, class_.name) is None, 10, "it is gone")
 
+        dropped = team.server("dropped")
         team.delete_server("kept")
         team.delete_server("dropped")
-        team.wait_until_gone(TRACKING_SERVER, "kept", seconds=SECONDS_TO_LET_GO)
-        team.wait_for_condition("BackendStoreReady", reason="DeletionBlocked", name="dropped", seconds=20)
+        for server in ("kept", "dropped"):
+            team.wait_until_gone(TRACKING_SERVER, server, seconds=SECONDS_TO_LET_GO)
         assert postgres.has_database(name)
-
-        api.create(
-            {key: live[key] for key in ("apiVersion", "kind", "spec")} | {"metadata": {"name": class_.name}}
+        told = wait_until(
+            lambda: [one for one in api.events(dropped) if one["reason"] == "NotPermitted"], 5, "an Event"
         )
-        team.wait_until_gone(TRACKING_SERVER, "dropped", seconds=SECONDS_TO_DROP)
-        assert not postgres.has_database(name)
+        assert "is gone, and with it what it permits" in told[0]["message"]
+
+
+def test_delete_that_the_class_does_not_permit_any_more_keeps_the_data(
+    api: KubeApi, postgres: RealPostgres, operator: RunningOperator
+) -> None:
+    with a_postgres_class(api, postgres) as class_, a_postgres_team(api, class_) as team:
+        team.served(deletionPolicy="Delete")
+        name = team.database()
+        change = {"spec": {"permissions": {"deletionPolicyDelete": False}}}
+        api.patch(TRACKING_SERVER_CLASS, None, class_.name, change)
+        team.wait_for_condition("SpecValid", reason="NotPermitted")
+
+        team.delete_server()
+
+        team.wait_until_gone(TRACKING_SERVER, seconds=SECONDS_TO_LET_GO)
+        assert postgres.has_database(name)
+        assert postgres.logins(name) == []
 
 
 def test_a_namespace_with_retained_databases_is_gone_although_postgresql_is_down(
@@ -280,9 +299,9 @@ def test_a_namespace_with_retained_databases_is_gone_although_postgresql_is_down
                 "the namespace is gone",
             )
         wait_until(
-            lambda: postgres_class.postgres.logins(name) == [],
+            lambda: not postgres_class.postgres.lets_in(name),
             SECONDS_TO_RECOVER,
-            "the logins are taken away",
+            "the access is taken away",
         )
 
 

@@ -58,7 +58,7 @@ def test_a_job_that_is_gone_comes_back_only_when_the_schema_has_gone_back(team: 
     team.api.delete(JOB, team.namespace, "mlflow-migrate-3-17-2")
 
     wait_until(
-        lambda: team.postgres.log_since(before).count("SELECT version_num") >= 2,
+        lambda: team.postgres.log_since(before).count('FROM ONLY "public"."alembic_version"') >= 2,
         SECONDS_TO_NOTICE,
         "two resyncs have passed",
     )

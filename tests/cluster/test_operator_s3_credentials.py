@@ -11,7 +11,7 @@ from tests.operator_fixtures import CHILD_KINDS, OperatorHost, RunningOperator
 from tests.operator_object_store import RealObjectStore, S3Team, an_s3_class, an_s3_team, may
 from tests.waiting import wait_until
 from tracking_operator.api.marks import ROTATE_CREDENTIALS_ANNOTATION
-from tracking_operator.artifact_store.place import Keys
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
     EVENT,
@@ -23,8 +23,8 @@ from tracking_operator.kube.objects import (
     name_of,
     uid_of,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.resources.secret import ROTATED_AT_ANNOTATION
+from tracking_operator.stores.s3.place import Keys
 
 pytest_plugins = ["tests.operator_object_store"]
 

@@ -10,9 +10,9 @@ from tests.operator_fixtures import RunningOperator
 from tests.operator_object_store import RealObjectStore, S3Class, S3Team, an_s3_class, an_s3_team, may
 from tests.waiting import wait_until
 from tracking_operator.api.marks import FINALIZER, FORCE_ORPHAN_ANNOTATION
-from tracking_operator.artifact_store.place import Keys
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import DEPLOYMENT, JOB, NAMESPACE, name_of
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
+from tracking_operator.stores.s3.place import Keys
 
 pytest_plugins = ["tests.operator_object_store"]
 
@@ -201,6 +201,25 @@ def test_force_orphan_lets_a_server_go_and_its_identity_goes_later(
     assert team.object_keys() == [kept]
     wait_until(lambda: not team.users(), SECONDS_TO_RECOVER, "the identity is taken away")
     assert team.statements() == []
+
+
+def test_who_takes_the_finalizer_off_leaves_objects_behind_and_no_access(
+    s3_team: S3Team, operator: RunningOperator
+) -> None:
+    team, kept, mine = s3_team, f"{s3_team.namespace}/mlflow/model", ["example.com/mine"]
+    team.served(deletionPolicy="Delete")
+    team.store.put(team.bucket, kept)
+    try:
+        team.patch_server({"metadata": {"finalizers": mine}})
+        team.delete_server()
+        team.patch_server({"metadata": {"finalizers": mine}})
+
+        wait_until(lambda: not team.users(), SECONDS_TO_RECOVER, "the identity is taken away")
+        assert team.statements() == []
+        assert team.object_keys() == [kept]
+    finally:
+        team.patch_server({"metadata": {"finalizers": None}})
+    team.wait_until_gone(TRACKING_SERVER, seconds=SECONDS_TO_LET_GO)
 
 
 def test_servers_that_are_deleted_while_they_are_made_leave_nothing(

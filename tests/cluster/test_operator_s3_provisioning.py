@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dev.classes import generous
 from dev.object_store.admin_api import User
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import OperatorCalls, OperatorHost, RunningOperator
@@ -24,15 +25,17 @@ from tests.operator_object_store import (
 )
 from tests.waiting import wait_until
 from tracking_operator.api.marks import API_VERSION, FINALIZER, WATCH_LABEL
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
     JOB,
+    NAMESPACE,
     SECRET,
     SERVICE_ACCOUNT,
     uid_of,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
+from tracking_operator.stores.ownership_mark import Mark
 
 pytest_plugins = ["tests.operator_object_store"]
 
@@ -41,12 +44,12 @@ SECONDS_TO_RESYNC = 40.0
 RESYNC_SECONDS = 2
 SECONDS_FOR_MANY = 60.0
 MANY = 12
-MOST_REQUESTS_OF_A_CREATION = 14
-"""Of a server whose prefix, user and statements are new: about the bucket, with those that look for other claims."""
+MOST_REQUESTS_OF_A_CREATION = 16
+"""Of a server whose prefix, user and statements are new: about the bucket, with those that look for its mark and for other claims."""
 MOST_REQUESTS_OF_A_RESYNC = 12
 """Of two servers, the policy and the mark of each; the rest is for the class, which is looked at anew."""
-IRSA_ROLE = "arn:aws:iam::123456789012:role/mlflow-{{ namespace }}-{{ name }}"
-RENDERED_ROLE = "arn:aws:iam::123456789012:role/mlflow-team-a-mlflow"
+IRSA_ROLE = "arn:aws:iam::123456789012:role/mlflow-{{ namespace }}.{{ name }}"
+RENDERED_ROLE = "arn:aws:iam::123456789012:role/mlflow-team-a.mlflow"
 ISSUER = "oidc.eks.eu-central-1.amazonaws.com/id/ABC"
 ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
 FOREIGN: Document = {
@@ -66,7 +69,7 @@ def test_a_server_gets_a_prefix_an_identity_and_a_secret_as_decided(
 
     server = team.server()
     place = {"bucket": s3_class.bucket, "prefix": f"{team.namespace}/mlflow", "endpoint": team.store.endpoint}
-    assert team.decision()["artifacts"] == place
+    assert team.placement()["artifacts"] == place
     status = server["status"]
     assert place.items() <= status["artifactStore"].items()
     assert status["artifactStore"]["kind"] == "s3"
@@ -125,9 +128,11 @@ def test_the_prefix_carries_a_mark_of_its_server(s3_team: S3Team, operator: Runn
     team.served()
 
     found = team.store.client().get_object(Bucket=team.bucket, Key=mark_key(team))
-    mark = json.loads(found["Body"].read())
-
-    assert (mark["namespace"], mark["name"], mark["uid"]) == (team.namespace, "mlflow", uid_of(team.server()))
+    cluster, namespace = (
+        uid_of(team.api.get(NAMESPACE, None, one)) or "" for one in ("kube-system", team.namespace)
+    )
+    mark = Mark(cluster, team.namespace, "mlflow", uid_of(team.server()) or "", namespace)
+    assert found["Body"].read().decode() == mark.text
 
 
 def test_the_server_is_not_ready_before_its_identity_was_tried_out(
@@ -377,7 +382,7 @@ def test_a_role_that_the_object_store_does_not_know_is_named(
             "ArtifactStoreReady", reason="IdentityNotFound", seconds=SECONDS_TO_NOTICE
         )
 
-        arn = f"arn:aws:iam::123456789012:role/mlflow-{team.namespace}-mlflow"
+        arn = f"arn:aws:iam::123456789012:role/mlflow-{team.namespace}.mlflow"
         assert arn in condition["message"]
         assert team.find(DEPLOYMENT) is None
         assert team.statements() == []
@@ -429,7 +434,7 @@ def rendered(folder: Path, *options: str) -> str:
         "apiVersion": API_VERSION,
         "kind": "TrackingServerClass",
         "metadata": {"name": "prod"},
-        "spec": {"s3": {"bucket": "ml-artifacts", "identity": identity}},
+        "spec": generous({"s3": {"bucket": "ml-artifacts", "identity": identity}}),
     }
     server = {
         "apiVersion": API_VERSION,

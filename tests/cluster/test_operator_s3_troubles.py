@@ -19,18 +19,20 @@ from tests.operator_object_store import (
     an_s3_team,
 )
 from tests.waiting import wait_until
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
-from tracking_operator.artifact_store.place import Keys
-from tracking_operator.artifact_store.policy import LARGEST_DOCUMENT
-from tracking_operator.kube.objects import DEPLOYMENT, JOB, SECRET, name_of
-from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
-from tracking_operator.resources.scripts.check_backend_store import EXIT_CODES
+from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION
+from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
+from tracking_operator.kube.objects import DEPLOYMENT, JOB, SECRET, KubeObject, name_of
+from tracking_operator.pod_tools.check_backend_store import EXIT_CODES
+from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.policy import LARGEST_DOCUMENT
 
 pytest_plugins = ["tests.operator_object_store"]
 
 SECONDS_TO_SAY_SO = 10.0
 SECONDS_TO_RECOVER = 10.0
 STORE = "ArtifactStoreReady"
+ENOUGH_FOR_ONE = 5
+"""In percent of a bucket's policy: for the statements of one server with a short name."""
 
 
 def lose_key(class_: S3Class) -> None:
@@ -192,14 +194,14 @@ def test_a_class_that_loses_its_bucket_leaves_its_servers_as_they_are(
 
 
 @pytest.mark.parametrize("what", ["endpoint", "bucket"])
-def test_a_record_that_names_another_place_never_brings_the_admin_there(
+def test_a_placement_that_names_another_place_never_brings_the_admin_there(
     what: str, living: tuple[S3Class, S3Team], operator: RunningOperator
 ) -> None:
     _, team = living
-    before, decision = team.untouched(), team.decision()
+    before, placement = team.untouched(), team.placement()
     with listening("127.0.0.2") as trap:
         evil = f"http://127.0.0.2:{trap.port}" if what == "endpoint" else "bucket-of-somebody-else"
-        with edited(team, decision | {"artifacts": decision["artifacts"] | {what: evil}}):
+        with edited(team, placement | {"artifacts": placement["artifacts"] | {what: evil}}):
             condition = team.wait_for_condition(STORE, reason="ResolvedDiffers", seconds=SECONDS_TO_SAY_SO)
             assert evil in condition["message"]
             assert team.untouched() == before
@@ -208,19 +210,19 @@ def test_a_record_that_names_another_place_never_brings_the_admin_there(
     assert team.untouched() == before
 
 
-def test_a_record_that_names_the_prefix_of_somebody_else_opens_nothing_and_loses_nothing(
+def test_a_placement_that_names_the_prefix_of_somebody_else_opens_nothing_and_loses_nothing(
     living: tuple[S3Class, S3Team], operator: RunningOperator
 ) -> None:
     class_, team = living
     with an_s3_team(team.api, class_) as victim:
         victim.served()
         secret, statements = victim.secret(), victim.statements()
-        before, decision = team.untouched(), team.decision()
-        stolen = decision["artifacts"] | {"prefix": victim.prefix()}
+        before, placement = team.untouched(), team.placement()
+        stolen = placement["artifacts"] | {"prefix": victim.prefix()}
 
-        with edited(team, decision | {"artifacts": stolen}):
+        with edited(team, placement | {"artifacts": stolen}):
             condition = team.wait_for_condition(STORE, reason="PrefixTaken", seconds=SECONDS_TO_SAY_SO)
-            assert f"{victim.namespace}/mlflow" in condition["message"]
+            assert "belongs to another tracking server" in condition["message"]
             assert team.untouched() == before
             assert not team.may("get", f"{victim.namespace}/mlflow/tried")
             assert victim.secret()["data"] == secret["data"]
@@ -275,7 +277,7 @@ def test_a_prefix_that_meets_that_of_somebody_else_is_refused(
         condition = late.wait_for_condition(
             STORE, reason="PrefixTaken", name="second", seconds=SECONDS_TO_SAY_SO
         )
-        assert f"{owner.namespace}/first" in condition["message"]
+        assert owner.namespace not in condition["message"]
         assert late.find(DEPLOYMENT, "second") is None
         assert late.users("second") == []
         assert owner.store.policy(owner.bucket) == policy
@@ -310,7 +312,7 @@ def test_two_classes_on_one_bucket_do_not_share_a_prefix(
         late.serve()
 
         condition = late.wait_for_condition(STORE, reason="PrefixTaken", seconds=SECONDS_TO_SAY_SO)
-        assert f"{owner.namespace}/mlflow" in condition["message"]
+        assert owner.namespace not in condition["message"]
         assert late.find(DEPLOYMENT) is None
         assert late.users() == []
 
@@ -366,6 +368,38 @@ def test_a_full_policy_keeps_the_next_server_out_and_nobody_else(
         late.wait_for_condition(STORE, status="True", seconds=SECONDS_TO_RECOVER)
 
 
+def test_a_namespace_has_the_share_of_the_policy_that_its_class_says(
+    api: KubeApi, object_store: RealObjectStore, operator: RunningOperator
+) -> None:
+    limits = {"limits": {"maxBucketPolicyPercentPerNamespace": ENOUGH_FOR_ONE}}
+    with (
+        an_s3_class(api, object_store, spec=limits) as class_,
+        an_s3_team(api, class_) as team,
+        an_s3_team(api, class_) as late,
+    ):
+        team.served("one")
+        policy = team.store.policy(team.bucket)
+
+        team.serve("two")
+
+        condition = team.wait_for_condition(
+            STORE, reason="LimitExceeded", name="two", seconds=SECONDS_TO_SAY_SO
+        )
+        assert f"({ENOUGH_FOR_ONE} %)" in condition["message"]
+        assert "limits.maxBucketPolicyPercentPerNamespace" in condition["message"]
+        assert team.find(DEPLOYMENT, "two") is None
+        assert team.users("two") == []
+        assert team.store.policy(team.bucket) == policy
+        late.served()
+        assert team.works("one")
+
+        more = {"spec": {"limits": {"maxBucketPolicyPercentPerNamespace": 2 * ENOUGH_FOR_ONE}}}
+        api.patch(TRACKING_SERVER_CLASS, None, class_.name, more)
+        team.check("two")
+        team.wait_for_condition(STORE, status="True", name="two", seconds=SECONDS_TO_RECOVER)
+        assert team.works("two")
+
+
 def test_a_mark_that_is_gone_stops_the_server_until_an_empty_store_is_allowed(
     api: KubeApi, s3_class: S3Class, operator: RunningOperator
 ) -> None:
@@ -380,12 +414,12 @@ def test_a_mark_that_is_gone_stops_the_server_until_an_empty_store_is_allowed(
         condition = team.wait_for_condition(STORE, reason="PrefixLost", seconds=SECONDS_TO_SAY_SO)
         assert f"{team.namespace}/mlflow/owner.json" in condition["message"]
         assert team.untouched() == before
-        assert team.store.object_keys(team.bucket, ".tracking-operator/") == []
+        assert team.store.object_keys(team.bucket, ".tracking-operator/prefixes/") == []
 
         team.patch_server({"metadata": {"annotations": {ALLOW_EMPTY_STORE_ANNOTATION: "true"}}})
 
         team.wait_for_condition(STORE, status="True", seconds=SECONDS_TO_RECOVER)
-        assert len(team.store.object_keys(team.bucket, ".tracking-operator/")) == 1
+        assert len(team.store.object_keys(team.bucket, ".tracking-operator/prefixes/")) == 1
         assert team.works()
 
 
@@ -417,14 +451,14 @@ def test_what_the_check_finds_is_the_condition_of_the_server(
 
 
 @contextmanager
-def edited(team: S3Team, decision: object) -> Iterator[None]:
+def edited(team: S3Team, placement: KubeObject) -> Iterator[None]:
     """Somebody writes where the server's data is said to live, and at the end of the block what it said before."""
-    before = team.server()["metadata"]["annotations"][RESOLVED_ANNOTATION]
-    team.patch_server({"metadata": {"annotations": {RESOLVED_ANNOTATION: json.dumps(decision)}}})
+    before = team.placement()
+    team.edit_placement(placement)
     try:
         yield
     finally:
-        team.patch_server({"metadata": {"annotations": {RESOLVED_ANNOTATION: before}}})
+        team.edit_placement(before)
     team.wait_for_condition(STORE, status="True", seconds=SECONDS_TO_RECOVER)
 
 

@@ -3,8 +3,8 @@
 import json
 
 from tests.operator_fixtures import CHILD_KINDS, RunningOperator, Team
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import DEPLOYMENT, EVENT, POD, REPLICA_SET, SECRET
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
 
 PASSWORD = "correct-horse-battery-staple"
 URI = f"postgresql+psycopg2://mlflow:{PASSWORD}@db.invalid:5432/mlflow"

@@ -16,14 +16,14 @@ from tests.cluster.api_proxy import ApiProxy, an_api_proxy
 from tests.cluster.kube_objects import config_map, ours, service
 from tests.unit.kube.waiting import until
 from tracking_operator.api.marks import API_VERSION, SERVER_LABEL, WATCH_LABEL
+from tracking_operator.controllers.kinds import TRACKING_SERVER
+from tracking_operator.controllers.request import Key
+from tracking_operator.controllers.watches import keys_for
 from tracking_operator.kube.apply import apply_all
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import CONFIG_MAP, NAMESPACE, SECRET, KubeObject
-from tracking_operator.reconcile.keys import Key
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
-from tracking_operator.reconcile.routing import keys_for
-from tracking_operator.runtime import informers as informers_module
+from tracking_operator.runtime import traffic
 from tracking_operator.runtime.informers import Informers, InformersFailedError
 from tracking_operator.runtime.work_queue import Priority, Work, WorkQueue
 
@@ -332,7 +332,7 @@ async def test_deletion_in_a_gap_of_the_watch_is_found_out(
 async def test_list_in_many_parts_is_complete(
     client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(informers_module, "OBJECTS_PER_PAGE", 7)
+    monkeypatch.setattr(traffic, "OBJECTS_PER_PAGE", 7)
     for number in range(30):
         await client.create(config_map(namespace, f"child-{number}"))
     async with a_station(client, namespace) as station:

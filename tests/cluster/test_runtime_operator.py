@@ -19,7 +19,8 @@ from tests.operator_fixtures import OPERATOR_NAMESPACE, RunningOperator, Team
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import LEASE
 
-MOST_RESIDENT_MEBIBYTES = 100.0
+MOST_RESIDENT_MEBIBYTES = 106
+"""A few more than the 99 that were measured: what a process keeps differs between machines."""
 SECONDS_TO_START = 60.0
 SECONDS_TO_GIVE_UP = 60.0
 SERVERS = 5

@@ -79,6 +79,7 @@ def exposed(
     deploy(cluster)
     spec = {
         "naming": {"host": HOST, "path": "/{{ namespace }}"},
+        "limits": {"maxServersPerNamespace": 1},
         "access": {
             "ingress": {"className": cluster_ingress.class_name},
             "publicURL": f"http://{{{{ host }}}}:{HTTP_PORT}",

@@ -1,7 +1,6 @@
 """MLflow as its users meet it: the REST API on a port of this machine, and the Python client in a pod."""
 
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import urllib3
 from dev.development_cluster import DevelopmentCluster
 from tests.operator_fixtures import OPERATOR_NAMESPACE, Team
 from tests.waiting import wait_until
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -23,7 +23,6 @@ from tracking_operator.kube.objects import (
     KubeObject,
     KubeObjects,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
 
 IMAGE = "tracking-operator/mlflow:3.17.2"
 API = "/api/2.0/mlflow"
@@ -294,11 +293,6 @@ def wait_until_rolled_out(team: Team, name: str = "mlflow") -> None:
         )
 
     team.wait_until_so(DEPLOYMENT, name, is_rolled_out, "all pods are new", SECONDS_TO_READY)
-
-
-def seconds_since(started: float) -> float:
-    """How long ago that was, on the clock of `time.monotonic`."""
-    return time.monotonic() - started
 
 
 @contextmanager

@@ -164,7 +164,7 @@ def test_another_path_answers_once_the_pods_are_replaced_and_the_old_one_does_no
     server: ExposedServer,
 ) -> None:
     old = server.tracking(server.member)
-    path = f"/elsewhere/{uuid4().hex[:8]}"
+    path = f"/{server.team.namespace}/{uuid4().hex[:8]}"
     move(server, path=path)
     new = server.tracking(server.member)
     assert new.prefix == path

@@ -21,8 +21,8 @@ from tests.e2e.mlflow import (
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import OPERATOR, OPERATOR_NAMESPACE, OperatorCalls, Team, a_class, a_team
 from tests.waiting import wait_until
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import DEPLOYMENT, LEASE, PERSISTENT_VOLUME_CLAIM, POD
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
 
 WORKING = {"version": "3.17.2", "image": IMAGE}
 BROKEN = {"version": "3.17.9", "image": "registry.invalid/mlflow:3.17.9"}
@@ -185,9 +185,19 @@ def test_a_volume_that_cannot_grow_leaves_the_server_ready_and_is_told(ready: Te
     ready.wait_for_condition("BackendStoreReady", reason="AsExpected")
 
 
+def is_told_all(team: Team) -> bool:
+    """Whether the server is Ready, and every condition is about its specification as it is now."""
+    server = team.server()
+    conditions = {one["type"]: one for one in server["status"]["conditions"]}
+    generations = {one["observedGeneration"] for one in conditions.values()}
+    return conditions["Ready"]["status"] == "True" and generations == {server["metadata"]["generation"]}
+
+
 def test_a_restart_of_the_operator_touches_no_server(
     teams: tuple[Team, Team], ready: Team, api: KubeApi, cluster: DevelopmentCluster
 ) -> None:
+    for team in teams:
+        wait_until(lambda team=team: is_told_all(team), 60, "each condition is about the last change")  # type: ignore[misc]
     calls = OperatorCalls(AuditLog(cluster.audit_log))
     pods = {pod["metadata"]["uid"] for team in teams for pod in pods_of(team)}
     before = holder(api)

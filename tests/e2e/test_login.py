@@ -21,7 +21,7 @@ from tests.kube_api import KubeApi
 from tests.operator_fixtures import Team, a_class, a_team
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import DEPLOYMENT, SECRET
-from tracking_operator.resources.scripts.start_server import SECONDS_A_LOGIN_IS_REMEMBERED
+from tracking_operator.pod_tools.start_server import SECONDS_A_LOGIN_IS_REMEMBERED
 
 pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
 

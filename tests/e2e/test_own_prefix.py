@@ -35,10 +35,10 @@ from tests.operator_fixtures import Team, a_class, a_team, condition_of
 from tests.operator_object_store import keys_in
 from tests.waiting import wait_until
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.artifact_store.desired import OWN_FOLDER, mark_key
-from tracking_operator.artifact_store.place import Keys
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.stores.s3.desired import OWN_FOLDER, mark_key
+from tracking_operator.stores.s3.place import Keys
 
 pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
 

@@ -17,8 +17,8 @@ from tests.e2e.mlflow import API, Tracking, uids, wait_until_ready
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import HOSTS, Team, a_class, a_team
 from tests.waiting import wait_until
+from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import HTTP_ROUTE, INGRESS
-from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
 
 pytest_plugins = ["tests.cluster_ingress"]
 
@@ -37,7 +37,7 @@ class Way:
 
     @property
     def host(self) -> str:
-        return f"mlflow-{self.team.namespace}.example.com"
+        return f"mlflow.{self.team.namespace}.example.com"
 
     def status_by_tls(self, ca: Path) -> int | None:
         """What the API answers by TLS to somebody who trusts this CA only; None while the certificate is another."""
@@ -68,7 +68,7 @@ def way(api: KubeApi, cluster: DevelopmentCluster, cluster_ingress: ClusterIngre
         host.stop_all()
     deploy(cluster)
     spec = {
-        "naming": {"host": "{{ name }}-{{ namespace }}.example.com"},
+        "naming": {"host": "{{ name }}.{{ namespace }}.example.com"},
         "access": {
             "ingress": {
                 "className": cluster_ingress.class_name,

@@ -15,12 +15,12 @@ from uuid import uuid4
 from dev.object_store.admin_api import AdminApi, User
 from dev.versitygw import VersitygwServer, versitygw_server
 from tests.postgres import free_port
-from tracking_operator.artifact_store.place import Keys
+from tracking_operator.stores.s3.place import Keys
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-SCRIPTS = Path(str(files("tracking_operator.resources"))) / "scripts"
+SCRIPTS = Path(str(files("tracking_operator"))) / "pod_tools"
 CHECK_SCRIPT = SCRIPTS / "check_artifact_store.py"
 DELETE_SCRIPT = SCRIPTS / "delete_artifacts.py"
 ROOT_ACCESS, ROOT_SECRET = "root", "root-secret"

@@ -180,7 +180,8 @@ class TestIdentity:
     def test_that_the_operator_made_and_the_store_does_not_know_is_pending(
         self, world: World, tmp_path: Path
     ) -> None:
-        answer = check(world, self.UNKNOWN, tmp_path)
+        # Long enough for a second try on a machine on which the first takes a second.
+        answer = check(world, self.UNKNOWN, tmp_path, TRACKING_OPERATOR_PATIENCE_SECONDS="4")
         assert (answer.exit_code, answer.reason) == (43, "IdentityPending"), answer
         assert "Trying again" in answer.output
 

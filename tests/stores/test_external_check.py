@@ -15,7 +15,7 @@ from psycopg2 import sql
 
 from tests.mlflow_image import CHAIN, HEAD, Answer, MlflowImage
 from tests.postgres import Postgres, free_port, running_postgres
-from tracking_operator.resources.scripts import check_backend_store as script
+from tracking_operator.pod_tools import check_backend_store as script
 
 PASSWORD = "p@ss:w/o?r#d[1]%20&+ 'x\"\\ü"
 """Every character that a URI, a shell or SQL could stumble over."""

@@ -22,7 +22,7 @@ from tests.mlflow_image import (
     tables_of,
     write_database,
 )
-from tracking_operator.resources.scripts import check_backend_store as script
+from tracking_operator.pod_tools import check_backend_store as script
 
 OLD = CHAIN[0]
 KILLED = 137

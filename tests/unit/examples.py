@@ -9,9 +9,11 @@ from typing import Any
 
 import yaml
 
+from dev.classes import generous
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
-from tracking_operator.reconcile.plan import Plan, ReconcileSettings, Surroundings, make_plan
+from tracking_operator.controllers.server.plan import Plan, ReconcileSettings, make_plan
+from tracking_operator.controllers.server.spec.inputs import Surroundings
 from tracking_operator.resources.artifacts_secret import ArtifactKeys
 from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.database_secret import DatabaseCredentials, build_database_secret
@@ -61,10 +63,10 @@ def server(
 def tracking_class(
     spec: Manifest | None = None, name: str = "standard", *, is_default: bool = False
 ) -> TrackingServerClass:
-    """A TrackingServerClass."""
+    """A TrackingServerClass that permits what it does not forbid, and asks for a login only if it says so."""
     annotations = {"tracking-operator.dev/is-default-class": "true"} if is_default else {}
     return TrackingServerClass.model_validate(
-        {"metadata": {"name": name, "annotations": annotations}, "spec": spec or {}}
+        {"metadata": {"name": name, "annotations": annotations}, "spec": generous(spec or {})}
     )
 
 
@@ -83,6 +85,20 @@ def plan_of(
         siblings=list(siblings),
     )
     return make_plan(resource, around, SETTINGS)
+
+
+def namespace(name: str = "team-a", uid: str = "uid-of-namespace") -> Manifest:
+    """A namespace as the watch shows it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "uid": uid, "resourceVersion": "1"},
+    }
+
+
+def placed(plan: Plan) -> Manifest:
+    """The status of a server that was placed by this plan."""
+    return {"placement": plan.placement.as_kubernetes()}
 
 
 def model(spec: Manifest | None = None, *classes: TrackingServerClass) -> ServerModel:
@@ -167,11 +183,19 @@ def database_secret(
     return build_database_secret(server, postgres_store(server), credentials, ca_certificates)
 
 
+def script_and_arguments(container: Manifest) -> list[str]:
+    """Which of our scripts a container runs, and how."""
+    command = list(container["command"])
+    return command[command.index("--") + 1 :]
+
+
 def golden_plan(case: str) -> Plan:
     """Plan the server (and its class) of one golden file."""
     documents = list(yaml.safe_load_all((GOLDEN / "servers" / f"{case}.yaml").read_text()))
     classes = [
-        TrackingServerClass.model_validate(one) for one in documents if one["kind"] == "TrackingServerClass"
+        TrackingServerClass.model_validate(one | {"spec": generous(one.get("spec") or {})})
+        for one in documents
+        if one["kind"] == "TrackingServerClass"
     ]
     (resource,) = (TrackingServer.model_validate(one) for one in documents if one["kind"] == "TrackingServer")
     return plan_of(resource, *classes)

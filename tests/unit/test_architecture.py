@@ -1,8 +1,11 @@
-"""Which room may know which, read from the imports: the table ROOMS below is the rule."""
+"""Which folder may know which, read from the imports.
+
+Two tables are the rule: ORDER, in which imports only go downwards, and ROOMS, which says of each room what it knows at all.
+"""
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +17,9 @@ SOURCE_ROOT = Path(__file__).parents[2] / "operator"
 PACKAGE = "tracking_operator"
 
 FAILURES = {"failures"}
-STORES = {"backend_store", "artifact_store"}
+STORES = {"stores"}
+POD_ENVIRONMENT = {"pod_tools.in_clean_environment"}
+"""What a program finds in a container is said once, by the tool that cleans it up."""
 MARKS_AND_CONDITIONS = {"api.marks", "api.conditions"}
 STORE_DRIVERS = {"psycopg2", "boto3", "botocore"}
 TYPES_OF_BOTO3 = {"types_boto3_s3", "types_boto3_iam"}
@@ -33,31 +38,85 @@ def room(*libraries: str, rooms: set[str] | None = None) -> Room:
     return Room(frozenset(libraries), frozenset(rooms or ()))
 
 
+ORDER = (
+    "foreign_text",
+    "api",
+    "failures",
+    "passwords",
+    "shares",
+    "naming",
+    "pod_tools",
+    "stores",
+    "mlflow",
+    "kube",
+    "resources",
+    "controllers.kinds",
+    "controllers.request",
+    "controllers.gateway_api",
+    "controllers.conditions",
+    "controllers.server_class",
+    "controllers.server.children",
+    "controllers.server.report",
+    "controllers.server.spec",
+    "controllers.server.address",
+    "controllers.server.plan",
+    "controllers.server.database",
+    "controllers.server.artifacts",
+    "controllers.server.exposure",
+    "controllers.server.login",
+    "controllers.server.workload",
+    "controllers.server.deletion",
+    "controllers.server",
+    "controllers.server_class.reconciler",
+    "controllers",
+    "isolation",
+    "runtime",
+    "cli",
+    "__main__",
+)
+"""Folders, and single files between them, from the lowest up: each imports from its own and from those above it in this list.
+
+``server_class.reconciler`` stands over ``server``, although the rest of its folder is below: servers read what their class
+offers, and the class's own loop asks of its templates what servers ask of them.
+"""
+
 ROOMS = {
-    "api": room("pydantic"),
-    "naming": room("jinja2", rooms={"api"}),
+    "foreign_text": room(),
+    "api": room("pydantic", rooms={"foreign_text"}),
     "failures": room(rooms={"api.conditions"}),
-    "mark": room(),
-    "executor": room(rooms={"api.conditions"} | FAILURES),
-    "resources": room(rooms={"api", "naming", "backend_store.pool"} | FAILURES),
-    "resources.scripts": room(
-        "psycopg2", "sqlalchemy", "boto3", "botocore", "mlflow", "types_boto3_s3", "werkzeug"
+    "passwords": room(),
+    "shares": room(),
+    "naming": room("jinja2"),
+    "pod_tools": room("psycopg2", "sqlalchemy", "boto3", "botocore", "mlflow", "types_boto3_s3", "werkzeug"),
+    "stores": room(),
+    "stores.executor": room(rooms={"api.conditions", "shares"} | FAILURES),
+    "stores.postgres": room(
+        "psycopg2",
+        rooms={"api.conditions", "api.tracking_server_class", "foreign_text"}
+        | {"stores.ownership_mark", "stores.ca_files"}
+        | FAILURES,
     ),
-    "backend_store": room(
-        "psycopg2", rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES
-    ),
-    "artifact_store": room(
+    "stores.s3": room(
         "boto3",
         "botocore",
         *TYPES_OF_BOTO3,
-        rooms={"api.conditions", "api.tracking_server_class", "mark"} | FAILURES,
+        rooms={"api.conditions", "api.tracking_server_class", "passwords", "shares"}
+        | {"stores.ownership_mark", "stores.ca_files"}
+        | FAILURES,
     ),
-    "mlflow_api": room("aiohttp"),
-    "kube": room("kubernetes", "aiohttp", rooms=MARKS_AND_CONDITIONS | FAILURES),
-    "reconcile": room(
+    "mlflow": room("aiohttp", rooms={"shares", "foreign_text"}),
+    "kube": room("kubernetes", "aiohttp", rooms=MARKS_AND_CONDITIONS | FAILURES | {"shares", "foreign_text"}),
+    "resources": room(rooms={"api", "naming", "stores.postgres.pool"} | POD_ENVIRONMENT | FAILURES),
+    "controllers": room(
         "pydantic",
-        rooms={"api", "naming", "resources", "kube", "mlflow_api", "mark", "executor"} | STORES | FAILURES,
+        rooms={"api", "naming", "resources", "kube", "mlflow", "passwords"}
+        | STORES
+        | POD_ENVIRONMENT
+        | FAILURES,
     ),
+    "isolation": room(rooms={"api", "kube", "resources", "controllers.kinds"}),
+    "isolation.attempts": room(),
+    "isolation.in_pod": room("psycopg2", "boto3", "botocore", *TYPES_OF_BOTO3, rooms={"isolation.attempts"}),
     "runtime": room(
         "kopf",
         "kubernetes",
@@ -65,12 +124,12 @@ ROOMS = {
         "pydantic",
         "pydantic_settings",
         "prometheus_client",
-        rooms={"api", "naming", "resources", "kube", "mlflow_api", "executor", "reconcile"}
-        | STORES
-        | FAILURES,
+        rooms={"api", "kube", "mlflow", "stores.executor", "controllers", "shares", "foreign_text"},
     ),
     "cli": room(
-        "pydantic", "yaml", rooms={"api", "naming", "resources", "kube", "reconcile", "runtime"} | FAILURES
+        "pydantic",
+        "yaml",
+        rooms={"api", "naming", "resources", "kube", "controllers", "runtime", "isolation"} | FAILURES,
     ),
     "__main__": room(rooms={"cli"}),
 }
@@ -78,8 +137,16 @@ ROOMS = {
 LIBRARIES_OF_SINGLE_MODULES = {"api.crds": {"yaml"}}
 """Only the rendering of the CRDs writes YAML; the models themselves are pydantic and nothing else."""
 
-PURE_ROOMS = ("api", "naming", "failures", "mark", "resources", "reconcile")
-"""Time, randomness and the environment are passed in. The pod scripts are programs of their own."""
+PURE_ROOMS = (
+    "api",
+    "naming",
+    "failures",
+    "foreign_text",
+    "stores.ownership_mark",
+    "resources",
+    "controllers",
+)
+"""Time, randomness and the environment are passed in."""
 
 IMPURE_CALLS = {
     "datetime.now",
@@ -108,8 +175,7 @@ class Module:
     @property
     def room(self) -> str:
         """The most specific room that the module is in; empty for the package itself."""
-        fitting = [name for name in ROOMS if self.name == name or self.name.startswith(f"{name}.")]
-        return max(fitting, key=len, default="")
+        return most_specific(self.name, ROOMS)
 
     @property
     def tree(self) -> ast.Module:
@@ -150,11 +216,27 @@ def is_within(name: str, places: frozenset[str] | set[str]) -> bool:
     return any(name == place or name.startswith(f"{place}.") for place in places)
 
 
+def most_specific(name: str, places: Iterable[str]) -> str:
+    """The innermost of the places that a module is in; empty if it is in none."""
+    return max((place for place in places if is_within(name, {place})), key=len, default="")
+
+
+def height(name: str) -> int:
+    """How far up in ORDER a module is."""
+    return ORDER.index(most_specific(name, ORDER))
+
+
+def climbing_imports(module: Module) -> list[str]:
+    """What the module imports from above it."""
+    own = [name.partition(".")[2] for name in module.imports() if is_within(name, {PACKAGE})]
+    return [name for name in own if name and height(name) > height(module.name)]
+
+
 def siblings_in_the_pod(module: Module) -> set[str]:
     """The pod scripts that a pod script finds beside itself, where no package is installed."""
-    if module.room != "resources.scripts":
+    if module.room != "pod_tools":
         return set()
-    return {other.path.stem for other in MODULES if other.room == "resources.scripts"}
+    return {other.path.stem for other in MODULES if other.room == "pod_tools"}
 
 
 def forbidden_imports(module: Module) -> list[str]:
@@ -187,13 +269,22 @@ def test_a_module_imports_only_what_its_room_may(module: Module) -> None:
     [
         ("kopf", "runtime"),
         ("prometheus_client", "runtime"),
-        ("psycopg2", "backend_store"),
-        ("botocore", "artifact_store"),
+        ("psycopg2", "stores.postgres"),
+        ("botocore", "stores.s3"),
     ],
 )
 def test_only_one_room_knows(library: str, room: str) -> None:
     users = {module.room for module in MODULES for name in module.imports() if is_within(name, {library})}
-    assert users - {"resources.scripts"} <= {room}
+    assert users - {"pod_tools", "isolation.in_pod"} <= {room}
+
+
+@pytest.mark.parametrize("module", [one for one in MODULES if one.name], ids=lambda module: module.name)
+def test_imports_only_go_downwards(module: Module) -> None:
+    assert climbing_imports(module) == []
+
+
+def test_the_order_names_what_there_is() -> None:
+    assert [name for name in ORDER if not any(is_within(module.name, {name}) for module in MODULES)] == []
 
 
 def test_nobody_but_the_command_line_imports_the_runtime() -> None:
@@ -208,15 +299,15 @@ def test_nobody_but_the_command_line_imports_the_runtime() -> None:
 
 def test_the_control_loop_speaks_to_other_systems_only_through_their_rooms() -> None:
     outside = STORE_DRIVERS | {"kopf", "kubernetes", "aiohttp"}
-    loop = [module for module in MODULES if module.room == "reconcile"]
+    loop = [module for module in MODULES if module.room == "controllers"]
     assert [name for module in loop for name in module.imports() if is_within(name, outside)] == []
 
 
 def test_the_pod_scripts_stand_alone() -> None:
-    scripts = [module for module in MODULES if module.room == "resources.scripts"]
+    scripts = [module for module in MODULES if module.room == "pod_tools"]
     assert {script.path.name for script in scripts} == set(SCRIPTS)
     used = {name for script in scripts for name in script.imports() if is_within(name, {PACKAGE})}
-    assert [name for name in used if not is_within(name, {f"{PACKAGE}.resources.scripts"})] == []
+    assert [name for name in used if not is_within(name, {f"{PACKAGE}.pod_tools"})] == []
 
 
 def test_the_source_root_is_no_package() -> None:
@@ -226,7 +317,7 @@ def test_the_source_root_is_no_package() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    [one for one in MODULES if is_within(one.name, set(PURE_ROOMS)) and one.room != "resources.scripts"],
+    [one for one in MODULES if is_within(one.name, set(PURE_ROOMS))],
     ids=lambda module: module.name,
 )
 def test_pure_code_asks_neither_clock_nor_dice_nor_environment(module: Module) -> None:

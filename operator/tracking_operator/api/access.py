@@ -56,13 +56,14 @@ HostPattern = Annotated[
         max_length=253,
         json_schema_extra=rules(
             Rule(
-                f"self.matches('^([*][.])?{_HOST}$')",
-                "must be a host name, or '*.' and a domain for every name directly under it, for example *.mlflow.example.com",
+                f"self.contains('{{{{') || self.matches('^([*][.])?{_HOST}$')",
+                "must be a host name, or '*.' and a domain for every name directly under it, for example *.mlflow.example.com, "
+                "or a naming template for one of these, for example *.{{ namespace }}.mlflow.example.com",
             )
         ),
     ),
 ]
-"""A host, or all hosts directly under a domain."""
+"""A host, or all hosts directly under a domain; as it is, or a naming template."""
 
 HostHeader = Annotated[
     str,
@@ -244,6 +245,6 @@ class OfferedAccess(ApiModel):
     http://localhost:7006; a naming template that knows host as well, for example "https://{{ host }}:8443". Default:
     the host, with https where the Ingress encrypts or there is a gateway."""
     authentication: OfferedAuthentication | None = None
-    """Who is let in by servers that do not say. Default: everybody."""
+    """Who is let in by servers that do not say. Has to be said: basic, or none spelled out."""
     network_policy: OfferedNetworkPolicy = OfferedNetworkPolicy()
     """What the NetworkPolicy of each server lets through, beside what it needs."""

@@ -4,11 +4,12 @@ A ValidatingAdmissionPolicy is evaluated by the API server itself, so it needs n
 The operator checks the same and reports a condition, for clusters on which nobody installed the policy.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from tracking_operator.api.crds import Schema
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, GROUP, RESOLVED_ANNOTATION, VERSION
-from tracking_operator.api.tracking_server import ArtifactStoreKind, BackendStoreKind
+from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, GROUP, VERSION
+from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
 
 POLICY_NAME: Final = f"store-kinds.{GROUP}"
 
@@ -26,47 +27,66 @@ STORE_KIND_RULES: Final = (
 
 def store_kind_policy() -> Schema:
     """Return the policy: the kind of a store is fixed unless the owner accepts an empty one."""
-    return {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": POLICY_NAME},
-        "spec": {
-            "failurePolicy": "Fail",
-            "matchConstraints": {
-                "resourceRules": [
-                    {
-                        "apiGroups": [GROUP],
-                        "apiVersions": [VERSION],
-                        "operations": ["UPDATE"],
-                        "resources": ["trackingservers"],
-                    }
-                ]
-            },
-            "variables": [
-                {
-                    "name": "acceptsEmptyStore",
-                    "expression": f"object.metadata.?annotations[?'{ALLOW_EMPTY_STORE_ANNOTATION}']"
-                    ".orValue('') == 'true'",
-                },
-                {
-                    "name": "isDecided",
-                    "expression": f"oldObject.metadata.?annotations[?'{RESOLVED_ANNOTATION}'].hasValue()",
-                },
-                *_store_variables("backendStore", [kind.value for kind in BackendStoreKind]),
-                *_store_variables("artifactStore", [kind.value for kind in ArtifactStoreKind]),
-            ],
-            "validations": [_kind_is_kept("backendStore"), _kind_is_kept("artifactStore")],
-        },
-    }
+    accepts = f"object.metadata.?annotations[?'{ALLOW_EMPTY_STORE_ANNOTATION}'].orValue('') == 'true'"
+    return policy_of(
+        POLICY_NAME,
+        [resource_rule(GROUP, VERSION, ["UPDATE"], ["trackingservers"])],
+        variables=[
+            {"name": "acceptsEmptyStore", "expression": accepts},
+            *_store_variables("backendStore", [kind.value for kind in BackendStoreKind]),
+            *_store_variables("artifactStore", [kind.value for kind in ArtifactStoreKind]),
+        ],
+        validations=[_kind_is_kept("backendStore"), _kind_is_kept("artifactStore")],
+    )
 
 
 def store_kind_binding() -> Schema:
     """Return the binding that puts the policy in force everywhere."""
+    return binding_everywhere(POLICY_NAME)
+
+
+def policy_of(
+    name: str,
+    rules: Sequence[Schema],
+    *,
+    conditions: Sequence[Schema] = (),
+    variables: Sequence[Schema],
+    validations: Sequence[Schema],
+) -> Schema:
+    """Return a policy about the requests that ``rules`` and ``conditions`` choose; where it cannot be evaluated, it refuses."""
+    chosen: Schema = {"matchConstraints": {"resourceRules": list(rules)}}
+    if conditions:
+        chosen["matchConditions"] = list(conditions)
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
+        "spec": {
+            "failurePolicy": "Fail",
+            **chosen,
+            "variables": list(variables),
+            "validations": list(validations),
+        },
+    }
+
+
+def resource_rule(group: str, version: str, operations: Sequence[str], resources: Sequence[str]) -> Schema:
+    """Return what chooses requests about these resources."""
+    return {
+        "apiGroups": [group],
+        "apiVersions": [version],
+        "operations": list(operations),
+        "resources": list(resources),
+    }
+
+
+def binding_everywhere(policy: str) -> Schema:
+    """Return the binding, named like its policy, that refuses everywhere what the policy does not admit."""
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": POLICY_NAME},
-        "spec": {"policyName": POLICY_NAME, "validationActions": ["Deny"]},
+        "metadata": {"name": policy},
+        "spec": {"policyName": policy, "validationActions": ["Deny"]},
     }
 
 
@@ -77,8 +97,7 @@ def _store_variables(store: str, kinds: list[str]) -> list[Schema]:
         {"name": f"{store}Now", "expression": _named_kind("object", store, kinds)},
         {
             "name": f"{store}Decided",
-            "expression": f"oldObject.?status.?{store}.?kind"
-            f".orValue(variables.isDecided ? variables.{store}Before : '')",
+            "expression": f"oldObject.?status.?placement.?{store}.orValue(oldObject.?status.?{store}.?kind.orValue(''))",
         },
     ]
 

@@ -22,6 +22,8 @@ class ApiModel(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         use_attribute_docstrings=True,
+        # An error ends in a log, and what was refused may be a secret that somebody wrote into the wrong field.
+        hide_input_in_errors=True,
     )
 
     def as_kubernetes(self) -> dict[str, Any]:
@@ -93,12 +95,26 @@ ObjectName = Annotated[
 ]
 """The name of another Kubernetes object."""
 
+Text = Annotated[str, Field(max_length=1024)]
+"""A text without a form of its own. Nothing in our resources is without a bound, because all of it is kept in memory."""
+
+LONGEST_QUANTITY: Final = 32
+_SHORT_EXPONENT: Final = "^[^eE]*([eE][^0-9]*[0-9]{0,2}[^0-9]*)?$"
+"""At most two digits after an e. A longer exponent means one number to Kubernetes, which keeps 32 bits of it, and another to
+everybody else. It is a pattern, because a rule that matches a text of unknown length costs the API server too much."""
+
+_QUANTITY_SCHEMA: Final[JsonDict] = {
+    "x-kubernetes-int-or-string": True,
+    "maxLength": LONGEST_QUANTITY,
+    "pattern": _SHORT_EXPONENT,
+}
+
 Quantity = Annotated[
     str,
     BeforeValidator(str),
     WithJsonSchema(
         {
-            "x-kubernetes-int-or-string": True,
+            **_QUANTITY_SCHEMA,
             **rules(
                 Rule(
                     "isQuantity(string(self)) && !string(self).startsWith('-')",
@@ -110,15 +126,19 @@ Quantity = Annotated[
 ]
 """An amount of a resource in Kubernetes' notation (``250m``, ``640Mi``), always a string in Python."""
 
-UncheckedQuantity = Annotated[str, BeforeValidator(str), WithJsonSchema({"x-kubernetes-int-or-string": True})]
-"""A quantity in a place where a rule would be evaluated too often; Kubernetes checks it in the pod."""
+UncheckedQuantity = Annotated[
+    str,
+    BeforeValidator(str),
+    WithJsonSchema(_QUANTITY_SCHEMA),
+]
+"""A quantity in a place where a rule would be evaluated too often; all but its exponent Kubernetes checks in the pod."""
 
 StorageSize = Annotated[
     str,
     BeforeValidator(str),
     WithJsonSchema(
         {
-            "x-kubernetes-int-or-string": True,
+            **_QUANTITY_SCHEMA,
             **rules(
                 Rule(
                     "isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0'))",
@@ -156,6 +176,29 @@ KeyName = Annotated[
     ),
 ]
 """A key of a Secret or ConfigMap."""
+
+KeyPattern = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        json_schema_extra=rules(
+            Rule(
+                "self.matches('^[^*]*[*]?$')",
+                "must be a key, or the beginning of keys and one '*' at its end, for example prometheus.io/*",
+            )
+        ),
+    ),
+]
+"""A key as it is, or with a star at its end every key that begins like it; ``*`` alone is every key."""
+
+KeyPatterns = Annotated[tuple[KeyPattern, ...], Field(max_length=64, json_schema_extra=SET)]
+
+
+def matches_key(pattern: str, key: str) -> bool:
+    """Whether a ``KeyPattern`` means this key."""
+    return key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern
+
 
 Duration = Annotated[
     str,

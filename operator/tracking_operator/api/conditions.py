@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field
 
 from tracking_operator.api.base import ApiModel, map_by
+from tracking_operator.foreign_text import LONGEST_CONDITION, quotable
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 
@@ -110,6 +111,13 @@ class Reason(StrEnum):
         "The specification contradicts itself or cannot be read.",
         "Change the field that the message names.",
     )
+    AMBIGUOUS_TEMPLATE = (
+        "AmbiguousTemplate",
+        "Naming templates of the class may give two servers one host, role, Secret or prefix, such as {{ name }}-{{ namespace }}: "
+        "'b' in 'mlflow-a' and 'b-mlflow' in 'a' look alike then. Hosts, roles and Secrets are refused for that.",
+        "Have the platform team put a character between the values that neither can hold, such as '.' or '/': "
+        "{{ name }}.{{ namespace }}.mlflow.example.com.",
+    )
     CLASS_NOT_FOUND = (
         "ClassNotFound",
         "There is no TrackingServerClass of the name in spec.className.",
@@ -156,6 +164,13 @@ class Reason(StrEnum):
         "Something of the needed name exists already and does not belong to this server, or another server has the address. "
         "It is left alone.",
         "Rename or remove it, or rename the server; choose another host or path.",
+    )
+    AMBIGUOUS_MARKS = (
+        "AmbiguousMarks",
+        "It is not recorded where the server's data is, as after its status was lost, and several databases or prefixes carry its "
+        "mark. Nothing is made or changed.",
+        "Have the platform team remove the marks of those that do not hold its data: COMMENT ON DATABASE … IS NULL, or the object "
+        ".tracking-operator/prefixes/PREFIX/owner.json.",
     )
     SECRET_NOT_FOUND = (
         "SecretNotFound",
@@ -238,6 +253,28 @@ class Reason(StrEnum):
         "What the store grants is not what it was told to grant, so others might get in, or the server gets out of its prefix.",
         "Take away what the message names: as the database's owner or a superuser, or from the identity's policies.",
     )
+    SESSION_SETTINGS_DROPPED = (
+        "SessionSettingsDropped",
+        "Sessions do not begin with the settings that they ask for, so a tenant might decide what their statements mean: "
+        "a connection pooler is in between. Nothing more is sent.",
+        "Name the database server itself in the class's postgres.host and postgres.port.",
+    )
+    ANSWER_TOO_LARGE = (
+        "AnswerTooLarge",
+        "The database answers with more than such a question ever needs. The answer was not read to its end.",
+        "Look at what was put into the database; the operator goes on trying.",
+    )
+    UNEXPECTED_SCHEMA = (
+        "UnexpectedSchema",
+        "A table of MLflow's is not as MLflow makes it, so reading it might run what somebody put there. It was not read.",
+        "Put the table that the message names right, as the server's own login.",
+    )
+    SCHEMA_PRIVILEGES_LOST = (
+        "SchemaPrivilegesLost",
+        "The server's role may not make tables in its database any more. The operator does not enter a database that a team can "
+        "enter.",
+        "Run the statement that the message names in that database, as its owner or a superuser.",
+    )
     BUCKET_NOT_FOUND = (
         "BucketNotFound",
         "The class's bucket does not exist.",
@@ -288,6 +325,12 @@ class Reason(StrEnum):
         "The Job that tries the artifact store out ended without saying why.",
         "Read the log of its pod; delete the Job to have it run again.",
     )
+    ENCRYPTION_KEY_LOST = (
+        "EncryptionKeyLost",
+        "What MLflow has encrypted in the database cannot be read with the keys of the Secret NAME-encryption. The server runs all the "
+        "same.",
+        "Restore the Secret from a backup and restart the pods, or delete the API keys of MLflow's AI gateway and enter them again.",
+    )
     DATABASE_LOST = (
         "DatabaseLost",
         "The database of the server is gone, and the data with it.",
@@ -301,6 +344,15 @@ class Reason(StrEnum):
     ROTATING_CREDENTIALS = (
         "RotatingCredentials",
         "The server goes from one login or access key to another; both work until all pods use the new one.",
+    )
+    REVOKING_ACCESS = (
+        "RevokingAccess",
+        "Access is being ended, as the annotation revoke-now asks for, and something that was handed out before may still work.",
+        "See the message; the operator goes on trying.",
+    )
+    ACCESS_REVOKED = (
+        "AccessRevoked",
+        "Nothing that was handed out before the annotation revoke-now lets anybody in any more (Event).",
     )
     DELETION_BLOCKED = (
         "DeletionBlocked",
@@ -461,7 +513,7 @@ class Condition(ApiModel):
     """True, False or Unknown."""
     observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None = None
     """The metadata.generation that the condition was found for. Older than the resource's own: out of date."""
-    last_transition_time: datetime
+    last_transition_time: Annotated[datetime, Field(json_schema_extra={"maxLength": 64})]
     """When the status last changed from one value to another."""
     reason: Annotated[str, Field(min_length=1, max_length=1024)]
     """Why, in one word that programs can compare."""
@@ -474,7 +526,7 @@ class Condition(ApiModel):
         return self.status == "True"
 
 
-Conditions = Annotated[tuple[Condition, ...], Field(json_schema_extra=map_by("type"))]
+Conditions = Annotated[tuple[Condition, ...], Field(max_length=32, json_schema_extra=map_by("type"))]
 """The conditions of a resource: one of each type."""
 
 
@@ -522,7 +574,7 @@ def _with_history(
         if previous is not None and unchanged
         else now.astimezone(UTC).replace(microsecond=0),
         reason=wanted.reason.value,
-        message=wanted.message[:MAX_MESSAGE_LENGTH],
+        message=quotable(wanted.message, LONGEST_CONDITION),
     )
 
 

@@ -63,9 +63,22 @@ def all_crds() -> list[Schema]:
     return [tracking_server_crd(), tracking_server_class_crd()]
 
 
+class _DumperWithoutAnchors(yaml.SafeDumper):
+    """Writes a value in full wherever it stands.
+
+    Models that share a list would get an anchor (``&id001``) at the first place and an alias at the others:
+    no reader sees what an alias stands for, and a change of one model renumbers the anchors of all.
+    """
+
+    def ignore_aliases(self, _data: object) -> bool:
+        return True
+
+
 def as_yaml(*objects: Schema) -> str:
-    """Return the objects as one YAML stream, in the order of their fields."""
-    return yaml.safe_dump_all(objects, sort_keys=False, width=120, allow_unicode=True)
+    """Return the objects as one YAML stream, in the order of their fields and without anchors."""
+    return yaml.dump_all(
+        objects, Dumper=_DumperWithoutAnchors, sort_keys=False, width=120, allow_unicode=True
+    )
 
 
 def structural_schema(model: type[BaseModel]) -> Schema:
@@ -170,8 +183,12 @@ def _object_schema(model: type[BaseModel]) -> Schema:
     """Return the schema of the whole object, with the parts that Kubernetes itself checks left to it."""
     schema = structural_schema(model)
     schema["properties"] |= {
-        "apiVersion": {"type": "string", "description": _API_VERSION},
-        "kind": {"type": "string", "description": f"The kind of the object: {model.__name__}."},
-        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
+        "apiVersion": {"type": "string", "maxLength": 64, "description": _API_VERSION},
+        "kind": {
+            "type": "string",
+            "maxLength": 64,
+            "description": f"The kind of the object: {model.__name__}.",
+        },
+        "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
     }
     return schema

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from tracking_operator.api.admission import store_kind_binding, store_kind_policy
 from tracking_operator.api.crds import GENERATED_HEADER, Schema, all_crds, as_yaml
+from tracking_operator.api.operator_admission import operator_policy, operator_policy_binding
 from tracking_operator.api.reference import reference_pages
+from tracking_operator.api.reserved_names import reserved_names_binding, reserved_names_policy
 
 
 def generated_files() -> dict[Path, str]:
@@ -20,7 +22,10 @@ def generated_files() -> dict[Path, str]:
     manifests = {
         **{path: as_yaml(crd) for path, crd in crds.items()},
         Path("crds/kustomization.yaml"): as_yaml(kustomization),
-        Path("manifests/base/admission-policy.yaml"): as_yaml(store_kind_policy(), store_kind_binding()),
+        Path("manifests/base/admission-policy.yaml"): as_yaml(
+            store_kind_policy(), store_kind_binding(), reserved_names_policy(), reserved_names_binding()
+        ),
+        Path("manifests/base/operator-policy.yaml"): as_yaml(operator_policy(), operator_policy_binding()),
     }
     pages = {Path("docs/reference") / name: page for name, page in reference_pages().items()}
     return {path: GENERATED_HEADER + text for path, text in manifests.items()} | pages

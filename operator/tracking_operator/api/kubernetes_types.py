@@ -12,6 +12,7 @@ from tracking_operator.api.base import (
     ObjectName,
     Quantity,
     Rule,
+    Text,
     UncheckedQuantity,
     rules,
     with_rules,
@@ -19,7 +20,7 @@ from tracking_operator.api.base import (
 
 _KEYS_ARE_QUALIFIED_NAMES: Final = rules(
     Rule(
-        "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
+        "self.all(key, key.size() <= 317 && key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
         "keys must be letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, and may have a "
         "prefix such as example.com/",
     )
@@ -38,8 +39,14 @@ LabelValue = Annotated[
         ),
     ),
 ]
+AnnotationValue = Annotated[str, Field(max_length=8192)]
+SelectorValue = Annotated[str, Field(max_length=63)]
+SelectorValues = Annotated[tuple[SelectorValue, ...], Field(max_length=64, json_schema_extra=ATOMIC)]
+SelectorKeys = Annotated[tuple[LabelKey, ...], Field(max_length=32, json_schema_extra=ATOMIC)]
 Labels = Annotated[dict[str, LabelValue], Field(max_length=64, json_schema_extra=_KEYS_ARE_QUALIFIED_NAMES)]
-Annotations = Annotated[dict[str, str], Field(max_length=64, json_schema_extra=_KEYS_ARE_QUALIFIED_NAMES)]
+Annotations = Annotated[
+    dict[str, AnnotationValue], Field(max_length=64, json_schema_extra=_KEYS_ARE_QUALIFIED_NAMES)
+]
 ResourceList = Annotated[dict[str, Quantity], Field(max_length=8)]
 """Amounts by resource (cpu, memory, …). Eight are enough, and more would cost the API server too much to check."""
 
@@ -105,18 +112,18 @@ class OptionalKeySelector(ApiModel):
 class ObjectFieldSelector(ApiModel):
     """A field of the pod."""
 
-    api_version: str | None = None
+    api_version: Annotated[str, Field(max_length=64)] | None = None
     """The version of the schema that the path is for. Default: v1."""
-    field_path: str
+    field_path: Text
     """The path of the field, for example metadata.name."""
 
 
 class ResourceFieldSelector(ApiModel):
     """A resource of the container, for example limits.memory."""
 
-    container_name: str | None = None
+    container_name: Annotated[str, Field(max_length=63)] | None = None
     """The container. Default: the server."""
-    resource: str
+    resource: Annotated[str, Field(max_length=317)]
     """The resource, for example limits.memory."""
     divisor: UncheckedQuantity | None = None
     """The unit in which the value is given. Default: 1."""
@@ -204,27 +211,29 @@ class LabelSelectorRequirement(ApiModel):
     """The label."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
     """How the label's value is compared with the values."""
-    values: Annotated[tuple[str, ...], Field(json_schema_extra=ATOMIC)] = ()
+    values: SelectorValues = ()
     """The values; empty with Exists and DoesNotExist."""
 
 
 class LabelSelector(ApiModel):
     """Which objects are meant, by their labels. Empty: all."""
 
-    match_labels: dict[str, str] = {}
+    match_labels: Annotated[dict[str, SelectorValue], Field(max_length=32)] = {}
     """Labels that an object must have with these values."""
-    match_expressions: Annotated[tuple[LabelSelectorRequirement, ...], Field(json_schema_extra=ATOMIC)] = ()
+    match_expressions: Annotated[
+        tuple[LabelSelectorRequirement, ...], Field(max_length=32, json_schema_extra=ATOMIC)
+    ] = ()
     """Conditions that must all hold."""
 
 
 class Toleration(ApiModel):
     """A node taint that the pods put up with."""
 
-    key: str | None = None
+    key: LabelKey | None = None
     """The taint's key. Absent, with operator Exists: all taints."""
     operator: Literal["Exists", "Equal"] | None = None
     """Equal (the default) compares the value, Exists does not."""
-    value: str | None = None
+    value: SelectorValue | None = None
     """The taint's value."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
     """The taint's effect. Absent: all."""
@@ -246,7 +255,7 @@ class TopologySpreadConstraint(ApiModel):
     Default: none, so that the constraint has no effect."""
     min_domains: Annotated[int, Field(ge=1, json_schema_extra={"format": "int32"})] | None = None
     """How many domains there must be at least."""
-    match_label_keys: Annotated[tuple[str, ...], Field(json_schema_extra=ATOMIC)] = ()
+    match_label_keys: SelectorKeys = ()
     """Labels of the pod whose values the counted pods must share."""
     node_affinity_policy: Literal["Honor", "Ignore"] | None = None
     """Whether nodes outside nodeAffinity and nodeSelector are left out (Honor, the default)."""
@@ -261,23 +270,30 @@ class NodeSelectorRequirement(ApiModel):
     """The label or field."""
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
     """How its value is compared with the values."""
-    values: Annotated[tuple[str, ...], Field(json_schema_extra=ATOMIC)] = ()
+    values: SelectorValues = ()
     """The values; empty with Exists and DoesNotExist, one number with Gt and Lt."""
+
+
+NodeSelectorRequirements = Annotated[
+    tuple[NodeSelectorRequirement, ...], Field(max_length=32, json_schema_extra=ATOMIC)
+]
 
 
 class NodeSelectorTerm(ApiModel):
     """Conditions on a node that must all hold."""
 
-    match_expressions: Annotated[tuple[NodeSelectorRequirement, ...], Field(json_schema_extra=ATOMIC)] = ()
+    match_expressions: NodeSelectorRequirements = ()
     """Conditions on the node's labels."""
-    match_fields: Annotated[tuple[NodeSelectorRequirement, ...], Field(json_schema_extra=ATOMIC)] = ()
+    match_fields: NodeSelectorRequirements = ()
     """Conditions on the node's fields."""
 
 
 class NodeSelector(ApiModel):
     """Which nodes are meant: those for which one of the terms holds."""
 
-    node_selector_terms: Annotated[tuple[NodeSelectorTerm, ...], Field(json_schema_extra=ATOMIC)]
+    node_selector_terms: Annotated[
+        tuple[NodeSelectorTerm, ...], Field(max_length=16, json_schema_extra=ATOMIC)
+    ]
     """The terms, of which one must hold."""
 
 
@@ -299,7 +315,7 @@ class NodeAffinity(ApiModel):
     required_during_scheduling_ignored_during_execution: NodeSelector | None = None
     """Nodes that the pods must run on."""
     preferred_during_scheduling_ignored_during_execution: Annotated[
-        tuple[PreferredSchedulingTerm, ...], Field(json_schema_extra=ATOMIC)
+        tuple[PreferredSchedulingTerm, ...], Field(max_length=16, json_schema_extra=ATOMIC)
     ] = ()
     """Nodes that the pods should run on."""
 
@@ -311,13 +327,13 @@ class PodAffinityTerm(ApiModel):
     """The labels of the other pods."""
     namespace_selector: LabelSelector | None = None
     """Namespaces of the other pods, by label."""
-    namespaces: Annotated[tuple[str, ...], Field(json_schema_extra=ATOMIC)] = ()
+    namespaces: Annotated[tuple[SelectorValue, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Namespaces of the other pods, by name. Both absent: the server's own."""
     topology_key: LabelKey
     """The node label whose value near pods share, for example kubernetes.io/hostname."""
-    match_label_keys: Annotated[tuple[str, ...], Field(json_schema_extra=ATOMIC)] = ()
+    match_label_keys: SelectorKeys = ()
     """Labels of the pod whose values the other pods must share."""
-    mismatch_label_keys: Annotated[tuple[str, ...], Field(json_schema_extra=ATOMIC)] = ()
+    mismatch_label_keys: SelectorKeys = ()
     """Labels of the pod whose values the other pods must not share."""
 
 
@@ -334,11 +350,11 @@ class PodAffinity(ApiModel):
     """Which other pods to run near to, or away from."""
 
     required_during_scheduling_ignored_during_execution: Annotated[
-        tuple[PodAffinityTerm, ...], Field(json_schema_extra=ATOMIC)
+        tuple[PodAffinityTerm, ...], Field(max_length=16, json_schema_extra=ATOMIC)
     ] = ()
     """What must hold."""
     preferred_during_scheduling_ignored_during_execution: Annotated[
-        tuple[WeightedPodAffinityTerm, ...], Field(json_schema_extra=ATOMIC)
+        tuple[WeightedPodAffinityTerm, ...], Field(max_length=16, json_schema_extra=ATOMIC)
     ] = ()
     """What should hold."""
 

@@ -19,13 +19,16 @@ WATCH_LABEL: Final = f"{GROUP}/watch"
 """On a Secret, with the value "true": changes of it are seen at once and not only at the next resync."""
 
 RESOLVED_ANNOTATION: Final = f"{GROUP}/resolved"
-"""On a TrackingServer: where its data lives, decided once (JSON, no secrets)."""
+"""On a TrackingServer of an earlier operator: where its data lives. Never read, as tenants can write it, and removed."""
 
 ALLOW_EMPTY_STORE_ANNOTATION: Final = f"{GROUP}/allow-empty-store"
 """On a TrackingServer, with the value "true": its owner accepts that a change of store starts empty."""
 
 ROTATE_CREDENTIALS_ANNOTATION: Final = f"{GROUP}/rotate-credentials"
 """On a TrackingServer: any new value asks for new database credentials, once."""
+
+REVOKE_NOW_ANNOTATION: Final = f"{GROUP}/revoke-now"
+"""On a TrackingServer: any new value ends all access by what was handed out before, at once and once."""
 
 FORCE_ORPHAN_ANNOTATION: Final = f"{GROUP}/force-orphan"
 """On a TrackingServer that is being deleted, with the value "true": let it go although its data could not be deleted."""

@@ -21,10 +21,18 @@ RESERVED_ENV: Final = (
     "DO_NOT_TRACK",
     "GIT_PYTHON_REFRESH",
     "HOME",
+    "LD_AUDIT",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
     "MLFLOW_ARTIFACTS_DESTINATION",
     "MLFLOW_ARTIFACTS_ONLY",
+    "MLFLOW_AUTH_ADMIN_PASSWORD",
+    "MLFLOW_AUTH_ADMIN_USERNAME",
     "MLFLOW_AUTH_CONFIG_PATH",
     "MLFLOW_BACKEND_STORE_URI",
+    "MLFLOW_BASIC_AUTH_FAIL_CLOSED",
+    "MLFLOW_CRYPTO_KEK_PASSPHRASE",
+    "MLFLOW_CRYPTO_KEK_VERSION",
     "MLFLOW_DEFAULT_ARTIFACT_ROOT",
     "MLFLOW_DISABLE_TELEMETRY",
     "MLFLOW_ENABLE_WORKSPACES",
@@ -45,8 +53,10 @@ RESERVED_ENV: Final = (
     "MLFLOW_STATIC_PREFIX",
     "MLFLOW_TRACKING_URI",
     "MLFLOW_UVICORN_OPTS",
+    "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY",
     "MLFLOW_WORKERS",
     "MLFLOW_WORKSPACE_STORE_URI",
+    "PATH",
     "PGOPTIONS",
     "PGSERVICE",
     "PGSERVICEFILE",
@@ -59,11 +69,6 @@ RESERVED_ENV_PREFIXES: Final = ("_MLFLOW_", "TRACKING_OPERATOR_")
 
 RESERVED_LABEL_PREFIXES: Final = (f"{GROUP}/", "app.kubernetes.io/")
 """Labels by which the operator, Services and selectors recognise pods; users may not set them."""
-
-
-def is_reserved_env(name: str) -> bool:
-    """Tell whether only the operator may set this environment variable."""
-    return name in RESERVED_ENV or name.startswith(RESERVED_ENV_PREFIXES)
 
 
 def _keys_are_free(map_: str) -> str:
@@ -97,7 +102,7 @@ class EnvVar(ApiModel):
 
     name: Annotated[str, Field(min_length=1, max_length=256)]
     """The name of the variable. Those that the operator sets itself are refused."""
-    value: str | None = None
+    value: Annotated[str, Field(max_length=8192)] | None = None
     """Its value."""
     value_from: EnvVarSource | None = None
     """Where its value comes from, instead of value."""
@@ -138,9 +143,11 @@ class PodTemplate(ApiModel):
     priority_class_name: Annotated[str, Field(max_length=253)] = ""
     """The PriorityClass of the pods, one that the class permits. Default: none."""
     env: Annotated[tuple[EnvVar, ...], Field(max_length=128, json_schema_extra=map_by("name"))] = ()
-    """Environment variables added to the server."""
+    """Environment variables added to the server, where the class permits them. Those that steer MLflow, Python, the loader,
+    libpq, the SDKs of clouds or TLS have to be permitted by their names (permissions.podTemplate.variables)."""
     env_from: Annotated[tuple[EnvFromSource, ...], Field(max_length=32, json_schema_extra=ATOMIC)] = ()
-    """ConfigMaps and Secrets whose keys become environment variables of the server. What the operator sets wins."""
+    """ConfigMaps and Secrets whose keys become environment variables of the server, as far as env could set them: others are
+    taken away when it starts. What the operator sets wins."""
     image_pull_secrets: Annotated[
         tuple[LocalObjectReference, ...], Field(max_length=16, json_schema_extra=map_by("name"))
     ] = ()

@@ -1,5 +1,6 @@
 """The TrackingServer: what a team asks for, and what it gets."""
 
+import hashlib
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -28,31 +29,20 @@ from tracking_operator.api.marks import (
     ALLOW_EMPTY_STORE_ANNOTATION,
     API_VERSION,
     FORCE_ORPHAN_ANNOTATION,
+    REVOKE_NOW_ANNOTATION,
     ROTATE_CREDENTIALS_ANNOTATION,
 )
+from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind, Placement
 from tracking_operator.api.pod_template import PodTemplate
 
 MAX_NAME_LENGTH: Final = 40
 """The longest name of a server, in characters: names of child objects are made from it."""
 
+LONGEST_REVOCATION: Final = 64
+"""In characters: as many as a SHA-256 in hexadecimal digits has."""
+
 DEFAULT_SQLITE_SIZE: Final = "1Gi"
 DEFAULT_ARTIFACT_VOLUME_SIZE: Final = "10Gi"
-
-
-class BackendStoreKind(StrEnum):
-    """Where runs, parameters and metrics are kept."""
-
-    POSTGRES = "postgres"
-    SQLITE = "sqlite"
-    EXTERNAL = "external"
-
-
-class ArtifactStoreKind(StrEnum):
-    """Where artifacts and models are kept."""
-
-    S3 = "s3"
-    VOLUME = "volume"
-    EXTERNAL = "external"
 
 
 class DeletionPolicy(StrEnum):
@@ -300,10 +290,13 @@ class TrackingServerSpec(ApiModel):
     """Additions to the server's pods."""
 
 
+StatusText = Annotated[str, Field(max_length=2048)]
+
+
 class Address(ApiModel):
     """An address, found in the same place as in Knative's Addressable."""
 
-    url: str | None = None
+    url: StatusText | None = None
     """The URL inside the cluster."""
 
 
@@ -317,15 +310,15 @@ class BackendStoreStatus(ApiModel):
 class DatabaseStatus(ApiModel):
     """The server's own database on the class's PostgreSQL."""
 
-    host: str
+    host: StatusText
     """The host of the PostgreSQL server."""
     port: Annotated[int, Field(json_schema_extra={"format": "int32"})]
     """Its port."""
-    name: str
+    name: StatusText
     """The name of the database."""
-    role: str
+    role: StatusText
     """The role that everything in the database belongs to. Nobody can log in as it."""
-    login_role: str | None = None
+    login_role: StatusText | None = None
     """The login that the server's pods use now; it takes turns with another one when credentials rotate."""
 
 
@@ -334,13 +327,13 @@ class ArtifactStoreStatus(ApiModel):
 
     kind: ArtifactStoreKind
     """The kind of store that holds the data."""
-    bucket: str | None = None
+    bucket: StatusText | None = None
     """The bucket; absent with another kind than s3."""
-    prefix: str | None = None
+    prefix: StatusText | None = None
     """The server's own prefix in the bucket, without a slash at its end."""
-    endpoint: str | None = None
+    endpoint: StatusText | None = None
     """The URL of the S3 server. Absent: AWS."""
-    checked: str | None = None
+    checked: StatusText | None = None
     """What the store was tried out with when all requests under the prefix succeeded and those outside were denied:
     a digest of place and identity."""
 
@@ -348,10 +341,29 @@ class ArtifactStoreStatus(ApiModel):
 class ClientStatus(ApiModel):
     """What a client pod uses by envFrom."""
 
-    config_map_name: str | None = None
+    config_map_name: StatusText | None = None
     """The ConfigMap that holds MLFLOW_TRACKING_URI."""
-    secret_name: str | None = None
+    secret_name: StatusText | None = None
     """The Secret that holds what clients need to log in; absent where they need nothing."""
+
+
+RevocationValue = Annotated[str, Field(max_length=LONGEST_REVOCATION)]
+
+
+class RevocationStatus(ApiModel):
+    """What the annotation tracking-operator.dev/revoke-now has ended: for each part, the value that it was done for last.
+
+    Of a value of more than 64 characters it is the SHA-256, in hexadecimal digits.
+    """
+
+    backend_store: RevocationValue | None = None
+    """Logins of the server's own database lost their passwords, and all sessions were ended."""
+    artifact_store: RevocationValue | None = None
+    """Access keys that the operator had made for the server's own prefix were deleted."""
+    pods: RevocationValue | None = None
+    """Pods were told to be made anew, with new credentials and another key to sign sessions and forms with."""
+    login: RevocationValue | None = None
+    """The users of MLflow's own login have other passwords, and no pod is left that was made before."""
 
 
 class TrackingServerStatus(ApiModel):
@@ -361,20 +373,22 @@ class TrackingServerStatus(ApiModel):
     """The metadata.generation that this status was found for. Older than the resource's own: out of date."""
     conditions: Conditions = ()
     """How the server is, by type. Ready is the summary."""
-    url: str | None = None
+    url: StatusText | None = None
     """What a person opens."""
     address: Address | None = None
     """The address inside the cluster."""
-    class_name: str | None = None
+    class_name: StatusText | None = None
     """The TrackingServerClass in use. Absent: the built-in class."""
-    version: str | None = None
+    version: StatusText | None = None
     """The MLflow release in use."""
-    schema_revision: str | None = None
+    schema_revision: StatusText | None = None
     """The Alembic revision that was found in the database."""
-    login_revision: str | None = None
+    login_revision: StatusText | None = None
     """The Alembic revision of the tables of MLflow's own login, in the same database. Absent: nobody has to log in, or
     the tables are not there yet."""
-    artifact_root: str | None = None
+    placement: Placement | None = None
+    """Where the server and its data are, as placed at its creation: what tenants cannot write, and the operator goes by."""
+    artifact_root: StatusText | None = None
     """Where new experiments keep their artifacts."""
     backend_store: BackendStoreStatus | None = None
     """What was decided about the backend store when the server was created."""
@@ -384,9 +398,11 @@ class TrackingServerStatus(ApiModel):
     """The server's own database; absent with another kind of backend store."""
     client: ClientStatus | None = None
     """What a client pod uses by envFrom."""
+    revocation: RevocationStatus | None = None
+    """What the annotation tracking-operator.dev/revoke-now has ended; absent if it was never set."""
     replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
     """How many pods there are (scale subresource)."""
-    selector: str | None = None
+    selector: StatusText | None = None
     """The label selector of the pods (scale subresource)."""
 
     def condition(self, type_: ConditionType) -> Condition | None:
@@ -482,3 +498,9 @@ class TrackingServer(ApiModel):
     def asked_rotation(self) -> str:
         """The value that asked for new credentials last; empty if none ever did."""
         return self.metadata.annotations.get(ROTATE_CREDENTIALS_ANNOTATION, "")
+
+    @property
+    def asked_revocation(self) -> str:
+        """The value that asks for the end of all access, as the status records it; empty if nobody asks."""
+        asked = self.metadata.annotations.get(REVOKE_NOW_ANNOTATION, "")
+        return asked if len(asked) <= LONGEST_REVOCATION else hashlib.sha256(asked.encode()).hexdigest()

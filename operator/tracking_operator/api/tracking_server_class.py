@@ -1,5 +1,6 @@
 """The TrackingServerClass: what the platform team offers, permits and limits."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -11,7 +12,9 @@ from tracking_operator.api.base import (
     ApiModel,
     Duration,
     ImageReference,
+    KeyPatterns,
     MlflowVersion,
+    ObjectName,
     Rule,
     map_by,
     rules,
@@ -30,6 +33,15 @@ from tracking_operator.api.tracking_server import ConnectionLimit, DeletionPolic
 
 DEFAULT_CONNECTION_LIMIT: Final = 40
 """Two replicas with one worker each keep as many connections as MLflow does by itself, also while they roll."""
+
+
+DEFAULT_MOST_SERVERS: Final = 10
+DEFAULT_MOST_OF_BUCKET_POLICY: Final = 33
+"""In percent: as many servers as a namespace may have by default, where names are short."""
+DEFAULT_MOST_REPLICAS: Final = 10
+DEFAULT_MOST_CONNECTIONS: Final = 200
+DEFAULT_MOST_RESOURCES: Final[Mapping[str, str]] = {"cpu": "8", "memory": "16Gi"}
+"""What a class permits that does not say: more than one server needs, and less than a cluster has."""
 
 
 class OfferedVersion(ApiModel):
@@ -68,7 +80,7 @@ class Naming(ApiModel):
     """The database of a server and its roles; made a safe identifier that ends in a hash. Default:
     "mlflow_{{ namespace }}_{{ name }}"."""
     host: Template | None = None
-    """The host that people use, for example "{{ name }}-{{ namespace }}.mlflow.example.com"."""
+    """The host that people use, for example "{{ name }}.{{ namespace }}.mlflow.example.com"."""
     path: Template | None = None
     """The URL prefix of the server. Default: "/"."""
     artifact_prefix: Template | None = None
@@ -228,7 +240,7 @@ class IrsaIdentity(ApiModel):
     """A role for each server, which its ServiceAccount assumes (IAM roles for service accounts)."""
 
     role_arn_template: Template
-    """The ARN of a server's role, for example "arn:aws:iam::123456789012:role/mlflow-{{ namespace }}-{{ name }}". The
+    """The ARN of a server's role, for example "arn:aws:iam::123456789012:role/mlflow-{{ namespace }}.{{ name }}". The
     platform team makes the roles; `tracking-operator render` prints the trust policy that each needs."""
     oidc_provider: Annotated[str, Field(min_length=1, max_length=300)] | None = None
     """The cluster's OIDC issuer without its scheme, for the printed trust policy."""
@@ -364,10 +376,19 @@ class S3Offer(ApiModel):
 class PodTemplatePermissions(ApiModel):
     """Which parts of podTemplate tenants may use."""
 
-    scheduling: bool = True
-    """Whether nodeSelector, tolerations, affinity and topologySpreadConstraints are permitted. Default: true."""
-    env: bool = True
-    """Whether env and envFrom are permitted. Default: true."""
+    labels: KeyPatterns = ()
+    """The keys that labels may have: each as it is, or its beginning and '*', for example example.com/*. Default: none."""
+    annotations: KeyPatterns = ()
+    """The keys that annotations may have: each as it is, or its beginning and '*', for example prometheus.io/*.
+    Default: none."""
+    scheduling: bool = False
+    """Whether nodeSelector, tolerations, affinity and topologySpreadConstraints are permitted. Default: false."""
+    env: bool = False
+    """Whether env and envFrom are permitted. Default: false."""
+    variables: KeyPatterns = ()
+    """The variables by which env and envFrom, and the image, may steer MLflow, Python, the loader, libpq, the SDKs of clouds
+    and TLS: each by its name, or by its beginning and '*', for example OTEL_*. Others of that kind are refused, or taken
+    away when a pod starts. With an external artifact store, those of its SDK are permitted with env. Default: none."""
     priority_class_names: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=253)], ...],
         Field(max_length=64, json_schema_extra=SET),
@@ -376,19 +397,20 @@ class PodTemplatePermissions(ApiModel):
 
 
 class Permissions(ApiModel):
-    """What tenants may ask for."""
+    """What tenants may ask for; everything is off unless said."""
 
     custom_images: bool = False
     """Whether servers may run an image of their own. Default: false."""
-    external_stores: bool = True
-    """Whether servers may use databases and buckets that somebody else made. Default: true."""
-    deletion_policy_delete: bool = True
-    """Whether servers may have deletionPolicy Delete. Default: true."""
+    external_stores: bool = False
+    """Whether servers may use databases and buckets that somebody else made. Default: false."""
+    deletion_policy_delete: bool = False
+    """Whether servers may have deletionPolicy Delete. Default: false."""
     anonymous_access: bool = False
     """Whether servers may have access.authentication none where the class has a login. Default: false."""
     hosts: Annotated[tuple[HostPattern, ...], Field(max_length=64, json_schema_extra=SET)] | None = None
-    """The hosts that access.host may name: each as it is, or '*.' and a domain for every name directly under it. What
-    naming.host makes is always permitted. Default: none where the class has an ingress or a gateway, else all."""
+    """The hosts that access.host may name: each as it is, or '*.' and a domain for every name directly under it; naming
+    templates, for example "*.{{ namespace }}.mlflow.example.com". What naming.host makes for a server is always permitted
+    to it, and never to servers of other namespaces, whatever is written here. Default: none where the class has an ingress or a gateway, else all."""
     service_account_annotations: Annotated[
         tuple[Annotated[str, Field(min_length=1, max_length=317)], ...],
         Field(max_length=64, json_schema_extra=SET),
@@ -399,19 +421,31 @@ class Permissions(ApiModel):
 
 
 class Limits(ApiModel):
-    """How much tenants may ask for. An absent limit does not limit."""
+    """How much tenants may ask for. Each limit has a finite default; who wants none writes a large number."""
 
-    max_servers_per_namespace: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = (
+    max_servers_per_namespace: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] = (
+        DEFAULT_MOST_SERVERS
+    )
+    """How many servers of the class a namespace may have; older ones come first. Default: 10."""
+    max_databases_per_namespace: Annotated[int, Field(ge=1, json_schema_extra={"format": "int32"})] | None = (
         None
     )
-    """How many servers of the class a namespace may have; older ones come first."""
+    """How many databases the class's PostgreSQL may hold for a namespace, with those that deleted servers left behind
+    (deletionPolicy Retain). Default: 20, or twice maxServersPerNamespace if that is more."""
+    max_bucket_policy_percent_per_namespace: Annotated[
+        int, Field(ge=1, le=100, json_schema_extra={"format": "int32"})
+    ] = DEFAULT_MOST_OF_BUCKET_POLICY
+    """How much of the bucket's policy the servers of a namespace may take together, with isolation bucketPolicy, in percent of
+    19,500 bytes. A server that is there already goes on. Default: 33, which is enough for 7 to 11 servers."""
     max_replicas: Annotated[int, Field(ge=1, json_schema_extra={"format": "int32"})] | None = None
-    """How many replicas a server may have."""
+    """How many replicas a server may have. Default: 10, or defaults.replicas if that is more."""
     max_connections: ConnectionLimit | None = None
-    """How many database connections a server may ask for with backendStore.postgres.connectionLimit."""
+    """How many database connections a server may ask for with backendStore.postgres.connectionLimit. Default: 200, or
+    postgres.connectionLimit if that is more."""
     max_resources: ResourceList = {}
     """How much each pod of a server may ask for, requests and limits alike, for example {cpu: "4", memory: 8Gi}.
-    A server that sets no limit for one of these resources gets this one."""
+    A server that sets no limit for one of these resources gets this one. Default for each of cpu and memory that is not
+    named: 8 and 16Gi."""
 
 
 class Defaults(ApiModel):
@@ -427,10 +461,35 @@ class Defaults(ApiModel):
     """What happens to the data when a server is deleted. Default: Retain."""
 
 
+class Rotation(ApiModel):
+    """How new credentials take the place of old ones."""
+
+    deadline: Duration = "24h"
+    """After how many hours or days nobody is logged in by a server's old credentials any more: sessions that still do
+    something are ended, and old access keys deleted. Idle sessions end minutes after a rotation. Default: 24h."""
+
+
+class HandOver(ApiModel):
+    """A server that gets what was kept for one of its name, in an earlier namespace of the same name."""
+
+    namespace: ObjectName
+    """The namespace."""
+    namespace_uid: Annotated[str, Field(max_length=64)]
+    """The metadata.uid of the namespace as it is now: one that is made later gets nothing."""
+    name: ObjectName
+    """The server."""
+
+
 class TrackingServerClassSpec(ApiModel):
-    """What the platform team offers. Without any field it is the built-in class: SQLite and a volume."""
+    """What the platform team offers. Without stores of its own: SQLite and a volume."""
 
     model_config = with_rules(
+        Rule(
+            "has(self.access) && has(self.access.authentication)",
+            "a class says who is let in: set access.authentication to basic: {} for a login, or to none: {} to let everybody in "
+            "who reaches a server",
+            ".access",
+        ),
         Rule(
             "!has(self.defaults) || !has(self.defaults.replicas) || !has(self.limits) "
             "|| !has(self.limits.maxReplicas) || self.defaults.replicas <= self.limits.maxReplicas",
@@ -439,9 +498,9 @@ class TrackingServerClassSpec(ApiModel):
         ),
         Rule(
             "!has(self.defaults) || !has(self.defaults.deletionPolicy) || self.defaults.deletionPolicy != 'Delete' "
-            "|| !has(self.permissions) || !has(self.permissions.deletionPolicyDelete) "
-            "|| self.permissions.deletionPolicyDelete",
-            "defaults.deletionPolicy may not be Delete while permissions.deletionPolicyDelete is false; "
+            "|| (has(self.permissions) && has(self.permissions.deletionPolicyDelete) "
+            "&& self.permissions.deletionPolicyDelete)",
+            "defaults.deletionPolicy may be Delete only where permissions.deletionPolicyDelete is true; "
             "change one of them",
             ".defaults.deletionPolicy",
         ),
@@ -464,6 +523,8 @@ class TrackingServerClassSpec(ApiModel):
     """A PostgreSQL server on which every server of the class gets a database and roles of its own. Default: none."""
     s3: S3Offer | None = None
     """A bucket in which every server of the class gets a prefix of its own. Default: none."""
+    rotation: Rotation = Rotation()
+    """How new credentials take the place of old ones."""
     access: OfferedAccess = OfferedAccess()
     """How people and programs reach the servers."""
     permissions: Permissions = Permissions()
@@ -472,6 +533,32 @@ class TrackingServerClassSpec(ApiModel):
     """How much tenants may ask for."""
     defaults: Defaults = Defaults()
     """What servers get that do not say."""
+    hand_over: Annotated[
+        tuple[HandOver, ...], Field(max_length=256, json_schema_extra=map_by("namespace", "name"))
+    ] = ()
+    """Servers that get the database and prefix which are kept for a server of an earlier namespace of the same name."""
+
+    @property
+    def most_databases(self) -> int:
+        """How many databases a namespace may have, kept ones among them, said or not."""
+        servers = max(DEFAULT_MOST_SERVERS, self.limits.max_servers_per_namespace)
+        return self.limits.max_databases_per_namespace or 2 * servers
+
+    @property
+    def most_replicas(self) -> int:
+        """How many replicas a server may have, said or not."""
+        return self.limits.max_replicas or max(DEFAULT_MOST_REPLICAS, self.defaults.replicas or 0)
+
+    @property
+    def most_connections(self) -> int:
+        """How many database connections a server may ask for, said or not."""
+        offered = self.postgres.connection_limit if self.postgres else 0
+        return self.limits.max_connections or max(DEFAULT_MOST_CONNECTIONS, offered)
+
+    @property
+    def most_resources(self) -> dict[str, str]:
+        """How much each pod may ask for, said or not."""
+        return {**DEFAULT_MOST_RESOURCES, **self.limits.max_resources}
 
 
 class TrackingServerClassStatus(ApiModel):
@@ -490,6 +577,13 @@ class TrackingServerClassStatus(ApiModel):
 class TrackingServerClass(ApiModel):
     """What the platform team offers, permits and limits; tenants name it and nothing else."""
 
+    model_config = with_rules(
+        Rule(
+            "has(self.spec)",
+            "a class has a spec, which says at least who is let in: write spec: {access: {authentication: {basic: {}}}}",
+        )
+    )
+
     api_version: str = API_VERSION
     kind: Literal["TrackingServerClass"] = "TrackingServerClass"
     metadata: ObjectMeta = ObjectMeta()
@@ -502,3 +596,31 @@ class TrackingServerClass(ApiModel):
     def is_default(self) -> bool:
         """Whether servers without a ``className`` use it."""
         return self.metadata.annotations.get(DEFAULT_CLASS_ANNOTATION) == "true"
+
+
+BUILT_IN_CLASS: Final = TrackingServerClassSpec.model_validate(
+    {
+        "access": {"authentication": {"none": {}}},
+        "permissions": {
+            "externalStores": True,
+            "deletionPolicyDelete": True,
+            "podTemplate": {
+                "labels": ["*"],
+                "annotations": ["*"],
+                "scheduling": True,
+                "env": True,
+                "variables": [
+                    "AWS_*",
+                    "AZURE_*",
+                    "GOOGLE_*",
+                    "MLFLOW_LOGGING_LEVEL",
+                    "OTEL_*",
+                    "REQUESTS_CA_BUNDLE",
+                    "SSL_CERT_*",
+                ],
+            },
+        },
+    }
+)
+"""What a cluster without classes offers, for people who are alone in it: nothing is shared, so little is forbidden. Nobody
+has to log in. A platform team switches it off (`TRACKING_OPERATOR_BUILT_IN_CLASS`), or annotates a default class."""

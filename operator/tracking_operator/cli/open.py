@@ -18,13 +18,13 @@ from urllib.parse import urlsplit
 
 from tracking_operator.api.conditions import ConditionType
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import NoClusterError, namespace_of_context
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import POD, KubeObject
 from tracking_operator.kube.port_forward import PodPort, PortForwardError, carry
 from tracking_operator.naming import CONTAINER_PORT
-from tracking_operator.reconcile.kinds import TRACKING_SERVER
 from tracking_operator.resources.labels import pod_selector, selector_text
 
 SUMMARY = "Open a TrackingServer in the browser, through the API server."

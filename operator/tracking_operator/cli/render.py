@@ -9,9 +9,10 @@ import yaml
 
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
+from tracking_operator.controllers.server.artifacts.iam_documents import NOTHING, iam_documents
+from tracking_operator.controllers.server.plan import Plan, ReconcileSettings, make_plan
+from tracking_operator.controllers.server.spec.inputs import Surroundings
 from tracking_operator.failures import Failure
-from tracking_operator.reconcile.iam_documents import NOTHING, iam_documents
-from tracking_operator.reconcile.plan import Plan, ReconcileSettings, Surroundings, make_plan
 from tracking_operator.resources import build_objects
 from tracking_operator.runtime.settings import SettingsError, read_settings
 
@@ -56,6 +57,7 @@ def execute(options: argparse.Namespace) -> int:
             operator.image_repository,
             namespace=operator.namespace,
             ip_families=operator.ip_families,
+            has_built_in_class=operator.built_in_class,
         )
         plan = make_plan(server, around, settings)
     except (OSError, ValueError, SettingsError, Failure) as error:

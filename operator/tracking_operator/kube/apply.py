@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Final
 
 from tracking_operator.api.marks import APPLIED_ANNOTATION
-from tracking_operator.kube.cache import ObjectCache, place_of, trim
+from tracking_operator.kube.cache import ObjectCache, place_of
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.compare import (
     Difference,
@@ -25,6 +25,7 @@ from tracking_operator.kube.compare import (
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.field_managers import claim_own_updates, own_updates
 from tracking_operator.kube.json_patch import JsonPatchOperation, patch_operations
+from tracking_operator.kube.kept import trim
 from tracking_operator.kube.objects import (
     Kind,
     KubeObject,
@@ -34,24 +35,6 @@ from tracking_operator.kube.objects import (
     resource_version_of,
     uid_of,
 )
-
-__all__ = [
-    "AppliedSet",
-    "Apply",
-    "Difference",
-    "JsonPatch",
-    "OwnerCheck",
-    "Ownership",
-    "Pruned",
-    "Unsettled",
-    "Write",
-    "Written",
-    "apply_all",
-    "digest",
-    "first_difference",
-    "plan",
-    "prune",
-]
 
 CONCURRENT_WRITES: Final = 8
 MAX_WRITES_PER_OBJECT: Final = 3
@@ -224,6 +207,11 @@ class _Applier:
     ) -> KubeObject | None:
         """Return the object as it is in the end; None when it must not be touched."""
         write = plan(desired, live)
+        if write is not None and live is not None and self._cache.is_shortened(live):
+            live = await self._client.get(*place_of(desired))
+            if live is not None and not self._may_touch(live):
+                return None
+            write = plan(desired, live)
         writes_left = MAX_WRITES_PER_OBJECT
         while write is not None and writes_left:
             writes_left -= 1

@@ -1,11 +1,21 @@
 """What the informers have seen: the operator's view of the cluster, in memory."""
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Collection
-from typing import Final
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Collection
+from typing import Final, TypeVar, cast
 
-from tracking_operator.api.marks import FINALIZER
-from tracking_operator.kube.field_managers import own_updates
+from tracking_operator.api.marks import GROUP
+from tracking_operator.kube.kept import (
+    MOST_BYTES_OF_A_RESOURCE,
+    MOST_BYTES_OF_ALL_RESOURCES,
+    MOST_BYTES_OF_RESOURCES,
+    Kept,
+    Shares,
+    keep,
+    keep_resource,
+    last_state,
+    outline,
+)
 from tracking_operator.kube.objects import (
     Kind,
     KubeObject,
@@ -14,31 +24,65 @@ from tracking_operator.kube.objects import (
     name_of,
     namespace_of,
     resource_version_of,
+    uid_of,
 )
 
 Place = tuple[Kind, str | None, str]
 """What names an object: its kind, namespace and name."""
 
+Result = TypeVar("Result")
+
 REMEMBERED_REMOVALS: Final = 4096
 """How many removed objects are remembered, so that a late answer to a write does not bring one back."""
+MOST_CUT_SHORT: Final = 256
+"""Of how many servers with data outside the last state is kept that went before they were finalized. Who only watches keeps those that others
+finalize."""
+
+
+def tell_nobody(refused: KubeObject) -> None:
+    """Let an object that is not kept pass."""
 
 
 class ObjectCache:
-    """The newest known version of every object, trimmed of what nobody reads.
+    """The newest known version of every object, without what nobody reads.
 
     Informers put in what the watch reports, writers what the server answered, so that a reconcile
     reads its own writes; whichever is newer stays. Objects that carry ``owner_label`` can be found by
     its value. Whoever gets an object must not change it.
+
+    Our own resources are always known, very large ones in outline. Of all else each namespace has its share: an object beyond it is not
+    kept, which ``on_refused`` is told, and looks as if it had not been seen. Where all namespaces together have as much as may
+    be kept, objects of the one that has most are let go for those that have less.
     """
 
-    def __init__(self, *, owner_label: str) -> None:
+    def __init__(
+        self,
+        *,
+        owner_label: str,
+        shares: Shares | None = None,
+        resources: Shares | None = None,
+        on_refused: Callable[[KubeObject], None] = tell_nobody,
+    ) -> None:
         self._owner_label = owner_label
+        self._shares = shares or Shares()
+        self._resources = resources or Shares(
+            MOST_BYTES_OF_RESOURCES,
+            most_bytes_of_one=MOST_BYTES_OF_A_RESOURCE,
+            most_bytes_in_all=MOST_BYTES_OF_ALL_RESOURCES,
+        )
+        self._on_refused = on_refused
+        self._sizes: dict[Place, int] = {}
+        self._counted: defaultdict[tuple[Shares, str | None], dict[Place, None]] = defaultdict(dict)
+        self._shortened: set[Place] = set()
         self._objects: dict[Place, KubeObject] = {}
         self._of_kind: defaultdict[Kind, dict[Place, KubeObject]] = defaultdict(dict)
+        self._in_namespace: defaultdict[tuple[Kind, str | None], dict[Place, KubeObject]] = defaultdict(dict)
+        self._read: dict[Place, tuple[int, object]] = {}
         self._of_owner: defaultdict[tuple[str | None, str], dict[Place, KubeObject]] = defaultdict(dict)
         self._removed: OrderedDict[Place, int] = OrderedDict()
         self._settled: dict[Place, tuple[int, str]] = {}
-        self._cut_short: dict[Place, KubeObject] = {}
+        self._cut_short: OrderedDict[Place, KubeObject] = OrderedDict()
+        self._finalized: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -53,7 +97,10 @@ class ObjectCache:
         if version <= self._removed.get(place, -1):
             return False
         self._forget(place)
-        self._remember(place, trim(obj))
+        if _is_always_known(place[0]):
+            self._remember_resource(place, keep_resource(obj))
+        else:
+            self._remember_within_share(place, keep(obj))
         return True
 
     def remove(self, obj: KubeObject) -> bool:
@@ -63,21 +110,31 @@ class ObjectCache:
         if known is not None and resource_version_of(known) > resource_version_of(obj):
             return False
         self._bury(place, resource_version_of(obj))
-        if _is_cut_short(obj):
-            self._cut_short[place] = trim(obj)
+        self._note_end(place, obj)
         return self._forget(place)
 
     def cut_short(self, kind: Kind, namespace: str | None, name: str) -> KubeObject | None:
-        """Return the last state of an object that went although our finalizer was on it, and has no successor.
+        """Return the last state of a server that went before it was finalized, and has no successor.
 
-        The API server reads the finalizers once, when a deletion begins: one that is written while it is under way
-        is accepted, and removed with the object (kubernetes/kubernetes#77988, seen with 1.35).
+        Whoever may write it may take our finalizer off. And the API server reads the finalizers once, when a deletion
+        begins: one that is written while it is under way is accepted, and removed with the object
+        (kubernetes/kubernetes#77988, seen with 1.35).
         """
         return self._cut_short.get((kind, namespace if kind.namespaced else None, name))
 
     def note_cleaned_up(self, obj: KubeObject) -> None:
         """Forget an object that was cut short: what its finalizer was for has been done."""
         self._cut_short.pop(place_of(obj), None)
+
+    def note_finalized(self, obj: KubeObject) -> None:
+        """Note that what our finalizer is for has been done for this very object, if it is still there."""
+        known = self._objects.get(place_of(obj))
+        if known is not None and uid_of(known) == uid_of(obj):
+            self._finalized.add(str(uid_of(obj)))
+
+    def is_finalized(self, obj: KubeObject) -> bool:
+        """Whether that was noted of this very object."""
+        return str(uid_of(obj)) in self._finalized
 
     def forget_absent(
         self, kind: Kind, present: Collection[Place], version: int, *, namespace: str | None = None
@@ -89,18 +146,47 @@ class ObjectCache:
             if place_of(obj) not in present and resource_version_of(obj) <= version
         ]
         for obj in gone:
-            self._bury(place_of(obj), version)
-            self._forget(place_of(obj))
+            place = place_of(obj)
+            self._bury(place, version)
+            self._note_end(place, obj)
+            self._forget(place)
         return gone
 
     def get(self, kind: Kind, namespace: str | None, name: str) -> KubeObject | None:
-        """Return the object, or None when it has not been seen: an unlabelled one of that name may exist."""
+        """Return what is kept of the object, or None when nothing is: one of that name may exist all the same.
+
+        In the place of a text that is too long to be kept there is its digest, which ``whole`` never returns.
+        """
         return self._objects.get((kind, namespace if kind.namespaced else None, name))
+
+    def whole(self, kind: Kind, namespace: str | None, name: str) -> KubeObject | None:
+        """Return the object if all of it is kept, with every text as it is; None means: ask the API server."""
+        place = (kind, namespace if kind.namespaced else None, name)
+        return None if place in self._shortened else self._objects.get(place)
+
+    def is_shortened(self, obj: KubeObject) -> bool:
+        """Whether this is what is kept of an object, and not all of it."""
+        place = place_of(obj)
+        return place in self._shortened and self._objects.get(place) is obj
 
     def list(self, kind: Kind, namespace: str | None = None) -> KubeObjects:
         """Return the objects of a kind, of one namespace or of all."""
-        objects = self._of_kind[kind].values() if kind in self._of_kind else ()
-        return [obj for obj in objects if namespace is None or namespace_of(obj) == namespace]
+        found = self._of_kind.get(kind) if namespace is None else self._in_namespace.get((kind, namespace))
+        return list(found.values()) if found else []
+
+    def read_once(self, obj: KubeObject, read: Callable[[KubeObject], Result]) -> Result:
+        """Return what ``read`` makes of an object; a version that is kept here is read once, however often it is asked for.
+
+        Of one kind everybody reads the same.
+        """
+        place, version = place_of(obj), resource_version_of(obj)
+        known = self._read.get(place)
+        if known is not None and known[0] == version:
+            return cast(Result, known[1])
+        result = read(obj)
+        if self._objects.get(place) is obj:
+            self._read[place] = version, result
+        return result
 
     def children(self, namespace: str, owner: str) -> KubeObjects:
         """Return the objects of a namespace whose owner label has this value."""
@@ -115,10 +201,49 @@ class ObjectCache:
         """Whether exactly this version was found to be as ``mark`` stands for."""
         return self._settled.get(place_of(obj)) == (resource_version_of(obj), mark)
 
+    def _remember_within_share(self, place: Place, kept: Kept) -> None:
+        if not self._take(self._shares, place, kept.size, self._let_go):
+            self._on_refused(kept.obj)
+            return
+        if not kept.is_whole:
+            self._shortened.add(place)
+        self._remember(place, kept.obj)
+
+    def _remember_resource(self, place: Place, kept: Kept) -> None:
+        """Remember one that is always known: of tenants' own, what is beyond their share in outline."""
+        if not place[0].namespaced or self._take(self._resources, place, kept.size, self._shorten):
+            self._remember(place, kept.obj)
+        else:
+            self._shortened.add(place)
+            self._remember(place, outline(kept.obj))
+
+    def _take(self, shares: Shares, place: Place, size: int, let_go: Callable[[Place], None]) -> bool:
+        """Take a share for an object, if need be at the cost of the namespace that has most; return whether there was one."""
+        while not shares.take(place[1], size):
+            largest = shares.largest_beside(place[1], size)
+            if largest is None:
+                return False
+            let_go(next(reversed(self._counted[shares, largest])))
+        self._sizes[place] = size
+        self._counted[shares, place[1]][place] = None
+        return True
+
+    def _let_go(self, place: Place) -> None:
+        obj = self._objects[place]
+        self._forget(place)
+        self._on_refused(obj)
+
+    def _shorten(self, place: Place) -> None:
+        obj = self._objects[place]
+        self._forget(place)
+        self._shortened.add(place)
+        self._remember(place, outline(obj))
+
     def _remember(self, place: Place, obj: KubeObject) -> None:
         self._cut_short.pop(place, None)
         self._objects[place] = obj
         self._of_kind[place[0]][place] = obj
+        self._in_namespace[place[0], place[1]][place] = obj
         if owner := self._owner_of(obj):
             self._of_owner[(place[1], owner)][place] = obj
 
@@ -127,7 +252,20 @@ class ObjectCache:
         known = self._objects.pop(place, None)
         if known is None:
             return False
+        if size := self._sizes.pop(place, 0):
+            shares = self._resources if _is_always_known(place[0]) else self._shares
+            shares.give_back(place[1], size)
+            counted = self._counted[shares, place[1]]
+            del counted[place]
+            if not counted:
+                del self._counted[shares, place[1]]
+        self._shortened.discard(place)
+        self._read.pop(place, None)
         del self._of_kind[place[0]][place]
+        neighbours = self._in_namespace[place[0], place[1]]
+        del neighbours[place]
+        if not neighbours:
+            del self._in_namespace[place[0], place[1]]
         if owner := self._owner_of(known):
             siblings = self._of_owner[(place[1], owner)]
             del siblings[place]
@@ -140,25 +278,38 @@ class ObjectCache:
         if len(self._removed) > REMEMBERED_REMOVALS:
             self._removed.popitem(last=False)
 
+    def _note_end(self, place: Place, obj: KubeObject) -> None:
+        if self.is_finalized(obj):
+            self._finalized.discard(str(uid_of(obj)))
+        elif _is_a_tenants(place[0]):
+            self._note_cut_short(place, obj)
+
+    def _note_cut_short(self, place: Place, obj: KubeObject) -> None:
+        state = last_state(obj)
+        if state is None:
+            return
+        self._cut_short[place] = state
+        if len(self._cut_short) > MOST_CUT_SHORT:
+            # Nobody loses its place to a namespace that has more of them.
+            (most, _), *_ = Counter(namespace for _, namespace, _ in self._cut_short).most_common(1)
+            del self._cut_short[next(one for one in self._cut_short if one[1] == most)]
+
     def _owner_of(self, obj: KubeObject) -> str | None:
         owner: str | None = (obj["metadata"].get("labels") or {}).get(self._owner_label)
         return owner
 
 
-def _is_cut_short(removed: KubeObject) -> bool:
-    metadata = removed["metadata"]
-    return FINALIZER in (metadata.get("finalizers") or ()) and not metadata.get("deletionTimestamp")
+def _is_always_known(kind: Kind) -> bool:
+    """Whether its absence means that it does not exist: only tenants' servers, and what tenants cannot make."""
+    return kind.group == GROUP or not kind.namespaced
+
+
+def _is_a_tenants(kind: Kind) -> bool:
+    """Whether it is one of our own kinds that tenants write: a server."""
+    return kind.group == GROUP and kind.namespaced
 
 
 def place_of(obj: KubeObject) -> Place:
     """Return what names the object."""
     kind = kind_of(obj)
     return kind, namespace_of(obj) if kind.namespaced else None, name_of(obj)
-
-
-def trim(obj: KubeObject) -> KubeObject:
-    """Return the object without ``managedFields``, often half of it, but for what our JSON patches own."""
-    metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
-    if updates := own_updates(obj):
-        metadata["managedFields"] = updates
-    return obj | {"metadata": metadata}

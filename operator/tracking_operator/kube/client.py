@@ -5,7 +5,6 @@ so an answer with an unknown field raises after the write has happened.
 """
 
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from kubernetes.aio.client import Configuration
 
 from tracking_operator.api.marks import FIELD_MANAGER
 from tracking_operator.kube.connection import load_configuration, open_session
-from tracking_operator.kube.errors import NO_ANSWER, ApiError, Cause
+from tracking_operator.kube.errors import NO_ANSWER, ApiError
 from tracking_operator.kube.json_patch import JsonPatchOperation
 from tracking_operator.kube.objects import POD, Kind, KubeObject, KubeObjects, kind_of, name_of, namespace_of
 
@@ -27,6 +26,7 @@ APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
 JSON: Final = "application/json"
 PORT_FORWARD_PROTOCOL: Final = "v4.channel.k8s.io"
+MOST_OF_A_LOG: Final = 2**20
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Call:
     verb: str
     kind: str
     status: int
-    seconds: float
 
 
 Observer = Callable[[Call], None]
@@ -52,11 +51,19 @@ class KubeClient:
     Use it as an asynchronous context manager, or call ``close``.
     """
 
-    def __init__(self, configuration: Configuration, *, observer: Observer = ignore_calls) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        observer: Observer = ignore_calls,
+        impersonated: str = "",
+        field_manager: str = FIELD_MANAGER,
+    ) -> None:
         self.configuration = configuration
         self._server = str(configuration.host)
-        self._session = open_session(configuration)
+        self._session = open_session(configuration, impersonated=impersonated)
         self._observe = observer
+        self._field_manager = field_manager
 
     @classmethod
     async def connect(
@@ -121,12 +128,10 @@ class KubeClient:
         types = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [types | item for item in answer["items"]], int(answer["metadata"]["resourceVersion"])
 
-    async def apply(
-        self, obj: KubeObject, *, subresource: str | None = None, force: bool = True
-    ) -> KubeObject:
+    async def apply(self, obj: KubeObject, *, subresource: str | None = None) -> KubeObject:
         """Server-side apply the object under our field manager and return what is stored now."""
         kind = kind_of(obj)
-        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        query = {"fieldManager": self._field_manager, "force": "true"}
         path = kind.path(namespace_of(obj), name_of(obj), subresource)
         return await self._request("apply", kind, path, query=query, body=obj, content_type=APPLY_PATCH)
 
@@ -141,22 +146,27 @@ class KubeClient:
     ) -> KubeObject:
         """Apply RFC 6902 operations and return what is stored now."""
         path = kind.path(namespace, name, subresource)
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": self._field_manager}
         return await self._request(
             "patch", kind, path, query=query, body=list(operations), content_type=JSON_PATCH
         )
 
-    async def create(self, obj: KubeObject) -> KubeObject:
-        """Create the object; status 409 when one of that name exists. Leave the name out for ``generateName``."""
+    async def create(self, obj: KubeObject, *, dry_run: bool = False) -> KubeObject:
+        """Create the object; status 409 when one of that name exists. Leave the name out for ``generateName``.
+
+        A dry run is admitted or refused like any other request, and nothing is stored.
+        """
         kind = kind_of(obj)
-        query = {"fieldManager": FIELD_MANAGER}
+        query = {"fieldManager": self._field_manager} | ({"dryRun": "All"} if dry_run else {})
         return await self._request("create", kind, kind.path(namespace_of(obj)), query=query, body=obj)
 
-    async def replace(self, obj: KubeObject, *, subresource: str | None = None) -> KubeObject:
+    async def replace(self, obj: KubeObject) -> KubeObject:
         """Replace the object; with a ``resourceVersion`` in it, status 409 when it changed since."""
         kind = kind_of(obj)
-        path = kind.path(namespace_of(obj), name_of(obj), subresource)
-        return await self._request("update", kind, path, query={"fieldManager": FIELD_MANAGER}, body=obj)
+        path = kind.path(namespace_of(obj), name_of(obj))
+        return await self._request(
+            "update", kind, path, query={"fieldManager": self._field_manager}, body=obj
+        )
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None) -> bool:
         """Delete the object in the background; False when it was gone. With ``uid`` only that very one (409)."""
@@ -181,6 +191,19 @@ class KubeClient:
         }
         answer = await self._request("create", _ACCESS_REVIEW, _ACCESS_REVIEW.path(None), body=review)
         return bool(answer["status"]["allowed"])
+
+    async def pod_log(self, namespace: str, pod: str) -> str:
+        """Return what a pod's only container has printed, up to ``MOST_OF_A_LOG`` bytes of it."""
+        try:
+            async with self._session.get(
+                self._server + POD.path(namespace, pod, "log"), params={"limitBytes": str(MOST_OF_A_LOG)}
+            ) as response:
+                content = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ApiError(NO_ANSWER, "NoAnswer", f"no answer from the API server: {error!r}") from error
+        if not response.ok:
+            raise _error_from(response.status, content, None)
+        return content.decode(errors="replace")
 
     @asynccontextmanager
     async def connect_to_pod(
@@ -210,7 +233,6 @@ class KubeClient:
         body: KubeObject | Sequence[JsonPatchOperation] | None = None,
         content_type: str = JSON,
     ) -> KubeObject:
-        started = time.monotonic()
         status = NO_ANSWER
         try:
             async with self._session.request(
@@ -225,7 +247,7 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiError(NO_ANSWER, "NoAnswer", f"no answer from the API server: {error!r}") from error
         finally:
-            self._observe(Call(verb, kind.kind, status, time.monotonic() - started))
+            self._observe(Call(verb, kind.kind, status))
         if status >= HTTPStatus.BAD_REQUEST:
             raise _error_from(status, content, response.headers.get("Retry-After"))
         answer: KubeObject = json.loads(content)
@@ -254,10 +276,11 @@ def _error_from(status: int, content: bytes, retry_after: str | None) -> ApiErro
         answer = None
     if not isinstance(answer, dict):  # a proxy in between answers in its own words
         return ApiError(status, "", content.decode(errors="replace").strip()[:200], retry_after=seconds)
-    causes = tuple(
-        Cause(cause.get("field", ""), cause.get("reason", ""), cause.get("message", ""))
-        for cause in (answer.get("details") or {}).get("causes") or ()
-    )
+    causes = (answer.get("details") or {}).get("causes") or ()
     return ApiError(
-        status, answer.get("reason", ""), answer.get("message", ""), causes=causes, retry_after=seconds
+        status,
+        answer.get("reason", ""),
+        answer.get("message", ""),
+        causes=tuple(cause.get("reason", "") for cause in causes),
+        retry_after=seconds,
     )

@@ -5,36 +5,19 @@ annotations of others are fine. Lists, and maps that select or configure somethi
 full: an added container, port or environment variable is a difference.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
-from kubernetes.utils.quantity import parse_quantity
-
+from tracking_operator.kube.kept import Digest
+from tracking_operator.kube.merge_keys import MERGE_KEYS, MergeKeys
 from tracking_operator.kube.objects import KubeObject
+from tracking_operator.kube.quantities import parse_quantity
 
 _LONGEST_VALUE_SHOWN: Final = 80
 _CONTEXT_SHOWN: Final = 20
 _IDENTITY: Final = {"apiVersion", "kind", "status"}
-
-_MERGE_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
-    "containers": ("name",),
-    "initContainers": ("name",),
-    "env": ("name",),
-    "volumes": ("name",),
-    "imagePullSecrets": ("name",),
-    "volumeMounts": ("mountPath",),
-    "volumeDevices": ("devicePath",),
-    "hostAliases": ("ip",),
-    "topologySpreadConstraints": ("topologyKey", "whenUnsatisfiable"),
-    "resourceClaims": ("name",),
-    "claims": ("name",),
-    "ownerReferences": ("uid",),
-    "conditions": ("type",),
-}
-"""Lists that the API server merges entry by entry (``x-kubernetes-list-map-keys``), by field name."""
 
 _WHOLE_MAPS: Final = {
     "affinity",
@@ -109,6 +92,8 @@ class Context:
     """Where in an object we are, as far as that changes how values compare."""
 
     path: str
+    place: str
+    """The path without the entries of lists, as the table of merge keys has it."""
     name: str
     parent: str = ""
     in_metadata: bool = False
@@ -118,19 +103,20 @@ class Context:
     @classmethod
     def root(cls, name: str) -> "Context":
         """Begin at a top-level field."""
-        return cls(name, name, in_metadata=name == "metadata")
+        return cls(name, name, name, in_metadata=name == "metadata")
 
     def field(self, name: str) -> "Context":
         """Go to a field of a map."""
-        return Context(f"{self.path}.{name}", name, self.name, self.in_metadata, self.in_atomic)
+        path, place = f"{self.path}.{name}", f"{self.place}.{name}"
+        return replace(self, path=path, place=place, name=name, parent=self.name)
 
     def entry(self, label: object = "") -> "Context":
         """Go to an entry of a list."""
-        return Context(f"{self.path}[{label}]", "", self.name, self.in_metadata, self.in_atomic)
+        return replace(self, path=f"{self.path}[{label}]", name="", parent=self.name)
 
     def atomic(self) -> "Context":
         """Go on inside a list that is replaced as a whole."""
-        return Context(self.path, self.name, self.parent, self.in_metadata, in_atomic=True)
+        return replace(self, in_atomic=True)
 
     @property
     def is_quantity(self) -> bool:
@@ -162,7 +148,7 @@ def _compare_maps(desired: KubeObject, live: KubeObject, context: Context) -> It
 
 
 def _compare_lists(desired: list[Any], live: list[Any], context: Context) -> Iterator[Difference]:
-    fields = merge_key_of(context, desired or live)
+    fields = merge_keys_of(context)
     if fields is None:
         yield from _compare_atomic_lists(desired, live, context.atomic())
         return
@@ -190,18 +176,14 @@ def _compare_atomic_lists(desired: list[Any], live: list[Any], context: Context)
             yield from _compare(wanted, found, context.entry(index))
 
 
-def merge_key_of(context: Context, entries: list[Any]) -> tuple[str, ...] | None:
+def merge_keys_of(context: Context) -> MergeKeys | None:
     """Return the fields that identify an entry of the list here; None for a list replaced as a whole."""
-    if context.in_atomic or not entries or not all(isinstance(entry, dict) for entry in entries):
-        return None
-    if context.name == "ports":  # a container's or a Service's; a NetworkPolicy's are inside an atomic list
-        return ("containerPort", "protocol") if "containerPort" in entries[0] else ("port", "protocol")
-    return _MERGE_KEYS.get(context.name)
+    return MERGE_KEYS.get(context.place)
 
 
-def entry_key(entry: KubeObject, fields: tuple[str, ...]) -> tuple[object, ...]:
+def entry_key(entry: KubeObject, fields: MergeKeys) -> tuple[object, ...]:
     """Return what identifies an entry of a merged list."""
-    return tuple(entry.get(field, "TCP" if field == "protocol" else None) for field in fields)
+    return tuple(entry.get(field, default) for field, default in fields.items())
 
 
 def added_keys(desired: KubeObject, live: KubeObject, context: Context) -> list[str]:
@@ -221,7 +203,12 @@ def rival_keys(desired: KubeObject, live: KubeObject, context: Context) -> list[
 
 
 def same_value(desired: object, live: object, *, is_quantity: bool) -> bool:
-    """Whether two scalars mean the same: quantities by value, an IntOrString's number and text alike."""
+    """Whether two scalars mean the same: quantities by value, an IntOrString's number and text alike.
+
+    Of a long live text only the digest is known.
+    """
+    if isinstance(live, Digest):
+        return isinstance(desired, str) and Digest.of(desired) == live
     if desired == live and isinstance(desired, bool) == isinstance(live, bool):
         return True
     if is_quantity:
@@ -234,10 +221,10 @@ def same_value(desired: object, live: object, *, is_quantity: bool) -> bool:
 
 
 def _quantity(value: object) -> Decimal | None:
-    parsed: Decimal | None = None
-    with contextlib.suppress(ValueError):
-        parsed = parse_quantity(value)  # type: ignore[no-untyped-call]
-    return parsed
+    try:
+        return parse_quantity(value)
+    except ValueError:
+        return None
 
 
 def _from_first_difference(wanted: object, found: object) -> tuple[object, object]:

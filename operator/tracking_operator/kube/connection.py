@@ -20,6 +20,7 @@ REQUEST_TIMEOUT_SECONDS = 30.0
 KEEPALIVE_SECONDS = 60.0
 """Kept for the next burst of work: a TLS handshake costs more than a request. The API server closes after 90 s."""
 
+IMPERSONATE = "Impersonate-User"
 _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 
 
@@ -64,9 +65,15 @@ def namespace_of_context(kubeconfig: Path | None = None, context: str | None = N
 
 
 def open_session(
-    configuration: Configuration, *, middlewares: Sequence[aiohttp.ClientMiddlewareType] = ()
+    configuration: Configuration,
+    *,
+    middlewares: Sequence[aiohttp.ClientMiddlewareType] = (),
+    response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse,
+    impersonated: str = "",
 ) -> aiohttp.ClientSession:
     """Open an HTTP session that authenticates every request with the credentials valid at that moment.
+
+    With ``impersonated`` the API server treats the requests as that user's, if the credentials may impersonate it.
 
     A service account's token is replaced on disk about every hour; a header that is set once per session
     would turn into 401 some time later.
@@ -84,9 +91,10 @@ def open_session(
         connector=aiohttp.TCPConnector(
             limit=0, keepalive_timeout=KEEPALIVE_SECONDS, ssl=_tls_context(configuration)
         ),
-        headers={aiohttp.hdrs.USER_AGENT: USER_AGENT},
+        headers={aiohttp.hdrs.USER_AGENT: USER_AGENT} | ({IMPERSONATE: impersonated} if impersonated else {}),
         timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS, sock_connect=CONNECT_TIMEOUT_SECONDS),
         middlewares=(*middlewares, authenticate),
+        response_class=response_class,
         proxy=configuration.proxy,
     )
 

@@ -1,35 +1,24 @@
 """What the API server answers when it does not do as asked, and which kind of failure that is."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
+from tracking_operator.failures import CONFLICT_RETRY_SECONDS, Failure, Invalid, Unavailable, Waiting
 
 NO_ANSWER = 0
 """The ``status`` of an ApiError when no answer came at all: refused, reset, timed out."""
 
 _QUOTA_WORDS = ("exceeded quota", "status unknown for quota")
 
-CONFLICT_RETRY_SECONDS = 1.0
 TERMINATING_RETRY_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Cause:
-    """One field that the API server objects to."""
-
-    field: str
-    reason: str
-    message: str
 
 
 class ApiError(Exception):
     """The API server refused a request or did not answer.
 
     ``status`` is the HTTP status (``NO_ANSWER`` without one), ``reason`` the machine-readable word of
-    ``metav1.Status`` (``AlreadyExists``, ``Invalid``, …), ``message`` its sentence, ``causes`` the fields
-    at fault and ``retry_after`` the seconds that the server asked to be left alone.
+    ``metav1.Status`` (``AlreadyExists``, ``Invalid``, …), ``message`` its sentence, ``causes`` the words of
+    its causes and ``retry_after`` the seconds that the server asked to be left alone.
     """
 
     def __init__(
@@ -38,7 +27,7 @@ class ApiError(Exception):
         reason: str,
         message: str,
         *,
-        causes: tuple[Cause, ...] = (),
+        causes: tuple[str, ...] = (),
         retry_after: float | None = None,
     ) -> None:
         super().__init__(f"{status} {reason}: {message}")
@@ -51,7 +40,7 @@ class ApiError(Exception):
     @property
     def is_namespace_terminating(self) -> bool:
         """Whether the namespace is being deleted, so that nothing can be created in it."""
-        return any(cause.reason == "NamespaceTerminating" for cause in self.causes)
+        return "NamespaceTerminating" in self.causes
 
     @property
     def is_quota_exceeded(self) -> bool:

@@ -8,7 +8,7 @@ from tracking_operator.kube.compare import (
     added_keys,
     entry_key,
     is_contained,
-    merge_key_of,
+    merge_keys_of,
     rival_keys,
     same_value,
 )
@@ -57,7 +57,7 @@ def _merge_maps(desired: KubeObject, live: KubeObject, context: Context) -> Kube
 
 
 def _merge_lists(desired: list[Any], live: list[Any], context: Context) -> list[Any]:
-    fields = merge_key_of(context, desired or live)
+    fields = merge_keys_of(context)
     if fields is None:
         return [*live, *(value for value in desired if value not in live)] if context.in_metadata else desired
     live_by_key = {entry_key(entry, fields): entry for entry in live}
@@ -83,13 +83,14 @@ def _operations(before: object, after: object, path: str) -> Iterator[JsonPatchO
 def _map_operations(before: KubeObject, after: KubeObject, path: str) -> Iterator[JsonPatchOperation]:
     for key in before:
         if key not in after:
-            yield {"op": "remove", "path": f"{path}/{_escaped(key)}"}
+            yield {"op": "remove", "path": f"{path}/{pointer_token(key)}"}
     for key, value in after.items():
         if key not in before:
-            yield {"op": "add", "path": f"{path}/{_escaped(key)}", "value": value}
+            yield {"op": "add", "path": f"{path}/{pointer_token(key)}", "value": value}
         else:
-            yield from _operations(before[key], value, f"{path}/{_escaped(key)}")
+            yield from _operations(before[key], value, f"{path}/{pointer_token(key)}")
 
 
-def _escaped(key: str) -> str:
+def pointer_token(key: str) -> str:
+    """A key as one step of a JSON pointer (RFC 6901, section 3)."""
     return key.replace("~", "~0").replace("/", "~1")

@@ -68,9 +68,9 @@ class LeaderElection:
         self._releasing = False
 
     @property
-    def is_leader(self) -> bool:
-        """Whether the Lease is ours."""
-        return self._held is not None
+    def runs_out_at(self) -> float | None:
+        """When others may take the Lease, in seconds of ``time.monotonic``; None while it is not ours."""
+        return self._renewed + self._times.duration if self._held is not None else None
 
     async def run(self) -> None:
         """Wait for the Lease, then renew it until it is released (returns) or lost (calls ``on_lost``)."""

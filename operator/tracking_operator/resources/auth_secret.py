@@ -10,7 +10,13 @@ from typing import Final
 
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.secret import rotation_annotations, rotation_in, text_in, watched_secret
+from tracking_operator.resources.secret import (
+    REVOKED_FOR_ANNOTATION,
+    rotation_annotations,
+    rotation_in,
+    text_in,
+    watched_secret,
+)
 from tracking_operator.resources.server import KubeObject, ServerModel
 
 ADMIN: Final = "admin"
@@ -32,6 +38,8 @@ class LoginCredentials:
     next_admin_password: str = field(default="", repr=False)
     """The password that takes the place of the admin's, which MLflow may know already; empty while nothing rotates."""
     next_user_password: str = field(default="", repr=False)
+    revoked_for: str = ""
+    """The value of the annotation revoke-now for which passwords and the key to sign with were replaced last."""
 
     @property
     def is_rotating(self) -> bool:
@@ -61,6 +69,8 @@ def build_auth_secret(server: ServerModel, credentials: LoginCredentials) -> Kub
         "nextClientPassword": credentials.next_user_password,
     }
     rotation = rotation_annotations(credentials.rotated_for, credentials.rotated_at)
+    if credentials.revoked_for:
+        rotation[REVOKED_FOR_ANNOTATION] = credentials.revoked_for
     metadata = owned_metadata(server, server.names.auth, SERVER_COMPONENT, rotation)
     return watched_secret(metadata, {key: text for key, text in contents.items() if text})
 
@@ -83,6 +93,7 @@ def login_credentials_in(secret: KubeObject | None, new: LoginCredentials) -> Lo
         rotated_at=rotated_at,
         next_admin_password=_word(secret, "nextPassword"),
         next_user_password=_word(secret, "nextClientPassword"),
+        revoked_for=(secret["metadata"].get("annotations") or {}).get(REVOKED_FOR_ANNOTATION, ""),
     )
     return found.settled() if _is_settled(found) else found
 

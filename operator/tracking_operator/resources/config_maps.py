@@ -8,23 +8,29 @@ from tracking_operator.resources.labels import CLIENT_COMPONENT, SERVER_COMPONEN
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
 
+FIRST_SCRIPT = "in_clean_environment.py"
 CHECK_SCRIPT = "check_backend_store.py"
 MIGRATE_SCRIPT = "migrate_backend_store.py"
 PREPARE_LOGIN_SCRIPT = "prepare_login.py"
+MOVE_ENCRYPTION_SCRIPT = "move_encryption.py"
 START_SCRIPT = "start_server.py"
 CHECK_ARTIFACTS_SCRIPT = "check_artifact_store.py"
 DELETE_ARTIFACTS_SCRIPT = "delete_artifacts.py"
 S3_MODULE = "s3.py"
 PLUGIN_MODULE = "artifacts_through_server.py"
+LOCAL_ROUTES_MODULE = "without_local_routes.py"
 SCRIPTS = (
+    FIRST_SCRIPT,
     CHECK_SCRIPT,
     MIGRATE_SCRIPT,
     PREPARE_LOGIN_SCRIPT,
+    MOVE_ENCRYPTION_SCRIPT,
     START_SCRIPT,
     CHECK_ARTIFACTS_SCRIPT,
     DELETE_ARTIFACTS_SCRIPT,
     S3_MODULE,
     PLUGIN_MODULE,
+    LOCAL_ROUTES_MODULE,
 )
 
 
@@ -62,4 +68,4 @@ def _artifact_settings(server: ServerModel) -> dict[str, str]:
 
 @cache
 def _script(name: str) -> str:
-    return (files("tracking_operator.resources") / "scripts" / name).read_text()
+    return (files("tracking_operator") / "pod_tools" / name).read_text()

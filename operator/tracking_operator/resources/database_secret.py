@@ -7,16 +7,19 @@ for each connection, so that other credentials need no restart.
 from configparser import ConfigParser, Error
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from tracking_operator.resources.labels import BACKEND_STORE_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.pod import BACKEND_STORE_CREDENTIALS
+from tracking_operator.resources.pod.server_pod import BACKEND_STORE_CREDENTIALS
 from tracking_operator.resources.secret import rotation_annotations, rotation_in, text_in, watched_secret
 from tracking_operator.resources.server import KubeObject, PostgresBackend, ServerModel
 
 SERVICE = "mlflow"
 SERVICE_KEY = "pg_service.conf"
 CA_KEY = "ca.crt"
+LONGEST_PASSWORD: Final = 128
+"""Characters. Ours have 43; a team may write its Secret, and libpq prepares each one for SCRAM while nothing else runs."""
 CAS_OF_IMAGE = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -42,7 +45,10 @@ def build_database_secret(
 
 
 def credentials_in(secret: KubeObject | None) -> DatabaseCredentials | None:
-    """Read what ``build_database_secret`` wrote; None if there is nothing, or nothing usable."""
+    """Read what ``build_database_secret`` wrote; None if there is nothing, or nothing usable.
+
+    libpq normalises a password that is not ASCII (RFC 4013), in time that grows with the square of its length. Ours are ASCII.
+    """
     if secret is None:
         return None
     file = ConfigParser(interpolation=None, default_section="")
@@ -57,8 +63,12 @@ def credentials_in(secret: KubeObject | None) -> DatabaseCredentials | None:
         )
     except (Error, KeyError, ValueError):
         return None
-    is_ours = file.sections() == [SERVICE] and found.login and found.password
+    is_ours = file.sections() == [SERVICE] and found.login and _could_be_ours(found.password)
     return found if is_ours else None
+
+
+def _could_be_ours(password: str) -> bool:
+    return password.isascii() and 0 < len(password) <= LONGEST_PASSWORD
 
 
 def _service_file(store: PostgresBackend, credentials: DatabaseCredentials) -> str:

@@ -2,8 +2,9 @@
 
 from tracking_operator.resources.labels import SERVER_COMPONENT, pod_selector
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.pod import build_pod_template
+from tracking_operator.resources.pod.server_pod import build_pod_template
 from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.stores.postgres.pool import SURGE
 
 PROGRESS_DEADLINE_SECONDS = 600
 REVISION_HISTORY_LIMIT = 3
@@ -32,4 +33,4 @@ def _strategy(server: ServerModel) -> KubeObject:
         # `rollingUpdate` is stated as empty: one that the API server once defaulted belongs to nobody,
         # and its presence would make the switch to Recreate fail.
         return {"type": "Recreate", "rollingUpdate": None}
-    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": SURGE, "maxUnavailable": 0}}

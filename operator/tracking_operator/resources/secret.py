@@ -9,6 +9,8 @@ from tracking_operator.resources.server import KubeObject
 
 ROTATED_FOR_ANNOTATION = f"{GROUP}/rotated-for"
 """The value of the server's rotate-credentials annotation that the credentials were made for."""
+REVOKED_FOR_ANNOTATION = f"{GROUP}/revoked-for"
+"""The value of the server's revoke-now annotation for which everything before was replaced."""
 ROTATED_AT_ANNOTATION = f"{GROUP}/rotated-at"
 """When the credentials were made, in UTC and whole seconds."""
 

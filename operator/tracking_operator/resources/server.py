@@ -10,18 +10,11 @@ from typing import Any
 
 from tracking_operator import naming
 from tracking_operator.api.access import OfferedBasicAuthentication, Permission
-from tracking_operator.api.decision import DecidedArtifacts, Decision
 from tracking_operator.api.kubernetes_types import ResourceRequirements
 from tracking_operator.api.marks import API_VERSION
+from tracking_operator.api.placement import ArtifactPlacement, ArtifactStoreKind, BackendStoreKind, Placement
 from tracking_operator.api.pod_template import PodTemplate
-from tracking_operator.api.tracking_server import (
-    AccessMode,
-    ArtifactStoreKind,
-    ArtifactVolume,
-    BackendStoreKind,
-    SqliteStore,
-    TrackingServer,
-)
+from tracking_operator.api.tracking_server import AccessMode, ArtifactVolume, SqliteStore, TrackingServer
 from tracking_operator.api.tracking_server_class import (
     DEFAULT_CONNECTION_LIMIT,
     AddressingStyle,
@@ -30,9 +23,9 @@ from tracking_operator.api.tracking_server_class import (
     SslMode,
     TrackingServerClassSpec,
 )
-from tracking_operator.backend_store.pool import PoolSizes, pool_sizes
 from tracking_operator.resources.address import Address, ServerAccess
 from tracking_operator.resources.destinations import Destinations, Network
+from tracking_operator.stores.postgres.pool import pool_size
 
 KubeObject = dict[str, Any]
 
@@ -74,6 +67,8 @@ class PostgresBackend:
     has_own_ca: bool
     """Whether the CA comes from the class; if not, the CAs of the image count."""
     connection_limit: int
+    most_databases: int
+    """How many databases the server's namespace may have there, with those of deleted servers."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +170,8 @@ class ServerModel:
     """Where the pods have to connect to, as Services and Secrets say; None before somebody has looked at these."""
     login: BasicLogin | None = None
     """Who is let in; None: whoever reaches the server."""
+    permitted_variables: tuple[str, ...] = ()
+    """Names, or beginnings with a star, of variables by which teams may steer what runs in the pods."""
 
     @cached_property
     def names(self) -> naming.ChildNames:
@@ -187,19 +184,9 @@ class ServerModel:
         return self.access.address
 
     @property
-    def host(self) -> str:
-        """The host of the server's own; empty without one."""
-        return self.address.host
-
-    @property
     def path(self) -> str:
         """The URL prefix, ``/`` for none."""
         return self.address.path
-
-    @property
-    def url_prefix(self) -> str:
-        """The prefix of every route: empty, or like ``/team-a``."""
-        return self.address.prefix
 
     @property
     def service_url(self) -> str:
@@ -227,12 +214,12 @@ class ServerModel:
         """Whether a Job brings the schema up to date; SQLite is the init container's business."""
         return not isinstance(self.backend_store, SqliteBackend)
 
-    def pool_sizes(self, connection_limit: int) -> PoolSizes:
+    def pool_size(self, connection_limit: int) -> int:
         """How many connections MLflow keeps, so that all pods together stay below the login's limit.
 
         Raises Invalid: the limit is too small for so many pods and workers.
         """
-        return pool_sizes(
+        return pool_size(
             connection_limit,
             replicas=self.replicas_awake,
             workers=self.workers,
@@ -261,7 +248,7 @@ class ServerModel:
 
 def model_server(
     resource: TrackingServer,
-    decision: Decision,
+    placement: Placement,
     class_spec: TrackingServerClassSpec,
     *,
     version: str,
@@ -290,18 +277,19 @@ def model_server(
         workers=workers,
         resources=bounded_resources(
             spec.resources or defaults.resources or default_resources(workers),
-            class_spec.limits.max_resources,
+            class_spec.most_resources,
             default_resources(workers),
         ),
-        backend_store=_backend_store(resource, decision, class_spec),
+        backend_store=_backend_store(resource, placement, class_spec),
         artifact_store=_artifact_store(
-            resource, decision, class_spec, artifact_secret=artifact_secret, role_arn=role_arn
+            resource, placement, class_spec, artifact_secret=artifact_secret, role_arn=role_arn
         ),
         proxied=spec.artifact_store.proxied,
         access=access,
         cluster_domain=cluster_domain,
         service_account_annotations=dict(spec.service_account.annotations),
         pod_template=spec.pod_template,
+        permitted_variables=class_spec.permissions.pod_template.variables,
         credentials_digest=credentials_digest,
         network=network or Network(),
         login=wanted_login(resource, class_spec),
@@ -309,12 +297,16 @@ def model_server(
 
 
 def wanted_login(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> BasicLogin | None:
-    """The login that the team asks for, or the class where the team does not say; None for none."""
+    """The login that the team asks for, or the class where the team does not say; None for none.
+
+    A class that was stored before it had to say asks for one.
+    """
     asked, offered = resource.spec.access.authentication, class_spec.access.authentication
-    offered_basic = offered.basic if offered else None
-    if asked.basic if asked else offered_basic:
-        return BasicLogin((offered_basic or OfferedBasicAuthentication()).default_permission)
-    return None
+    is_open = asked.none is not None if asked else offered is not None and offered.none is not None
+    if is_open:
+        return None
+    basic = offered.basic if offered else None
+    return BasicLogin((basic or OfferedBasicAuthentication()).default_permission)
 
 
 def wanted_replicas(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
@@ -355,33 +347,34 @@ def bounded_resources(
 
 
 def wanted_connection_limit(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
-    """How many connections each login of the server may have at a time."""
+    """How many connections the logins of the server may have together at a time."""
     asked, offer = resource.spec.backend_store.postgres, class_spec.postgres
     if asked and asked.connection_limit:
         return asked.connection_limit
     if offer and "connection_limit" in offer.model_fields_set:
         return offer.connection_limit
     default = CONNECTION_LIMIT_WITH_LOGIN if wanted_login(resource, class_spec) else DEFAULT_CONNECTION_LIMIT
-    return min(default, class_spec.limits.max_connections or default)
+    return min(default, class_spec.most_connections)
 
 
 def _backend_store(
-    resource: TrackingServer, decision: Decision, class_spec: TrackingServerClassSpec
+    resource: TrackingServer, placement: Placement, class_spec: TrackingServerClassSpec
 ) -> BackendStore:
     store = resource.spec.backend_store
     names = naming.ChildNames(resource.metadata.name)
-    if decision.database is not None:
+    if placement.database is not None:
         offer = class_spec.postgres
         return PostgresBackend(
-            host=decision.database.host,
-            port=decision.database.port,
-            database=decision.database.name,
+            host=placement.database.host,
+            port=placement.database.port,
+            database=placement.database.name,
             secret=names.database,
             ssl_mode=offer.ssl_mode if offer else SslMode.VERIFY_FULL,
             has_own_ca=bool(offer and offer.ca_config_map_ref),
             connection_limit=wanted_connection_limit(resource, class_spec),
+            most_databases=class_spec.most_databases,
         )
-    if decision.backend_store is BackendStoreKind.EXTERNAL:
+    if placement.backend_store is BackendStoreKind.EXTERNAL:
         if (
             store.external is None
         ):  # taken out of the specification, which is refused: only looked at, never built
@@ -394,7 +387,7 @@ def _backend_store(
 
 def _artifact_store(
     resource: TrackingServer,
-    decision: Decision,
+    placement: Placement,
     class_spec: TrackingServerClassSpec,
     *,
     artifact_secret: str | None,
@@ -402,11 +395,11 @@ def _artifact_store(
 ) -> ArtifactStore:
     store = resource.spec.artifact_store
     names = naming.ChildNames(resource.metadata.name)
-    if decision.artifacts is not None:
+    if placement.artifacts is not None:
         if class_spec.s3 is None:  # taken out of the class: only looked at, never built
-            return _unreachable_artifacts(decision.artifacts)
-        return _s3_artifacts(decision.artifacts, class_spec.s3, names, artifact_secret, role_arn)
-    if decision.artifact_store is ArtifactStoreKind.EXTERNAL:
+            return _unreachable_artifacts(placement.artifacts)
+        return _s3_artifacts(placement.artifacts, class_spec.s3, names, artifact_secret, role_arn)
+    if placement.artifact_store is ArtifactStoreKind.EXTERNAL:
         if store.external is None:
             return ExternalArtifacts("", None)
         credentials = store.external.credentials_secret_ref
@@ -418,7 +411,7 @@ def _artifact_store(
 
 
 def _s3_artifacts(
-    decided: DecidedArtifacts,
+    decided: ArtifactPlacement,
     offer: S3Offer,
     names: naming.ChildNames,
     artifact_secret: str | None,
@@ -449,7 +442,7 @@ def _makes_keys(identity: S3Identity) -> bool:
     return identity.iam_user is not None or identity.versitygw is not None
 
 
-def _unreachable_artifacts(decided: DecidedArtifacts) -> S3Artifacts:
+def _unreachable_artifacts(decided: ArtifactPlacement) -> S3Artifacts:
     return S3Artifacts(
         bucket=decided.bucket,
         prefix=decided.prefix,

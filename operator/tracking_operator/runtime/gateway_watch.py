@@ -11,14 +11,14 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
 
+from tracking_operator.controllers.gateway_api import GatewayApi
+from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
+from tracking_operator.controllers.request import Key
+from tracking_operator.controllers.watches import keys_for
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import HTTP_ROUTE
-from tracking_operator.reconcile.gateway_api import GatewayApi
-from tracking_operator.reconcile.keys import Key
-from tracking_operator.reconcile.kinds import TRACKING_SERVER_CLASS
-from tracking_operator.reconcile.routing import keys_for
 from tracking_operator.runtime.informers import Informers, InformersFailedError
 from tracking_operator.runtime.watched import GATEWAY_API
 from tracking_operator.runtime.work_queue import Priority, WorkQueue

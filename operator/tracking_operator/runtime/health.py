@@ -6,12 +6,12 @@ stands still: it would stand still with it.
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
+
+from tracking_operator.runtime.bounded_server import Answer, BoundedServer
 
 Check = Callable[[], str | None]
 """Returns a sentence about what is wrong, or None. Runs in another thread: it may only read."""
@@ -47,53 +47,21 @@ class Heartbeat:
         return f"The event loop has stood still for {stalled:.0f} s."
 
 
-class HealthServer:
+class HealthServer(BoundedServer):
     """Answers 200 when no check has a problem, else 503 with the sentences."""
 
     def __init__(self, port: int, *, alive: Mapping[str, Check], ready: Mapping[str, Check]) -> None:
         checks = {"/healthz": dict(alive), "/readyz": dict(ready)}
-        self._server = ThreadingHTTPServer(("", port), _handler_for(checks))
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
-
-    @property
-    def port(self) -> int:
-        """The port that it listens on."""
-        return self._server.server_port
-
-    def start(self) -> None:
-        """Answer from now on."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Answer no more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(port, lambda path: _answer(checks, path), name="health")
 
 
-def _handler_for(checks: Mapping[str, Mapping[str, Check]]) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        timeout = 5.0
+def _answer(checks: Mapping[str, Mapping[str, Check]], path: str) -> Answer:
+    if path not in checks:
+        return _json(HTTPStatus.NOT_FOUND, {"paths": sorted(checks)})
+    problems = {name: problem for name, check in checks[path].items() if (problem := check())}
+    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+    return _json(status, {"status": "problem" if problems else "ok", "problems": problems})
 
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            if path not in checks:
-                self._answer(HTTPStatus.NOT_FOUND, {"paths": sorted(checks)})
-                return
-            problems = {name: problem for name, check in checks[path].items() if (problem := check())}
-            status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-            self._answer(status, {"status": "problem" if problems else "ok", "problems": problems})
 
-        def _answer(self, status: HTTPStatus, content: Mapping[str, object]) -> None:
-            body = json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — inherited name
-            """Say nothing: a probe every few seconds is no news."""
-
-    return Handler
+def _json(status: HTTPStatus, content: Mapping[str, object]) -> Answer:
+    return Answer(status, "application/json", json.dumps(content).encode())

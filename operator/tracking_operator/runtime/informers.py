@@ -1,30 +1,35 @@
 """The informers: kopf lists and watches, the cache remembers, the queue is told which keys to look at.
 
-This is all that kopf does here. It decides nothing and writes nothing: ``on.event`` keeps no state on objects.
-Its index handlers would tell when all lists are complete, but take time that grows with the square of the
-number of objects (70 s of CPU for 3,500), and never learn of what is deleted while a watch is down. So the
-lists are read along on their way to kopf.
+This is all that kopf does here. It decides nothing and writes nothing. Its index handlers would tell when all lists
+are complete, but take time that grows with the square of the number of objects (70 s of CPU for 3,500), and never
+learn of what is deleted while a watch is down; and it holds many objects in memory at once, as large as tenants make
+them. So lists and events are taken from the traffic, on their way to kopf.
 """
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, cast
 
 import kopf
 
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.request import Key
 from tracking_operator.kube.cache import ObjectCache, Place, place_of
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import CONNECT_TIMEOUT_SECONDS, REQUEST_TIMEOUT_SECONDS, open_session
 from tracking_operator.kube.objects import KubeObject, kind_of, name_of, namespace_of
-from tracking_operator.reconcile.keys import Key
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.runtime.traffic import GRACE_SECONDS, WATCH_SECONDS, ListPage, WatchTraffic
+from tracking_operator.runtime.traffic import (
+    GRACE_SECONDS,
+    OBJECTS_PER_PAGE,
+    WATCH_SECONDS,
+    ListPage,
+    Response,
+    WatchEvent,
+    WatchTraffic,
+)
 from tracking_operator.runtime.watched import WATCHED, Watched
 from tracking_operator.runtime.work_queue import Priority, WorkQueue
-
-logger = logging.getLogger(__name__)
 
 Route = Callable[[KubeObject, ObjectCache], Sequence[Key]]
 """Which resources an event about an object concerns."""
@@ -32,14 +37,7 @@ Route = Callable[[KubeObject, ObjectCache], Sequence[Key]]
 STOP_SECONDS: Final = 3.0
 """How long kopf may take to stop."""
 
-
 LOGIN_PAUSE_SECONDS: Final = 2.0
-
-IDLE_SECONDS: Final = 0.05
-"""After this kopf ends the task that it starts for each object; at the first list it starts one for every object."""
-
-OBJECTS_PER_PAGE: Final = 500
-"""A list is read in parts of so many objects, so that a large one does not need its size in memory twice."""
 
 
 class InformersFailedError(Exception):
@@ -82,6 +80,7 @@ class Informers:
         self.traffic = WatchTraffic(
             self._collections,
             on_page=self._take_in,
+            on_event=self._hear,
             on_absent=self._vanished.set if may_vanish else None,
             watch_seconds=watch_seconds,
             grace_seconds=grace_seconds,
@@ -128,23 +127,19 @@ class Informers:
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._login)
-        for watched in self._watched:
-            self._register(watched, registry)
+        for kind in (watched.kind for watched in self._watched):
+            # kopf watches what has a handler; it is never called, because kopf is given no object.
+            kopf.on.event(kind.group, kind.version, kind.plural, id=kind.plural, registry=registry)(_ignore)
         return registry
 
-    def _register(self, watched: Watched, registry: kopf.OperatorRegistry) -> None:
-        async def tell(event: kopf.RawEvent, **_: object) -> None:
-            obj = cast(KubeObject, event["object"])
-            if event["type"] == "DELETED":
-                self._cache.remove(obj)
-                self._add_keys(obj, Priority.CHANGE)
-            else:
-                self._remember(obj, watched)
-
-        kind = watched.kind
-        kopf.on.event(
-            kind.group, kind.version, kind.plural, id=kind.plural, when=_is_from_a_watch, registry=registry
-        )(tell)
+    def _hear(self, event: WatchEvent) -> None:
+        """Take in what a watch reports."""
+        watched, _ = self._collections[event.path]
+        if event.type == "DELETED":
+            self._cache.remove(event.object)
+            self._add_keys(event.object, Priority.CHANGE)
+        else:
+            self._remember(event.object, watched)
 
     def _take_in(self, page: ListPage) -> None:
         """Remember a part of a list; with the last one, find out what is gone."""
@@ -197,9 +192,8 @@ class Informers:
         settings.networking.request_timeout = REQUEST_TIMEOUT_SECONDS
         settings.networking.connect_timeout = CONNECT_TIMEOUT_SECONDS
         settings.networking.error_backoffs = EndlessBackoffs()
-        settings.watching.chunk_size = OBJECTS_PER_PAGE
+        settings.watching.chunk_size = OBJECTS_PER_PAGE  # traffic.py asks for fewer where they are large
         settings.watching.server_timeout = self._watch_seconds
-        settings.queueing.idle_timeout = IDLE_SECONDS
         settings.queueing.exit_timeout = 0.1
         settings.persistence.diffbase_storage = NoDiffs()
         for watched in self._watched:
@@ -213,7 +207,9 @@ class Informers:
         """Give kopf a session. It comes back at once after each 401, and would do so as fast as it can."""
         await asyncio.sleep(max(0.0, self._next_login - time.monotonic()))
         self._next_login = time.monotonic() + LOGIN_PAUSE_SECONDS
-        session = open_session(self._configuration, middlewares=[self.traffic.middleware])
+        session = open_session(
+            self._configuration, middlewares=[self.traffic.middleware], response_class=Response
+        )
         return kopf.AiohttpSession(server=str(self._configuration.host), aiohttp_session=session)
 
 
@@ -257,8 +253,8 @@ def priority_of(obj: KubeObject) -> Priority:
 _OWN: Final = (TRACKING_SERVER, TRACKING_SERVER_CLASS)
 
 
-def _is_from_a_watch(event: kopf.RawEvent, **_: object) -> bool:
-    return event["type"] is not None
+async def _ignore(**_: object) -> None:
+    """Do nothing."""
 
 
 async def _stop(tasks: Collection["asyncio.Task[None]"]) -> None:

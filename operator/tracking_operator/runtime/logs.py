@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from tracking_operator.reconcile.keys import Key
+from tracking_operator.controllers.request import Key
+from tracking_operator.foreign_text import printable
 
 _key: ContextVar[Key | None] = ContextVar("key", default=None)
 
@@ -36,7 +37,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": printable(record.getMessage()),
             **_subject(record),
         }
         if record.exc_info:

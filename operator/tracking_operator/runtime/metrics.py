@@ -1,30 +1,39 @@
 """What Prometheus can ask the operator: ``GET /metrics`` on its own port and in its own thread."""
 
-import logging
+import time
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Final
 
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
+    generate_latest,
 )
 
 from tracking_operator.kube.client import Call
-
-logger = logging.getLogger(__name__)
+from tracking_operator.runtime.bounded_server import PLAIN, Answer, BoundedServer
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+SECONDS_OF_A_PAGE: Final = 1.0
+"""How long an answer is used again, for making one takes a few milliseconds of all that the operator does."""
 
 
 class Metrics:
     """The operator's own metrics, all with the prefix ``tracking_operator_``."""
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, registry: CollectorRegistry | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._page, self._stale_at = b"", clock()
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry or CollectorRegistry()
         ProcessCollector(registry=self.registry)
@@ -65,6 +74,11 @@ class Metrics:
             "1 while this operator is the active one.",
             registry=self.registry,
         )
+        self._dropped_events = Counter(
+            "tracking_operator_events_dropped",
+            "Kubernetes Events that were left out because their namespace has too many.",
+            registry=self.registry,
+        )
         self._objects = Gauge(
             "tracking_operator_cached_objects", "Objects in the cache.", registry=self.registry
         )
@@ -100,11 +114,18 @@ class Metrics:
 
     def serve(self, port: int) -> Callable[[], None]:
         """Answer scrapes in a thread of its own; return what stops it."""
-        server, thread = start_http_server(port, registry=self.registry)
+        server = BoundedServer(port, self._answer, name="metrics")
+        server.start()
+        return server.stop
 
-        def stop() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+    def count_dropped_event(self) -> None:
+        """Count an Event that was left out because there are too many of its namespace."""
+        self._dropped_events.inc()
 
-        return stop
+    def _answer(self, path: str) -> Answer:
+        if path not in ("/", "/metrics"):
+            return Answer(HTTPStatus.NOT_FOUND, PLAIN, b"/metrics\n")
+        now = self._clock()
+        if now >= self._stale_at:
+            self._page, self._stale_at = generate_latest(self.registry), now + SECONDS_OF_A_PAGE
+        return Answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, self._page)

@@ -13,35 +13,41 @@ from typing import Final, NoReturn
 from uuid import uuid4
 
 from tracking_operator.api.marks import SERVER_LABEL
-from tracking_operator.executor import StoreExecutor
+from tracking_operator.controllers.dispatch import Reconciler
+from tracking_operator.controllers.gateway_api import GatewayApi
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.request import Key
+from tracking_operator.controllers.server.plan import ReconcileSettings
+from tracking_operator.controllers.watches import keys_for
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import NoClusterError
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.events import EventRecorder
+from tracking_operator.kube.kept import MEBIBYTE, Shares
 from tracking_operator.kube.lease import LeaderElection
 from tracking_operator.kube.objects import NAMESPACE, uid_of
-from tracking_operator.mlflow_api.client import MlflowApi
-from tracking_operator.reconcile.gateway_api import GatewayApi
-from tracking_operator.reconcile.keys import Key
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.reconcile.plan import ReconcileSettings
-from tracking_operator.reconcile.reconciler import Reconciler
-from tracking_operator.reconcile.routing import keys_for
+from tracking_operator.mlflow.client import MlflowApi
 from tracking_operator.runtime import preflight
 from tracking_operator.runtime.gateway_watch import GatewayWatch
 from tracking_operator.runtime.health import HealthServer, Heartbeat
 from tracking_operator.runtime.informers import Informers, InformersFailedError
+from tracking_operator.runtime.lease_guard import LeaseGuard
 from tracking_operator.runtime.logs import configure_logging
 from tracking_operator.runtime.metrics import Metrics
+from tracking_operator.runtime.refusals import Refusals
 from tracking_operator.runtime.settings import OperatorSettings
-from tracking_operator.runtime.watched import WATCHED
-from tracking_operator.runtime.work_queue import WorkQueue
+from tracking_operator.runtime.watched import watched_kinds
+from tracking_operator.runtime.work_queue import Lane, WorkQueue
 from tracking_operator.runtime.worker import WorkerPool
+from tracking_operator.stores.executor import StoreExecutor
 
 logger = logging.getLogger(__name__)
 
-DRAIN_SECONDS: Final = 10.0
+DRAIN_SECONDS: Final = 8.0
+"""How long keys in work may take to end on a shut-down."""
+THREAD_SECONDS: Final = 6.0
+"""How long threads may take after that. Together this is well below the pod's terminationGracePeriodSeconds."""
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 
@@ -56,7 +62,10 @@ async def run(settings: OperatorSettings) -> int:
     try:
         async with await KubeClient.connect(observer=metrics.observe_call) as client:
             await preflight.check(
-                client, WATCHED, namespaces=settings.watch_namespaces, own_namespace=settings.namespace
+                client,
+                watched_kinds(secrets=settings.watch_secrets),
+                namespaces=settings.watch_namespaces,
+                own_namespace=settings.namespace,
             )
             cluster_name = settings.cluster_name or await _uid_of_cluster(client)
             return await _Operator(settings, client, metrics, cluster_name).run()
@@ -75,12 +84,21 @@ class _Operator:
     ) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._cache = ObjectCache(owner_label=SERVER_LABEL)
-        self._queue: WorkQueue[Key] = WorkQueue()
-        self._events = EventRecorder(client)
+        self._events = EventRecorder(client, on_dropped=metrics.count_dropped_event)
+        self._refusals = Refusals(self._events)
+        shares = Shares(most_bytes_in_all=settings.cache_mebibytes * MEBIBYTE)
+        self._cache = ObjectCache(owner_label=SERVER_LABEL, shares=shares, on_refused=self._refusals.note)
+        self._queue: WorkQueue[Key] = WorkQueue(
+            workers=settings.workers, group=lambda key: key.namespace or None, lane=self._lane_of
+        )
         self._heartbeat = Heartbeat()
         self._informers = Informers(
-            client, self._cache, self._queue, keys_for, namespaces=settings.watch_namespaces
+            client,
+            self._cache,
+            self._queue,
+            keys_for,
+            namespaces=settings.watch_namespaces,
+            watched=watched_kinds(secrets=settings.watch_secrets),
         )
         reconcile_settings = ReconcileSettings(
             cluster_name=cluster_name,
@@ -88,8 +106,10 @@ class _Operator:
             namespace=settings.namespace,
             namespaces=settings.watch_namespaces,
             ip_families=settings.ip_families,
+            has_built_in_class=settings.built_in_class,
+            watches_secrets=settings.watch_secrets,
         )
-        self._postgres = StoreExecutor()
+        self._stores = StoreExecutor()
         self._mlflow = MlflowApi(proxy=settings.service_proxy or None)
         gateway_api = GatewayApi()
         self._gateways = GatewayWatch(
@@ -108,7 +128,7 @@ class _Operator:
                 cache=self._cache,
                 events=self._events,
                 settings=reconcile_settings,
-                executor=self._postgres,
+                executor=self._stores,
                 mlflow=self._mlflow,
                 gateway_api=gateway_api,
                 now=_now,
@@ -131,6 +151,9 @@ class _Operator:
     async def run(self) -> int:
         with contextlib.ExitStack() as servers:
             self._serve(servers)
+            guard = LeaseGuard(lambda: self._election.runs_out_at, self._exit_at_once)
+            guard.start()
+            servers.callback(guard.stop)
             async with contextlib.AsyncExitStack() as background:
                 for part in (self._heartbeat.run(), self._events.run()):
                     background.push_async_callback(_cancel, asyncio.create_task(part))
@@ -178,21 +201,26 @@ class _Operator:
 
     def _become_active(self) -> None:
         self._metrics.set_leader(is_leader=True)
+        self._refusals.begin()
         self._workers.start()
 
     def _exit_at_once(self) -> NoReturn:
-        """Another operator may be at work: not even a clean-up may run."""
+        """Another operator is at work, or will be: not even a clean-up may run, and no thread may go on."""
         logging.shutdown()
         os._exit(EXIT_FAILED)
 
     async def _shut_down(self, election: "asyncio.Task[None]") -> None:
         started = time.monotonic()
         await self._workers.stop(DRAIN_SECONDS)
-        self._postgres.close()
+        has_ended = await self._stores.stop(THREAD_SECONDS)
         await self._mlflow.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._events.drain()
+        if not has_ended:
+            # Who takes over may not meet a thread of ours: it dies now, and the Lease runs out by itself.
+            logger.error("A store still does not answer: the Lease is not released, and runs out by itself.")
+            self._exit_at_once()
         await _cancel(election)
         await self._election.release()
         self._metrics.set_leader(is_leader=False)
@@ -205,6 +233,13 @@ class _Operator:
 
     def _not_ready(self) -> str | None:
         return None if self._informers.is_synced else "The first lists are not complete."
+
+    def _lane_of(self, key: Key) -> Lane:
+        if key.kind == TRACKING_SERVER_CLASS.kind:
+            return Lane.CLASSES
+        live = self._cache.get(TRACKING_SERVER, key.namespace, key.name)
+        is_going = live is None or "deletionTimestamp" in live["metadata"]
+        return Lane.DELETIONS if is_going else Lane.SERVERS
 
     def _exists(self, key: Key) -> bool:
         kind = TRACKING_SERVER if key.kind == TRACKING_SERVER.kind else TRACKING_SERVER_CLASS

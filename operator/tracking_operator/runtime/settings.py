@@ -7,6 +7,8 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from tracking_operator.kube.kept import MEBIBYTE, MOST_BYTES_OF_ALL_NAMESPACES
+
 _OWN_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _API_SERVER_VARIABLE: Final = "KUBERNETES_SERVICE_HOST"
 _DEFAULT_NAMESPACE: Final = "tracking-operator-system"
@@ -38,11 +40,22 @@ class OperatorSettings(BaseSettings):
         default="",
         description="Tells clusters apart that share a Postgres or a bucket; default: the UID of kube-system.",
     )
-    workers: int = Field(default=8, ge=1, description="How many servers are worked on at the same time.")
+    workers: int = Field(
+        default=8,
+        ge=1,
+        description="How many servers are worked on at the same time, half of them at most in one namespace; classes and deletions "
+        "have a worker more each.",
+    )
     resync: float = Field(
         default=600.0,
         gt=0,
         description="Seconds after which a settled server's stores are looked at again, ±10 %.",
+    )
+    cache_mebibytes: int = Field(
+        default=MOST_BYTES_OF_ALL_NAMESPACES // MEBIBYTE,
+        ge=1,
+        description="How much of the objects of all namespaces is kept in memory: about 0.1 for each server. What is beyond it is read "
+        "when it is needed; raise it with the pod's limit of memory.",
     )
     image_repository: str = Field(
         default="tracking-operator/mlflow",
@@ -55,6 +68,14 @@ class OperatorSettings(BaseSettings):
     ip_families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], NoDecode] = Field(
         default_factory=ip_families_of_services,
         description="IPv4, IPv6, or both separated by a comma: whose addresses NetworkPolicies name; default: the API server's.",
+    )
+    watch_secrets: bool = Field(
+        default=True,
+        description="Whether labelled Secrets are watched. If not, they are read by name when a server is looked at.",
+    )
+    built_in_class: bool = Field(
+        default=True,
+        description="Whether servers without a class get the built-in one: SQLite and a volume, without limits or login.",
     )
     lease_name: str = Field(
         default="tracking-operator", description="The Lease that the active operator holds."

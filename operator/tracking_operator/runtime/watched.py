@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracking_operator.api.marks import SERVER_LABEL, WATCH_LABEL
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -19,7 +20,6 @@ from tracking_operator.kube.objects import (
     SERVICE_ACCOUNT,
     Kind,
 )
-from tracking_operator.reconcile.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,12 @@ WATCHED: Final = (
     _child(POD),
     Watched(SECRET, f"{WATCH_LABEL}=true"),
 )
+
+
+def watched_kinds(*, secrets: bool) -> tuple[Watched, ...]:
+    """What is watched; without ``secrets`` an operator that may not list these is content with reading them by name."""
+    return WATCHED if secrets else tuple(each for each in WATCHED if each.kind != SECRET)
+
 
 GATEWAY_API: Final = (_child(HTTP_ROUTE),)
 """What is watched as long as the cluster knows it."""

@@ -7,16 +7,22 @@ from collections.abc import Callable
 from random import uniform
 from typing import Final, Protocol
 
-from tracking_operator.reconcile.keys import Key, Outcome
+from tracking_operator.controllers.request import Key, Outcome
 from tracking_operator.runtime.logs import about
 from tracking_operator.runtime.metrics import Metrics
-from tracking_operator.runtime.work_queue import Priority, Work, WorkQueue
+from tracking_operator.runtime.work_queue import Lane, Priority, Work, WorkQueue
 
 logger = logging.getLogger(__name__)
 
 RESYNC_JITTER: Final = (0.9, 1.1)
+SLOW_SECONDS: Final = 5.0
+"""After this a worker leaves a look to itself and goes on with another key: a tenant's things may answer late."""
+MOST_SLOW: Final = 32
+"""How many looks are left to themselves at most."""
+DEADLINE_SECONDS: Final = 240.0
+"""When a look is given up, for what is looked at answers whenever it likes."""
 LONGEST_RECONCILE_SECONDS: Final = 300.0
-"""Every call to the outside has a time-out well below this: a worker that takes longer is stuck."""
+"""A look that goes on although it was given up is stuck, and the operator with it."""
 
 
 class Reconciler(Protocol):
@@ -28,7 +34,10 @@ class Reconciler(Protocol):
 
 
 class WorkerPool:
-    """Works on keys side by side, each key by one worker at a time."""
+    """Works on keys side by side, each key by one worker at a time.
+
+    Beside ``size`` workers for everything there is one for classes and one for deletions.
+    """
 
     def __init__(
         self,
@@ -41,6 +50,8 @@ class WorkerPool:
         exists: Callable[[Key], bool],
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[float, float], float] = uniform,
+        slow_seconds: float = SLOW_SECONDS,
+        deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self._queue = queue
         self._reconciler = reconciler
@@ -50,13 +61,19 @@ class WorkerPool:
         self._exists = exists
         self._clock = clock
         self._chance = chance
+        self._slow_seconds = slow_seconds
+        self._deadline_seconds = deadline_seconds
         self._started: dict[Key, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._looks: set[asyncio.Task[None]] = set()
+        self._slow: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to work."""
+        lanes = (*(None for _ in range(self._size)), Lane.CLASSES, Lane.DELETIONS)
         self._tasks = [
-            asyncio.create_task(self._work(), name=f"worker {number}") for number in range(self._size)
+            asyncio.create_task(self._work(lane), name=f"worker {number}")
+            for number, lane in enumerate(lanes)
         ]
 
     async def stop(self, patience: float) -> bool:
@@ -64,12 +81,12 @@ class WorkerPool:
         self._queue.close()
         if not self._tasks:
             return True
-        _, unfinished = await asyncio.wait(self._tasks, timeout=patience)
+        _, unfinished = await asyncio.wait({*self._tasks, *self._looks}, timeout=patience)
         for key in self._started:
             logger.warning("Gave up waiting for %s %s/%s.", key.kind, key.namespace, key.name)
         for task in unfinished:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*unfinished, return_exceptions=True)
         return not unfinished
 
     def problem(self) -> str | None:
@@ -84,11 +101,26 @@ class WorkerPool:
             return "A worker has ended."
         return None
 
-    async def _work(self) -> None:
-        while work := await self._queue.get():
+    async def _work(self, lane: Lane | None) -> None:
+        while work := await self._queue.get(lane):
             with about(work.key):
-                await self._work_on(work)
+                look = asyncio.create_task(self._work_on(work), name=f"look at {work.key}")
+            self._looks.add(look)
+            look.add_done_callback(self._looks.discard)
+            await self._accompany(work.key, look)
             await asyncio.sleep(0)  # a look that waits for nothing must not keep the Lease from being renewed
+
+    async def _accompany(self, key: Key, look: "asyncio.Task[None]") -> None:
+        """Wait for a look to end; one that takes long is left to itself, if not too many are."""
+        done, _ = await asyncio.wait({look}, timeout=self._slow_seconds)
+        if done:
+            return
+        if len(self._slow) >= MOST_SLOW:
+            await asyncio.wait({look})
+            return
+        self._slow.add(look)
+        look.add_done_callback(self._slow.discard)
+        self._queue.write_off(key)
 
     async def _work_on(self, work: Work[Key]) -> None:
         key = work.key
@@ -96,7 +128,11 @@ class WorkerPool:
         self._started[key] = started = self._clock()
         outcome: Outcome | None = None
         try:
-            outcome = await self._reconciler.reconcile(key, resync=work.resync)
+            async with asyncio.timeout(self._deadline_seconds):
+                outcome = await self._reconciler.reconcile(key, resync=work.resync)
+        except TimeoutError:
+            logger.warning("Looking at %s %s/%s took too long.", key.kind, key.namespace, key.name)
+            self._metrics.count_failure(key.kind, "TooLong")
         except Exception:
             logger.exception("Looking at %s %s/%s failed unexpectedly.", key.kind, key.namespace, key.name)
             self._metrics.count_failure(key.kind, "Unexpected")

@@ -13,8 +13,8 @@ from pathlib import Path
 from tests.mlflow_image import Answer
 from tests.stores.postgres.world import World
 from tests.waiting import wait_until
-from tracking_operator.backend_store.tenant import Tenant
-from tracking_operator.resources.migration_job import PG_OPTIONS
+from tracking_operator.resources.pod.migration_job import PG_OPTIONS
+from tracking_operator.stores.postgres.tenant import Tenant
 
 PYTHON = Path(sys.executable)
 SECONDS_TO_SAY_SOMETHING = 60

@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
 from types import TracebackType
@@ -23,7 +24,10 @@ class Fault(StrEnum):
 
 
 class Proxy:
-    """Forwards to a port of 127.0.0.1. ``messages`` counts what clients have sent, ``connections`` what they opened."""
+    """Forwards to a port of 127.0.0.1. ``messages`` counts what clients have sent, ``connections`` what they opened.
+
+    ``rewrite`` may change what clients send.
+    """
 
     def __init__(
         self,
@@ -33,10 +37,12 @@ class Proxy:
         at: int = -1,
         address: str = "127.0.0.1",
         port: int = 0,
+        rewrite: Callable[[bytes], bytes] = bytes,
     ) -> None:
         self._target = target
         self._fault = fault
         self._at = at
+        self._rewrite = rewrite
         self._sockets: list[socket.socket] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -98,6 +104,7 @@ class Proxy:
                 return
             with self._lock:
                 number, self.messages = self.messages, self.messages + 1
+            data = self._rewrite(data)
             if number != self._at or self._fault in (None, Fault.REFUSE):
                 if not _sent(server, data):
                     break

@@ -25,11 +25,18 @@ from tests.stores.postgres.world import (
 from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.backend_store.preflight import Findings, objection, preflight, remarks
-from tracking_operator.backend_store.provision import provision
-from tracking_operator.backend_store.schema import read_schema
-from tracking_operator.backend_store.server import Login, PostgresServer
 from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.stores.postgres.preflight import (
+    Findings,
+    look,
+    objection,
+    preflight,
+    remarks,
+    spelled_version,
+)
+from tracking_operator.stores.postgres.provision import provision
+from tracking_operator.stores.postgres.schema import read_schema
+from tracking_operator.stores.postgres.server import Login, PostgresServer
 
 SECONDS = 10.0
 
@@ -53,26 +60,54 @@ def check(world: World, server: PostgresServer | None = None, login: Login | Non
 
 def test_a_good_server_and_admin(world: World) -> None:
     with world.sessions() as sessions:
-        found = preflight(sessions)
-    assert found.version.startswith(f"{world.version}.")
+        remarks, found = preflight(sessions), look(sessions)
+    assert spelled_version(found.server_version).startswith(f"{world.version}.")
     assert not found.tls
     assert found.max_connections == 60
-    assert "not encrypted" in found.remarks[0]
-    assert 'REVOKE CONNECT ON DATABASE "postgres" FROM PUBLIC' in found.remarks[1]
-    assert ("pg_execute_server_program" in " ".join(found.remarks)) == (world.version == "15")
+    assert "not encrypted" in remarks[0]
+    assert remarks[1].endswith(
+        'run GRANT CONNECT ON DATABASE "postgres" TO "admin"; REVOKE CONNECT ON DATABASE "postgres", "template1" FROM PUBLIC.'
+    )
+    assert ("pg_execute_server_program" in " ".join(remarks)) == (world.version == "15")
 
 
-def test_the_maintenance_database_may_be_closed_to_the_public(one_world: World) -> None:
-    one_world.sql("REVOKE CONNECT ON DATABASE postgres FROM PUBLIC")
+def test_databases_may_be_closed_to_the_public(one_world: World) -> None:
+    one_world.sql("CREATE DATABASE wide_open")
+    one_world.sql("REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
     try:
         with refused(Unavailable, Reason.INSUFFICIENT_PRIVILEGES, "CONNECT on the maintenance database"):
             check(one_world)
         one_world.sql(f"GRANT CONNECT ON DATABASE postgres TO {ADMIN}")
         with one_world.sessions() as sessions:
-            assert not any("PUBLIC" in remark for remark in preflight(sessions).remarks)
+            remarks = preflight(sessions)
+            assert any(
+                remark.endswith('run REVOKE CONNECT ON DATABASE "wide_open" FROM PUBLIC.')
+                for remark in remarks
+            )
+            one_world.sql("REVOKE CONNECT ON DATABASE wide_open FROM PUBLIC")
+            assert not any("PUBLIC" in remark for remark in preflight(sessions))
     finally:
-        one_world.sql("GRANT CONNECT ON DATABASE postgres TO PUBLIC")
+        one_world.sql("GRANT CONNECT ON DATABASE postgres, template1 TO PUBLIC")
         one_world.sql(f"REVOKE CONNECT ON DATABASE postgres FROM {ADMIN}")
+
+
+def test_limits_that_add_up_to_more_than_the_server_takes_are_remarked(edge_world: World) -> None:
+    def said() -> list[str]:
+        with edge_world.sessions() as sessions:
+            return [remark for remark in preflight(sessions) if "add up" in remark]
+
+    edge_world.provision(desired(tenant("one", namespace="one"), connection_limit=40))
+    assert said() == []
+    edge_world.provision(desired(tenant("two", namespace="two"), connection_limit=40))
+    assert (
+        "add up to 80, and the server takes 57 connections (max_connections 60 without 3 reserved ones)"
+        in said()[0]
+    )
+    edge_world.sql("ALTER DATABASE two CONNECTION LIMIT 10")
+    assert said() == []
+    edge_world.sql("ALTER DATABASE two CONNECTION LIMIT -1")
+    edge_world.sql("ALTER DATABASE two ALLOW_CONNECTIONS false")
+    assert said() == []
 
 
 # Logging in
@@ -145,9 +180,8 @@ def test_tls_that_verifies(world: World) -> None:
     for host in (HOST, "localhost"):
         server = replace(world.server, host=host, ssl_mode=SslMode.VERIFY_FULL, ca_certificates=world.ca)
         with world.sessions(server=server) as sessions:
-            found = preflight(sessions)
-        assert found.tls
-        assert not any("sslMode" in remark for remark in found.remarks)
+            assert not any("sslMode" in remark for remark in preflight(sessions))
+            assert look(sessions).tls
 
 
 @pytest.mark.parametrize("mode", [SslMode.VERIFY_CA, SslMode.VERIFY_FULL])
@@ -221,7 +255,7 @@ def test_a_superuser_is_refused_unless_allowed(world: World) -> None:
     with refused(Invalid, Reason.SUPERUSER_REFUSED, "allowSuperuser"):
         check(world, login=login)
     with world.sessions(login=login) as sessions:
-        assert any("superuser" in remark for remark in preflight(sessions, allow_superuser=True).remarks)
+        assert any("superuser" in remark for remark in preflight(sessions, allow_superuser=True))
         provision(sessions, desired(tenant()))
         assert provision(sessions, desired(tenant())).steps == ()
 
@@ -234,8 +268,11 @@ GOOD = Findings(
     createdb=True,
     tls=True,
     standby=False,
-    public_may_connect=False,
+    public_databases=(),
     max_connections=100,
+    reserved_connections=3,
+    promised_connections=0,
+    unlimited_databases=0,
 )
 
 
@@ -305,7 +342,7 @@ def test_a_full_disk(one_world: World, small_disk: Path) -> None:
     owner = one_world.running.data.stat()
     shutil.chown(folder, owner.st_uid, owner.st_gid)
     for parent in small_disk.parents:
-        if parent.name.startswith("pytest-"):
+        if parent.name.startswith(("pytest-", "popen-")):
             parent.chmod(0o755)
     one_world.sql(f"CREATE TABLESPACE small LOCATION '{folder}'")
     one_world.sql("ALTER DATABASE template0 SET TABLESPACE small")

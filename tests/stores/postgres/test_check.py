@@ -12,7 +12,7 @@ from tests.mlflow_image import CHAIN, CHECK_SCRIPT, HEAD, Answer, MlflowImage
 from tests.stores.postgres.pod import Container, Pod
 from tests.stores.postgres.world import World, desired, free_port, tenant
 from tests.waiting import wait_until
-from tracking_operator.resources.scripts import check_backend_store as script
+from tracking_operator.pod_tools import check_backend_store as script
 
 PASSWORD = "p@ss w/o:r#d=1;%20'x\"\\ü"
 VERSION = "--version=3.17.2"

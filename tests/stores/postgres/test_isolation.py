@@ -9,7 +9,8 @@ from psycopg2 import errors
 from psycopg2.sql import SQL, Composable, Identifier
 
 from tests.stores.postgres.world import World, desired, tenant
-from tracking_operator.backend_store.tenant import Tenant
+from tracking_operator.stores.postgres import rotation
+from tracking_operator.stores.postgres.tenant import Tenant
 
 TEAMS = ("team-a", "team-b", "team-c")
 
@@ -144,5 +145,28 @@ def test_a_login_has_no_more_sessions_than_its_limit(world: World) -> None:
         world.connected(mine.logins[0], "one", mine.database),
         pytest.raises(psycopg2.OperationalError, match="too many connections for role"),
         world.connected(mine.logins[0], "one", mine.database),
+    ):
+        pass
+
+
+def test_two_logins_of_one_tenant_have_no_more_sessions_than_one(world: World) -> None:
+    """Whoever reads the Secret before and after a rotation knows both passwords."""
+    mine = tenant()
+    one, other = mine.logins
+    world.provision(desired(mine, "one", connection_limit=2))
+    with world.sessions() as sessions:
+        rotation.begin(sessions, mine, other, "other")
+    with (
+        world.connected(one, "one", mine.database),
+        world.connected(other, "other", mine.database),
+        pytest.raises(psycopg2.OperationalError, match="too many connections for database"),
+        world.connected(other, "other", mine.database),
+    ):
+        pass
+    world.provision(desired(mine, "one", connection_limit=3))
+    with (
+        world.connected(one, "one", mine.database),
+        world.connected(other, "other", mine.database),
+        world.connected(other, "other", mine.database),
     ):
         pass

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -21,11 +22,11 @@ from tests.stores.postgres.conftest import WANTED, tidied
 from tests.stores.postgres.pod import Pod
 from tests.stores.postgres.world import World, desired, tenant
 from tests.waiting import wait_until
-from tracking_operator.backend_store.pool import pool_sizes
-from tracking_operator.mlflow_api.client import ALREADY_EXISTS, Login, MlflowApi, Target
-from tracking_operator.mlflow_api.client import Answer as Reply
-from tracking_operator.resources.pod import DATABASE_URI
+from tracking_operator.mlflow.client import ALREADY_EXISTS, Login, MlflowApi, Target
+from tracking_operator.mlflow.client import Answer as Reply
+from tracking_operator.resources.pod.server_pod import DATABASE_URI
 from tracking_operator.resources.server import CONNECTION_LIMIT_WITH_LOGIN
+from tracking_operator.stores.postgres.pool import UNBOUNDED, pool_size
 
 VERSION = "3.17.2"
 OLD_VERSION = "3.16.1"
@@ -145,7 +146,7 @@ def status_of_or_none(url: str) -> int | None:
 def pod(worlds: dict[str, World], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     """A pod whose database exists and is empty, with both Secrets mounted."""
     with contextmanager(tidied)(worlds[WANTED[-1]]) as world:
-        world.provision(desired(tenant(), PASSWORD))
+        world.provision(desired(tenant(), PASSWORD, connection_limit=CONNECTION_LIMIT_WITH_LOGIN))
         folder = tmp_path_factory.mktemp("login")
         mount_login(folder)
         image = {"TRACKING_OPERATOR_CREDENTIALS": str(folder)}
@@ -167,11 +168,11 @@ def prepared(pod: Pod) -> list[Answer]:
 def replicas(pod: Pod, prepared: list[Answer]) -> Iterator[list[Target]]:
     """Two servers that start at once on one database."""
     assert all(answer.exit_code == 0 for answer in prepared), prepared
-    sizes = pool_sizes(CONNECTION_LIMIT_WITH_LOGIN, replicas=2, workers=1, has_login=True)
+    size = pool_size(CONNECTION_LIMIT_WITH_LOGIN, replicas=2, workers=1, has_login=True)
     environment = {
         "PGSERVICEFILE": str(pod.service_file),
-        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(sizes.pool_size),
-        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(sizes.max_overflow),
+        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(size),
+        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(UNBOUNDED),
     }
     with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
         starting = [
@@ -219,7 +220,9 @@ class TestOnPostgres:
         self, replicas: list[Target]
     ) -> None:
         server = replicas[0]
-        experiment = post(server, "experiments/create", {"name": "many-at-once"})["experiment_id"]
+        experiment = post(server, "experiments/create", {"name": f"many-at-once-{secrets.token_hex(4)}"})[
+            "experiment_id"
+        ]
         runs = [
             post(server, "runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
             for _ in range(AT_ONCE)

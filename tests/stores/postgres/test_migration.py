@@ -16,9 +16,9 @@ from tests.mlflow_image import CHAIN, HEAD, MIGRATE_SCRIPT, Answer, MlflowImage
 from tests.stores.postgres.pod import Container, Pod
 from tests.stores.postgres.world import Row, World, desired, tenant
 from tests.waiting import wait_until
-from tracking_operator.resources.migration_job import TERMINAL_EXIT_CODES
-from tracking_operator.resources.scripts import check_backend_store
-from tracking_operator.resources.scripts import migrate_backend_store as script
+from tracking_operator.pod_tools import check_backend_store
+from tracking_operator.pod_tools import migrate_backend_store as script
+from tracking_operator.resources.pod.migration_job import TERMINAL_EXIT_CODES
 
 PASSWORD = "p@ss w/o:r#d=1;%20'x\"\\ü"
 VERSION = "--version=3.17.2"

@@ -11,14 +11,14 @@ from tests.stores.postgres.world import World, desired, tenant
 from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.backend_store import connection
-from tracking_operator.backend_store.preflight import preflight
-from tracking_operator.backend_store.provision import provision
-from tracking_operator.backend_store.server import Timeouts
 from tracking_operator.failures import Failure
+from tracking_operator.stores.postgres import connection
+from tracking_operator.stores.postgres.preflight import preflight
+from tracking_operator.stores.postgres.provision import provision
+from tracking_operator.stores.postgres.server import Timeouts
 
-MESSAGES = 24
-"""Three to log in, twice; fifteen statements; the time-out of the slow one; two good-byes."""
+MESSAGES = 28
+"""Three to log in, twice; twenty statements; two good-byes."""
 CONNECTIONS = 2
 HASTY = Timeouts(connect=0.5, statement=0.5, slow_statement=1.5)
 PASSING = {Reason.STORE_UNREACHABLE, Reason.BUSY}

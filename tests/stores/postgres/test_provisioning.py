@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import psycopg2
 import pytest
-from psycopg2.sql import SQL, Identifier
+from psycopg2.sql import SQL, Identifier, Literal
 
 from tests.stores.postgres.world import (
     ADMIN,
     ADMIN_PASSWORD,
     CLUSTER,
-    SALT,
     Crashed,
     World,
     crash_before,
@@ -18,17 +17,18 @@ from tests.stores.postgres.world import (
     tenant,
 )
 from tracking_operator.api.conditions import Reason
-from tracking_operator.backend_store import scram
-from tracking_operator.backend_store.provision import preview, provision
-from tracking_operator.backend_store.schema import read_schema
-from tracking_operator.backend_store.server import Login
-from tracking_operator.backend_store.statements import text_of
-from tracking_operator.backend_store.tenant import RoleDefaults, Tenant
 from tracking_operator.failures import Invalid, Unavailable
-from tracking_operator.mark import Mark
+from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.postgres.finalize import retain
+from tracking_operator.stores.postgres.provision import provision
+from tracking_operator.stores.postgres.schema import read_schema
+from tracking_operator.stores.postgres.server import Login
+from tracking_operator.stores.postgres.statements import text_of
+from tracking_operator.stores.postgres.tenant import Tenant
 
-STATEMENTS_FROM_NOTHING = 15
-"""Eleven steps, one look at the privileges in between, and a look before and after."""
+STATEMENTS_FROM_NOTHING = 20
+"""Thirteen steps and a longer time-out, two looks at the privileges in between, a look before and after, and at each
+session's search path."""
 
 
 def test_from_nothing_to_a_database_of_its_own(world: World) -> None:
@@ -62,15 +62,15 @@ def test_tables_belong_to_the_role_whichever_login_makes_them(world: World) -> N
         cursor.execute("DROP TABLE experiments")
 
 
-def test_a_settled_tenant_costs_two_queries_and_changes_nothing(world: World) -> None:
+def test_a_settled_tenant_costs_one_query_and_changes_nothing(world: World) -> None:
     mine = tenant()
     world.provision(desired(mine))
     before = world.state(mine)
     sent: list[str] = []
     with world.sessions(watch=lambda statement: sent.append(text_of(statement))) as sessions:
         assert provision(sessions, desired(mine)).steps == ()
-        assert preview(sessions, desired(mine)) == ""
-    assert [statement.split()[0] for statement in sent] == ["SELECT"] * 4
+    assert [statement.split()[0] for statement in sent] == ["SHOW", "SET"]
+    assert all(look.startswith("SET TRANSACTION READ ONLY; \nSELECT") for look in sent[1:])
     assert world.state(mine) == before
 
 
@@ -83,6 +83,7 @@ def test_a_crash_at_any_statement_leads_to_the_same_end(
         provision(sessions, desired(mine))
     world.provision(desired(mine))
     assert world.state(mine) == finished[world.version]
+    world.assert_lets_in(mine)
 
 
 def test_no_statement_is_left_out_of_the_crashes(world: World) -> None:
@@ -100,6 +101,7 @@ DRIFT = {
     "the role can log in": "ALTER ROLE {role} LOGIN",
     "a login has powers": "ALTER ROLE {login} CREATEDB",
     "a login has no limit": "ALTER ROLE {login} CONNECTION LIMIT -1",
+    "the database has no limit": "ALTER DATABASE {database} CONNECTION LIMIT -1",
     "a login is not a member": "REVOKE {role} FROM {login} GRANTED BY {grantor}",
     "a login is its own role": "ALTER ROLE {login} IN DATABASE {database} RESET role",
     "a login has no time-outs": "ALTER ROLE {login} IN DATABASE {database} RESET ALL",
@@ -128,6 +130,7 @@ def test_what_others_change_is_put_right(edge_world: World, statement: str) -> N
     assert world.state(mine) != before
     world.provision(desired(mine))
     assert world.state(mine) == before
+    world.assert_lets_in(mine)
 
 
 def test_a_strangers_membership_is_taken_away_or_reported(world: World) -> None:
@@ -145,12 +148,12 @@ def test_a_strangers_membership_is_taken_away_or_reported(world: World) -> None:
     assert caught.value.reason is Reason.ISOLATION_NOT_PROVED
 
 
-def test_limits_and_time_outs_follow_the_class(world: World) -> None:
+def test_limits_follow_the_class(world: World) -> None:
     mine = tenant()
     world.provision(desired(mine))
-    changed = desired(mine, connection_limit=7, defaults=RoleDefaults(statement_timeout=1000))
+    changed = desired(mine, connection_limit=7)
     with world.sessions() as sessions:
-        assert len(provision(sessions, changed).steps) == 4
+        assert len(provision(sessions, changed).steps) == 3
         assert provision(sessions, changed).steps == ()
 
 
@@ -159,7 +162,7 @@ def test_the_other_login_is_left_alone(world: World) -> None:
     world.provision(desired(mine, "one"))
     with world.sessions() as sessions:
         done = provision(sessions, desired(mine, "two", login=mine.logins[1]))
-        assert done.other_login_works
+        assert done.is_rotating
     for login, password in zip(mine.logins, ("one", "two"), strict=True):
         assert read_schema(world.server, Login(login, password), mine).revision is None
 
@@ -192,16 +195,21 @@ def test_the_schema_revision_is_read_with_the_tenants_own_login(world: World) ->
             cursor.execute(f'SET ROLE "{mine.role}"')
 
 
-def test_passwords_are_stored_as_the_verifiers_that_were_sent(world: World) -> None:
-    mine = tenant()
-    password = "päss\u00adwörd Ⅸ with a soft hyphen"
-    world.provision(desired(mine, password))
+def test_the_server_is_sent_what_it_stores_and_never_the_password(world: World) -> None:
+    mine, password = tenant(), "päss\u00adwörd Ⅸ with a soft hyphen"
+    world.sql(f"ALTER ROLE {ADMIN} SET log_statement = 'all'")
+    # What a server stores depends on this setting, unless it is sent as what is stored.
+    world.sql(f"ALTER ROLE {ADMIN} SET password_encryption = 'md5'")
+    try:
+        world.provision(desired(mine, password))
+    finally:
+        world.sql(f"ALTER ROLE {ADMIN} RESET ALL")
     stored = world.sql("SELECT rolpassword FROM pg_authid WHERE rolname = %s", mine.logins[0])[0][0]
-    assert stored == scram.verifier(password, SALT)
+    assert stored.startswith("SCRAM-SHA-256$4096:")
+    logged = world.running.log.read_text()
+    assert stored in logged
+    assert password not in logged
     assert read_schema(world.server, Login(mine.logins[0], password), mine).revision is None
-    world.sql(SQL("ALTER ROLE {} PASSWORD %s").format(Identifier(mine.logins[1])), password)
-    made_by_server = world.sql("SELECT rolpassword FROM pg_authid WHERE rolname = %s", mine.logins[1])[0][0]
-    assert scram.matches(password, made_by_server)
 
 
 # Whose is it?
@@ -236,12 +244,51 @@ def test_a_role_without_our_mark_is_a_conflict(world: World) -> None:
 def test_what_belongs_to_another_server_is_a_conflict(one_world: World, other: Mark) -> None:
     theirs = Tenant.named(tenant().database, other)
     one_world.provision(desired(theirs))
-    refused_and_untouched(one_world, tenant(), f"tracking server {other.namespace}/{other.name} of cluster")
+    refused_and_untouched(one_world, tenant(), "exists and belongs to another tracking server")
+
+
+def test_what_is_kept_for_an_earlier_namespace_of_the_same_name_is_a_conflict(one_world: World) -> None:
+    mark = tenant().mark
+    earlier, later = (
+        Tenant.named(tenant().database, replace(mark, namespace_uid=uid)) for uid in ("one", "two")
+    )
+    one_world.provision(desired(earlier))
+    refused_and_untouched(one_world, later, "is kept for an earlier namespace of that name")
+
+
+def test_a_mark_of_an_earlier_operator_is_written_anew_with_the_uid_of_the_namespace(
+    one_world: World,
+) -> None:
+    mine = tenant()
+    one_world.provision(desired(mine))
+    renewed = Tenant.named(mine.database, replace(mine.mark, namespace_uid="one"))
+    one_world.provision(desired(renewed))
+    comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+    assert one_world.sql(comment, mine.database) == [(renewed.mark.text,)]
+    refused_and_untouched(one_world, mine, "is kept for an earlier namespace of that name")
+
+
+def test_a_mark_with_names_is_the_servers_and_is_written_anew_without_them(one_world: World) -> None:
+    mine = tenant()
+    one_world.provision(desired(mine))
+    mark = mine.mark
+    named = (
+        f'{{"managedBy": "tracking-operator.dev", "cluster": "{mark.cluster}", "namespace": "{mark.namespace}", '
+        f'"namespaceUid": "", "name": "{mark.name}", "uid": "{mark.uid}"}}'
+    )
+    one_world.sql(SQL("COMMENT ON DATABASE {} IS {}").format(Identifier(mine.database), Literal(named)))
+    for role in mine.roles:
+        one_world.sql(SQL("COMMENT ON ROLE {} IS {}").format(Identifier(role), Literal(named)))
+    one_world.provision(desired(mine))
+    comments = one_world.sql(
+        "SELECT DISTINCT description FROM pg_shdescription WHERE description LIKE '%uid-1%'"
+    )
+    assert comments == [(mark.text,)]
 
 
 def test_an_unmarked_database_is_ours_only_while_it_is_unfinished(world: World) -> None:
     mine = tenant()
-    with world.sessions(watch=crash_before(5)) as sessions, pytest.raises(Crashed):
+    with world.sessions(watch=crash_before(7)) as sessions, pytest.raises(Crashed):
         provision(sessions, desired(mine))
     comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
     assert world.sql(comment, mine.database) == [(None,)]
@@ -304,3 +351,23 @@ def test_another_admin_is_told_what_to_do_and_then_can_go_on(world: World) -> No
     world.sql(f'GRANT CONNECT ON DATABASE "{mine.database}" TO PUBLIC')
     with world.sessions(login=Login("new_admin", "new")) as sessions:
         assert len(provision(sessions, changed).steps) == 1
+
+
+def test_a_namespace_cannot_fill_the_server_with_databases_that_it_leaves_behind(world: World) -> None:
+    """Servers that are made and deleted under ever new names leave a database each."""
+
+    def make(name: str, namespace: str) -> None:
+        mine = tenant(f"mlflow_{namespace}_{name}".replace("-", "_"), namespace=namespace)
+        mine = replace(mine, mark=replace(mine.mark, name=name))
+        with world.sessions() as sessions:
+            provision(sessions, desired(mine), most_databases=2)
+            retain(sessions, mine)
+
+    make("one", "team-a")
+    make("two", "team-a")
+    with pytest.raises(Invalid) as refused:
+        make("three", "team-a")
+    assert refused.value.reason is Reason.LIMIT_EXCEEDED
+    assert "team-a" in refused.value.message
+    make("two", "team-a")  # its own, taken up again
+    make("three", "team-a-b")

@@ -1,40 +1,63 @@
-"""Taking logins away, and dropping everything: in an order that can be interrupted anywhere."""
+"""Access ends: nobody gets in and nobody stays in; and dropping everything. In an order that can be interrupted anywhere."""
 
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import psycopg2
+import psycopg2.extras
 import pytest
-from psycopg2.sql import SQL, Identifier
+from psycopg2.sql import SQL, Composable, Identifier
 
-from tests.stores.postgres.world import ADMIN, CLUSTER, Crashed, World, crash_before, desired, tenant
+from tests.stores.postgres.world import (
+    ADMIN,
+    CLUSTER,
+    HOST,
+    SUPERUSER,
+    Crashed,
+    World,
+    crash_before,
+    desired,
+    tenant,
+)
+from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
-from tracking_operator.backend_store.schema import read_schema
-from tracking_operator.backend_store.server import Login
-from tracking_operator.backend_store.statements import text_of
-from tracking_operator.backend_store.teardown import drop, logins_of_cluster, retain, take_logins
-from tracking_operator.backend_store.tenant import Tenant
 from tracking_operator.failures import Failure, Invalid
-from tracking_operator.mark import Mark
+from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.postgres.finalize import access_of_cluster, drop, retain, take_access
+from tracking_operator.stores.postgres.provision import provision
+from tracking_operator.stores.postgres.schema import read_schema
+from tracking_operator.stores.postgres.server import Login
+from tracking_operator.stores.postgres.statements import text_of
+from tracking_operator.stores.postgres.tenant import Tenant
 
-STATEMENTS_TO_DROP = 12
-"""A look; close, two logins, let in, end twice (the second finds none), out, drop database and three roles."""
+STATEMENTS_TO_SHUT = 9
+"""The search path, a look; close, two logins; who has sessions, end them, roll back; nobody has any."""
+
+STATEMENTS_TO_DROP = STATEMENTS_TO_SHUT + 5
+"""And more time, the database and three roles."""
+
+Connection = psycopg2.extensions.connection
 
 
 @pytest.fixture
 def mine(world: World) -> Tenant:
     """A tenant with both logins and a table."""
+    return made_in(world)
+
+
+def made_in(world: World) -> Tenant:
     one = tenant()
     for login in one.logins:
         world.provision(desired(one, login, login=login))
     with world.connected(one.logins[0], one.logins[0], one.database) as connection:
-        connection.cursor().execute("CREATE TABLE runs (id int)")
+        connection.cursor().execute("CREATE TABLE runs (id int); INSERT INTO runs VALUES (42)")
     return one
 
 
 def test_retained_logins_are_gone_and_the_database_is_not(world: World, mine: Tenant) -> None:
     before = world.names()
     with world.sessions() as sessions:
-        assert len(retain(sessions, mine)) == 2
+        assert len(retain(sessions, mine)) == 3
         assert retain(sessions, mine) == ()
     assert world.names() == before
     for login in mine.logins:
@@ -42,6 +65,154 @@ def test_retained_logins_are_gone_and_the_database_is_not(world: World, mine: Te
             read_schema(world.server, Login(login, login), mine)
     passwords = "SELECT rolpassword FROM pg_authid WHERE rolname = ANY(%s)"
     assert world.sql(passwords, list(mine.logins)) == [(None,), (None,)]
+
+
+@contextmanager
+def in_use(world: World, mine: Tenant) -> Iterator[list[Connection]]:
+    """A session of each login that does nothing, one in a transaction, and one in the middle of a statement."""
+    first, second = mine.logins
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(world.connected(login, login, mine.database))
+            for login in (first, second, first, second)
+        ]
+        opened[2].cursor().execute("BEGIN; INSERT INTO runs VALUES (1)")
+        busy = stack.enter_context(busy_connection(world, second, mine.database))
+        yield [*opened, busy]
+
+
+@contextmanager
+def busy_connection(world: World, login: str, database: str) -> Iterator[Connection]:
+    """A session that sleeps for an hour in a statement, and would not let itself be cancelled."""
+    connection = psycopg2.connect(
+        host=HOST, port=world.running.port, user=login, password=login, dbname=database, async_=True
+    )
+    psycopg2.extras.wait_select(connection)
+    connection.cursor().execute("SET statement_timeout = 0; SELECT pg_sleep(3600)")
+    is_busy = "SELECT 1 FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+    wait_until(lambda: world.sql(is_busy, connection.info.backend_pid) == [(1,)], 10, "it sleeps")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def sessions_of(world: World, mine: Tenant) -> list[tuple[object, ...]]:
+    return world.sql(
+        "SELECT usename, state FROM pg_stat_activity "
+        "WHERE (datname = %s OR usename = ANY(%s)) AND usename <> current_user",
+        mine.database,
+        list(mine.roles),
+    )
+
+
+def is_shut(world: World, mine: Tenant) -> None:
+    """Nobody is in, nobody gets in, and the admin is a member of nothing for it."""
+    assert sessions_of(world, mine) == []
+    for login in mine.logins:
+        with pytest.raises(psycopg2.OperationalError):
+            world.connected(login, login, mine.database).__enter__()
+    open_to = "SELECT datallowconn FROM pg_database WHERE datname = %s"
+    assert world.sql(open_to, mine.database) == [(False,)]
+    assert inherited_by_the_admin(world) == 0
+
+
+def inherited_by_the_admin(world: World) -> object:
+    members = "SELECT count(*) FROM pg_auth_members AS m JOIN pg_roles AS e ON e.oid = m.member "
+    return world.sql(members + "WHERE e.rolname = %s AND pg_has_role(e.oid, m.roleid, 'USAGE')", ADMIN)[0][0]
+
+
+@pytest.mark.parametrize("end", [retain, drop], ids=["retained", "dropped"])
+def test_sessions_end_whatever_they_do(
+    world: World, mine: Tenant, end: Callable[..., object], another: Tenant
+) -> None:
+    with (
+        in_use(world, mine) as opened,
+        world.connected(another.logins[0], "a password", another.database) as of_another,
+        world.sessions() as sessions,
+    ):
+        end(sessions, mine)
+        assert sessions_of(world, mine) == []
+        for connection in opened:
+            with pytest.raises(psycopg2.Error):
+                connection.cursor().execute("SELECT 1")
+                psycopg2.extras.wait_select(connection)
+        of_another.cursor().execute("SELECT 1")
+
+
+@pytest.mark.parametrize("number", range(STATEMENTS_TO_SHUT))
+def test_retaining_can_be_interrupted_anywhere_and_a_successor_sees_its_data(
+    edge_world: World, number: int
+) -> None:
+    world, mine = edge_world, made_in(edge_world)
+    with in_use(world, mine), world.sessions() as sessions:
+        with world.sessions(watch=crash_before(number)) as crashing, pytest.raises(Crashed):
+            retain(crashing, mine)
+        assert inherited_by_the_admin(world) == 0, "not even in between"
+        retain(sessions, mine)
+        is_shut(world, mine)
+        assert retain(sessions, mine) == ()
+
+    world.provision(desired(tenant(uid="another uid"), "new"))
+    assert read_schema(world.server, Login(mine.logins[0], "new"), mine).revision is None
+    with world.connected(mine.logins[0], "new", mine.database) as connection, connection.cursor() as cursor:
+        cursor.execute("TABLE runs")
+        assert cursor.fetchall() == [(42,)]
+
+
+def test_no_statement_is_left_out_of_the_interruptions_of_retaining(one_world: World) -> None:
+    sent: list[Composable] = []
+    mine = made_in(one_world)
+    with in_use(one_world, mine), one_world.sessions(watch=sent.append) as sessions:
+        retain(sessions, mine)
+    assert len(sent) == STATEMENTS_TO_SHUT
+
+
+def test_a_session_of_a_role_that_somebody_has_let_in_ends_too(edge_world: World) -> None:
+    world, mine = edge_world, made_in(edge_world)
+    friend = tenant("friend", namespace="team-b")
+    world.provision(desired(friend, "friend's"))
+    world.sql(SQL("GRANT {} TO {}").format(Identifier(mine.logins[0]), Identifier(friend.logins[0])))
+    with (
+        world.connected(friend.logins[0], "friend's", mine.database),
+        world.connected(friend.logins[0], "friend's", friend.database) as at_home,
+        world.sessions() as sessions,
+    ):
+        retain(sessions, mine)
+        assert sessions_of(world, mine) == []
+        at_home.cursor().execute("SELECT 1")
+
+
+def test_a_superusers_session_goes_on_in_a_database_that_is_retained(world: World, mine: Tenant) -> None:
+    with (
+        world.connected(SUPERUSER, world.running.superuser_password, mine.database) as superuser,
+        world.sessions() as sessions,
+    ):
+        retain(sessions, mine)
+        superuser.cursor().execute("TABLE runs")
+    is_shut(world, mine)
+
+
+def test_an_unfinished_database_is_not_taken_for_one_that_was_closed(world: World) -> None:
+    """It is closed and has no mark: the next run begins where this one ended, and only then is it opened."""
+    mine = tenant()
+    sent: list[str] = []
+
+    def crash_before_the_mark(statement: Composable) -> None:
+        sent.append(text_of(statement))
+        if sent[-1].startswith("COMMENT ON DATABASE"):
+            raise Crashed
+
+    with world.sessions(watch=crash_before_the_mark) as sessions, pytest.raises(Crashed):
+        provision(sessions, desired(mine))
+    with world.sessions() as sessions:
+        retain(sessions, mine)
+        assert access_of_cluster(sessions, CLUSTER) == ()
+    world.provision(desired(mine, "new"))
+    assert read_schema(world.server, Login(mine.logins[0], "new"), mine).revision is None
+    assert [grant for _, _, _, _, _, _, grant, _ in world.state(mine)["database"]] == [  # type: ignore[attr-defined]
+        "{admin=CTc/admin,mlflow_team_a=Tc/admin}"
+    ]
 
 
 def test_a_retained_database_is_taken_back(world: World, mine: Tenant) -> None:
@@ -67,23 +238,45 @@ def test_what_is_not_ours_keeps_its_logins(world: World) -> None:
         assert retain(sessions, Tenant.named("another", tenant().mark)) == ()
 
 
-def test_logins_whose_server_is_gone_are_found_by_their_marks(
+def test_what_a_server_that_is_gone_has_left_is_found_by_its_marks(
     world: World, mine: Tenant, another: Tenant
 ) -> None:
     elsewhere = Tenant.named("elsewhere", Mark("another-cluster", "team-a", "mlflow"))
     world.provision(desired(elsewhere))
+    with in_use(world, mine), world.sessions() as sessions:
+        left, others = sorted(
+            access_of_cluster(sessions, CLUSTER), key=lambda one: one.databases, reverse=True
+        )
+        assert (left.logins, left.databases) == (mine.logins, (mine.database,))
+        assert (others.logins, others.databases) == ((another.logins[0],), (another.database,))
+        take_access(sessions, left)
+        is_shut(world, mine)
+        assert access_of_cluster(sessions, CLUSTER) == (others,)
+
+
+def test_sessions_that_outlived_their_login_are_found_too(world: World, mine: Tenant) -> None:
+    with in_use(world, mine), world.sessions() as sessions:
+        for login in mine.logins:
+            world.sql(SQL("ALTER ROLE {} NOLOGIN").format(Identifier(login)))
+        world.sql(SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(Identifier(mine.database)))
+        (left,) = access_of_cluster(sessions, CLUSTER)
+        take_access(sessions, left)
+        is_shut(world, mine)
+
+
+def test_what_a_successor_has_taken_back_meanwhile_is_left_to_it(world: World, mine: Tenant) -> None:
     with world.sessions() as sessions:
-        found = logins_of_cluster(sessions, CLUSTER)
-        assert [one.role for one in found] == [another.logins[0], *mine.logins]
-        take_logins(sessions, tuple(one for one in found if one.mark.namespace == "team-a"))
-        assert [one.role for one in logins_of_cluster(sessions, CLUSTER)] == [another.logins[0]]
+        (left,) = access_of_cluster(sessions, CLUSTER)
+        world.provision(desired(tenant(uid="another uid"), "new", set_password=True))
+        take_access(sessions, left)
+    assert read_schema(world.server, Login(mine.logins[0], "new"), mine).revision is None
 
 
-def test_logins_that_another_admin_manages_are_left_to_it(one_world: World) -> None:
+def test_what_another_admin_manages_is_left_to_it(one_world: World) -> None:
     one_world.provision(desired(tenant()))
     one_world.sql("CREATE ROLE another_admin LOGIN CREATEROLE CREATEDB PASSWORD 'secret'")
     with one_world.sessions(login=Login("another_admin", "secret")) as sessions:
-        assert logins_of_cluster(sessions, CLUSTER) == ()
+        assert access_of_cluster(sessions, CLUSTER) == ()
 
 
 def test_a_drop_leaves_nothing_and_touches_no_other(world: World, mine: Tenant, another: Tenant) -> None:
@@ -118,8 +311,7 @@ def test_no_statement_is_left_out_of_the_interruptions(world: World, mine: Tenan
         world.sessions(watch=lambda statement: sent.append(text_of(statement))) as sessions,
     ):
         drop(sessions, mine)
-    repeated = [one for one in sent if "pg_terminate_backend" in one]
-    assert len(sent) - len(repeated) + 2 == STATEMENTS_TO_DROP
+    assert len(sent) == STATEMENTS_TO_DROP
 
 
 @pytest.mark.parametrize("number", range(STATEMENTS_TO_DROP))
@@ -128,9 +320,7 @@ def test_a_server_made_again_after_an_interrupted_drop_works(world: World, mine:
         drop(sessions, mine)
     world.provision(desired(mine, "new", set_password=True))
     assert read_schema(world.server, Login(mine.logins[0], "new"), mine).revision is None
-    leftovers = "SELECT count(*) FROM pg_auth_members AS m JOIN pg_roles AS e ON e.oid = m.member "
-    members = leftovers + "WHERE e.rolname = %s AND pg_has_role(e.oid, m.roleid, 'USAGE')"
-    assert world.sql(members, ADMIN) == [(0,)]
+    assert inherited_by_the_admin(world) == 0
 
 
 def test_what_is_not_ours_is_not_dropped(world: World) -> None:

@@ -18,25 +18,23 @@ from psycopg2.sql import SQL, Composable, Identifier
 
 from dev.postgres import PostgresServer as RunningServer
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.backend_store import scram
-from tracking_operator.backend_store.connection import Sessions, Watcher
-from tracking_operator.backend_store.provision import provision
-from tracking_operator.backend_store.server import (
+from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.postgres.connection import Sessions, Watcher
+from tracking_operator.stores.postgres.provision import provision
+from tracking_operator.stores.postgres.server import (
     DEFAULT_TIMEOUTS,
     Login,
     PostgresServer,
     Timeouts,
 )
-from tracking_operator.backend_store.tenant import Desired, RoleDefaults, Tenant
-from tracking_operator.mark import Mark
+from tracking_operator.stores.postgres.tenant import Desired, Tenant
 
 HOST = "127.0.0.1"
 SUPERUSER = "postgres"
 ADMIN = "admin"
 ADMIN_PASSWORD = "admin's password"
-SALT = b"sixteen bytes it"
+TENANT_PASSWORD = "a password"
 CLUSTER = "a-cluster"
-DEFAULTS = RoleDefaults()
 
 Row = tuple[Any, ...]
 
@@ -81,6 +79,14 @@ class World:
             cursor.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 
+    def sql_in(self, database: str, statement: Composable) -> list[Row]:
+        """Run something in another database as the superuser, looking nothing up in what is the tenant's."""
+        password = self.running.superuser_password
+        with self.connected(SUPERUSER, password, database) as connection, connection.cursor() as cursor:
+            cursor.execute("SET search_path = pg_catalog, pg_temp")
+            cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
     @contextmanager
     def connected(
         self, login: str, password: str, database: str
@@ -99,6 +105,11 @@ class World:
             yield connection
         finally:
             connection.close()
+
+    def assert_lets_in(self, tenant: Tenant) -> None:
+        """The first login's password is the one that `desired` asks for; its hash in the catalog is salted."""
+        with self.connected(tenant.logins[0], TENANT_PASSWORD, tenant.database):
+            pass
 
     def names(self) -> tuple[set[str], set[str]]:
         """All roles and all databases of the server."""
@@ -152,15 +163,13 @@ def tenant(name: str = "mlflow_team_a", *, namespace: str = "team-a", uid: str =
 
 def desired(
     of: Tenant,
-    secret: str = "a password",  # noqa: S107
+    secret: str = TENANT_PASSWORD,
     *,
     login: str | None = None,
     connection_limit: int = 20,
-    defaults: RoleDefaults = DEFAULTS,
     set_password: bool = False,
 ) -> Desired:
-    verifier = scram.verifier(secret, SALT)
-    return Desired(of, login or of.logins[0], verifier, connection_limit, defaults, set_password)
+    return Desired(of, login or of.logins[0], secret, connection_limit, set_password)
 
 
 class Crashed(Exception):
@@ -235,7 +244,7 @@ def _certificate(
 
 _ROLES = """
 SELECT r.rolname, r.rolcanlogin, r.rolsuper, r.rolcreaterole, r.rolcreatedb, r.rolinherit, r.rolreplication,
-       r.rolbypassrls, r.rolconnlimit, r.rolpassword, r.rolvaliduntil, shobj_description(r.oid, 'pg_authid')
+       r.rolbypassrls, r.rolconnlimit, left(r.rolpassword, 14), r.rolvaliduntil, shobj_description(r.oid, 'pg_authid')
 FROM pg_authid AS r WHERE r.rolname = ANY(%s) ORDER BY 1
 """
 _MEMBERS = """

@@ -15,9 +15,9 @@ from tests.stores.s3.world import (
     free_port,
     new_name,
 )
-from tracking_operator.artifact_store.desired import Admin, VersitygwUser
-from tracking_operator.artifact_store.place import Bucket
-from tracking_operator.artifact_store.versitygw_users import UserAdmin
+from tracking_operator.stores.s3.desired import Admin, VersitygwUser
+from tracking_operator.stores.s3.place import Bucket
+from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 
 @pytest.fixture(scope="session")

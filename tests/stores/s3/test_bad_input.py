@@ -23,12 +23,12 @@ from tests.stores.s3.world import (
     tenant,
 )
 from tracking_operator.api.conditions import Reason
-from tracking_operator.artifact_store import policy
-from tracking_operator.artifact_store.bucket import BucketSettings, objection_to_region, preflight, probe
-from tracking_operator.artifact_store.desired import Admin, VersitygwUser
-from tracking_operator.artifact_store.place import Bucket, Keys
-from tracking_operator.artifact_store.versitygw_users import UserAdmin
 from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.stores.s3 import policy
+from tracking_operator.stores.s3.bucket import BucketSettings, objection_to_region, preflight, probe
+from tracking_operator.stores.s3.desired import Admin, VersitygwUser
+from tracking_operator.stores.s3.place import Bucket, Keys
+from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 SECONDS = 20.0
 
@@ -199,7 +199,7 @@ def test_with_tls_plain_http_is_denied_and_what_is_encrypted_works(encrypted: Wo
     assert keys
     assert encrypted.sids() == [f"{own.sid}L", f"{own.sid}O", policy.DENY_PLAIN_HTTP]
     # The deny is a real one: versitygw has evaluated it for this request and found that it came by TLS.
-    from tracking_operator.artifact_store.clients import s3_client  # noqa: PLC0415
+    from tracking_operator.stores.s3.clients import s3_client  # noqa: PLC0415
 
     s3_client(replace(encrypted.admin, keys=keys)).put_object(
         Bucket=encrypted.name, Key=f"{own.folder}x", Body=b""

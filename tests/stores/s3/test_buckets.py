@@ -7,10 +7,10 @@ import pytest
 from tests.stores.s3.world import Crashed, Wire, World, client, new_name, tapped
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import AddressingStyle
-from tracking_operator.artifact_store.bucket import BucketSettings, preflight
-from tracking_operator.artifact_store.desired import Admin
-from tracking_operator.artifact_store.place import Bucket, Keys
 from tracking_operator.failures import Invalid
+from tracking_operator.stores.s3.bucket import BucketSettings, preflight
+from tracking_operator.stores.s3.desired import Admin
+from tracking_operator.stores.s3.place import Bucket, Keys
 
 KEYS = Keys("AKIAADMIN", "the admin's secret")
 EVERYTHING = BucketSettings(

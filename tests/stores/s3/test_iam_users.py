@@ -12,15 +12,15 @@ import pytest
 from tests.stores.s3.world import SESSION, Crashed, Wire, World, client, desired, new_name, tapped, tenant
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import AddressingStyle, Isolation
-from tracking_operator.artifact_store import policy
-from tracking_operator.artifact_store.bucket import preflight
-from tracking_operator.artifact_store.bucket_policy import read_policy
-from tracking_operator.artifact_store.desired import Admin, Desired, IamUser, PodRole, Role, server_key
-from tracking_operator.artifact_store.iam_users import POLICY_NAME, TAG_OF_OWNER
-from tracking_operator.artifact_store.place import Bucket, Keys
-from tracking_operator.artifact_store.provision import issue_keys, provision, retire_keys
-from tracking_operator.artifact_store.teardown import drop, retain, servers_with_rights, take_rights
 from tracking_operator.failures import Invalid, Unavailable, Waiting
+from tracking_operator.stores.s3 import policy
+from tracking_operator.stores.s3.bucket import preflight
+from tracking_operator.stores.s3.bucket_policy import read_policy
+from tracking_operator.stores.s3.desired import Admin, Desired, IamUser, PodRole, Role, server_key
+from tracking_operator.stores.s3.finalize import drop, retain, servers_with_rights, take_rights
+from tracking_operator.stores.s3.iam_users import POLICY_NAME, TAG_OF_OWNER
+from tracking_operator.stores.s3.place import Bucket, Keys
+from tracking_operator.stores.s3.provision import issue_keys, provision, retire_keys, revoke_keys
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
@@ -162,6 +162,18 @@ def test_while_keys_rotate_there_are_two_and_then_one(account: Account) -> None:
     retire_keys(account.admin, wanted, new)
     assert account.access_keys(name) == [new.access_key_id]
     assert not provision(account.admin, wanted, new).has_other_keys
+
+
+def test_revoked_keys_are_gone_before_there_are_new_ones(account: Account) -> None:
+    wanted, name = account.desired(), account.desired().tenant.user_name
+    old = provision(account.admin, wanted, None).keys
+    assert old
+    issue_keys(account.admin, wanted, old)
+    revoke_keys(account.admin, wanted)
+    assert account.access_keys(name) == []
+    new = provision(account.admin, wanted, None).keys
+    assert new
+    assert account.access_keys(name) == [new.access_key_id]
 
 
 def test_keys_that_were_switched_off_are_replaced(account: Account) -> None:

@@ -8,16 +8,15 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.stores.s3.world import World, desired, is_denied, tenant
-from tracking_operator.artifact_store import policy
-from tracking_operator.artifact_store.desired import Tenant
-from tracking_operator.artifact_store.place import Keys
+from tracking_operator.stores.s3 import policy
+from tracking_operator.stores.s3.desired import Tenant
+from tracking_operator.stores.s3.place import Keys
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 TEAMS = [f"team-{letter}" for letter in "abcdefghijklmnopqrst"]
 ROOT_KEY = "of-nobody"
-PART = b"x" * (5 << 20)
 
 
 def put(s3: "S3Client", bucket: str, key: str, _: str) -> None:

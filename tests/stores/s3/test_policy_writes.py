@@ -2,19 +2,22 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Event
 
 import pytest
 
 from tests.stores.s3.world import ADMIN_NAME, Wire, World, desired, tapped, tenant
 from tracking_operator.api.conditions import Reason
-from tracking_operator.artifact_store import policy
-from tracking_operator.artifact_store.access import change_for
-from tracking_operator.artifact_store.bucket_policy import change_policy
-from tracking_operator.artifact_store.desired import Role, VersitygwUser
-from tracking_operator.artifact_store.provision import provision
-from tracking_operator.artifact_store.teardown import retain
-from tracking_operator.artifact_store.versitygw_users import UserAdmin
 from tracking_operator.failures import Invalid, Unavailable
+from tracking_operator.stores.s3 import bucket_policy, policy
+from tracking_operator.stores.s3.access import change_for
+from tracking_operator.stores.s3.bucket_lock import alone_on
+from tracking_operator.stores.s3.bucket_policy import change_policy
+from tracking_operator.stores.s3.desired import Desired, PolicyShare, Role, Tenant, VersitygwUser
+from tracking_operator.stores.s3.finalize import retain
+from tracking_operator.stores.s3.provision import provision
+from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 SHARED = Role(ADMIN_NAME)
 """A principal that exists; who it is does not matter to the policy."""
@@ -102,6 +105,98 @@ def test_a_policy_that_is_too_large_already_can_shrink(world: World, monkeypatch
     monkeypatch.setattr(policy, "LARGEST_DOCUMENT", 100)
     retain(world.admin, desired(tenant(world.name, "team-a")))
     assert world.sids() == [f"{tenant(world.name, 'team-b').sid}{letter}" for letter in "LO"]
+
+
+def share_of(percent: int, *known: Tenant) -> PolicyShare:
+    return PolicyShare(percent, frozenset(one.sid for one in known))
+
+
+def as_new(of: Tenant, *known: Tenant, percent: int = 33, must_exist: bool = False) -> Desired:
+    """A server of a namespace that has a share of the policy and of whose servers these are known."""
+    return replace(desired(of, SHARED, must_exist=must_exist), share=share_of(percent, *known))
+
+
+def test_a_namespace_with_50_servers_leaves_room_for_those_of_others(world: World) -> None:
+    hostile = [tenant(world.name, "evil", f"mlflow-{number}") for number in range(50)]
+    honest = [tenant(world.name, "team-a", f"mlflow-{number}") for number in range(8)]
+
+    def make(one: Tenant) -> str:
+        try:
+            # None knows the others, like servers that are made at the same moment.
+            world.provision(as_new(one))
+        except Invalid as failure:
+            assert failure.reason is Reason.LIMIT_EXCEEDED
+            assert "ask the platform team for more" in failure.message
+            return failure.message
+        return ""
+
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(make, hostile))
+    assert 7 <= answers.count("") <= 14
+    theirs = [one for one in world.statements() if any(policy.is_of(one, of) for of in hostile)]
+    assert len(policy.compact({"Statement": theirs}).encode()) <= policy.LARGEST_DOCUMENT * 33 // 100
+    assert [make(one) for one in honest] == [""] * len(honest)
+    # Those that were refused have no mark either, but for the few that were at it at the same moment.
+    assert len([key for key in world.objects() if "/prefixes/evil/" in key]) < answers.count("") + 4
+
+
+def test_a_share_counts_servers_that_were_there_before_the_operator_began(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = [tenant(world.name, "evil", f"mlflow-{number}") for number in range(6)]
+    for one in old:
+        world.provision(desired(one, SHARED))
+    monkeypatch.setattr(bucket_policy, "_namespaces", {})
+    new = tenant(world.name, "evil", "another")
+    before = world.state()
+    with pytest.raises(Invalid, match="'evil' has 6 servers in the policy of bucket") as caught:
+        world.provision(as_new(new, new, *old, percent=16))
+    assert caught.value.reason is Reason.LIMIT_EXCEEDED
+    assert world.state() == before
+    # A larger share, and room that somebody makes.
+    world.provision(as_new(new, new, *old, percent=33))
+    for one in (new, *old[:2]):
+        retain(world.admin, desired(one, SHARED))
+    world.provision(as_new(new, new, *old, percent=16))
+
+
+def test_a_server_that_is_there_already_goes_on_beyond_the_share(world: World) -> None:
+    old = [tenant(world.name, "team-a", f"mlflow-{number}") for number in range(6)]
+    for one in old:
+        world.provision(desired(one, SHARED))
+    wider = stored(world).replace("team-a/mlflow-3/*", "team-a/*")
+    world.s3.put_bucket_policy(Bucket=world.name, Policy=wider)
+    world.provision(as_new(old[3], *old, percent=5))
+    assert "team-a/*" not in stored(world)
+    # What has held artifacts is let in again also if somebody has removed its statements.
+    retain(world.admin, desired(old[5], SHARED))
+    world.provision(as_new(old[5], *old, percent=5, must_exist=True))
+    assert f"{old[5].sid}L" in world.sids()
+
+
+def test_an_honest_server_waits_for_one_write_of_a_namespace_that_writes_all_the_time(world: World) -> None:
+    turns: list[str] = []
+    begun, stop = Event(), Event()
+
+    def write_all_the_time() -> None:
+        while not stop.is_set():
+            with alone_on(world.bucket, "evil"):
+                turns.append("evil")
+                begun.set()
+                world.s3.list_objects_v2(Bucket=world.name, MaxKeys=1)
+
+    with ThreadPoolExecutor(9) as threads:
+        for _ in range(8):
+            threads.submit(write_all_the_time)
+        try:
+            assert begun.wait(10)
+            for _ in range(20):
+                asked = len(turns)
+                with alone_on(world.bucket, "team-a"):
+                    # One was under way; another may have begun before this thread had lined up.
+                    assert len(turns) - asked <= 3
+        finally:
+            stop.set()
 
 
 def test_a_race_that_is_lost_before_the_write_is_read_back_is_run_again(world: World) -> None:

@@ -17,9 +17,10 @@ from botocore.httpsession import URLLib3Session
 
 from dev.versitygw import VersitygwServer
 from tracking_operator.api.tracking_server_class import AddressingStyle, Isolation
-from tracking_operator.artifact_store import policy
-from tracking_operator.artifact_store.bucket_policy import read_policy
-from tracking_operator.artifact_store.desired import (
+from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.s3 import policy
+from tracking_operator.stores.s3.bucket_policy import read_policy
+from tracking_operator.stores.s3.desired import (
     Admin,
     Desired,
     Encryption,
@@ -27,11 +28,10 @@ from tracking_operator.artifact_store.desired import (
     Tenant,
     VersitygwUser,
 )
-from tracking_operator.artifact_store.place import Bucket, Keys
-from tracking_operator.artifact_store.policy import Statement
-from tracking_operator.artifact_store.provision import Provisioned, provision
-from tracking_operator.artifact_store.versitygw_users import UserAdmin
-from tracking_operator.mark import Mark
+from tracking_operator.stores.s3.place import Bucket, Keys
+from tracking_operator.stores.s3.policy import Statement
+from tracking_operator.stores.s3.provision import Provisioned, provision
+from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -4,7 +4,7 @@ import pytest
 
 from tracking_operator.api.admission import store_kind_binding, store_kind_policy
 from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION
-from tracking_operator.api.tracking_server import ArtifactStoreKind, BackendStoreKind
+from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
 
 
 def expression(variable: str) -> str:

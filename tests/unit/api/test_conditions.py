@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracking_operator.api.conditions import (
-    MAX_MESSAGE_LENGTH,
     PRESENT_WHILE_TRUE,
     Condition,
     ConditionType,
@@ -17,6 +16,7 @@ from tracking_operator.api.conditions import (
     find_condition,
     merge_conditions,
 )
+from tracking_operator.foreign_text import LONGEST_CONDITION
 
 EARLIER = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 NOW = EARLIER + timedelta(hours=1)
@@ -92,7 +92,7 @@ def test_time_is_stored_in_whole_seconds_of_utc() -> None:
 
 def test_a_message_that_is_too_long_is_cut_to_what_kubernetes_takes() -> None:
     (ready,) = merge((), WantedCondition(ConditionType.READY, False, Reason.API_ERROR, "x" * 40_000))
-    assert len(ready.message) == MAX_MESSAGE_LENGTH
+    assert len(ready.message) == LONGEST_CONDITION
 
 
 def test_a_condition_is_found_by_its_type() -> None:

@@ -1,5 +1,6 @@
 """The CRDs are structural, explain themselves, and the committed ones are what the models say."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,51 @@ def test_schema_is_structural() -> None:
             assert schema["x-kubernetes-list-type"] in {"map", "set", "atomic"}, path
 
 
+def test_nothing_is_without_a_bound() -> None:
+    """Whatever a team writes into a resource is kept in the operator's memory."""
+    unbounded = [path for path, schema in NODES.items() if not is_bounded(path, schema)]
+    assert unbounded == []
+
+
+def is_bounded(path: str, schema: Schema) -> bool:
+    """Whether there is an end to what may be at this place; Kubernetes itself bounds ``metadata``."""
+    if "enum" in schema or schema.get("type") in ("integer", "number", "boolean"):
+        return True
+    if schema.get("x-kubernetes-preserve-unknown-fields"):
+        return False
+    if schema.get("type") == "string" or schema.get("x-kubernetes-int-or-string"):
+        return 0 < int(schema.get("maxLength", 0)) <= 32768
+    if schema["type"] == "array":
+        return 0 < int(schema.get("maxItems", 0)) <= 256
+    if "additionalProperties" in schema:
+        return 0 < int(schema.get("maxProperties", 0)) <= 256
+    return "properties" in schema or path.endswith(NAMED_BY_THEIR_PRESENCE)
+
+
+NAMED_BY_THEIR_PRESENCE = (".s3", ".none", ".basic")
+"""Objects that say something by being there; unknown fields of theirs are dropped by the API server."""
+
+
+@pytest.mark.parametrize(
+    ("quantity", "is_let_in"),
+    [
+        ("1", True), ("1E", True), ("1Ei", True), ("1.5e3", True), ("64E+09", True), ("5e-1", True), ("123456789", True),
+        ("64e-4294967287", False), ("1e9223372036854775807", False), ("1E+100", False), ("1e000", False),
+    ],
+)  # fmt: skip
+def test_every_quantity_has_an_exponent_of_two_digits_at_most(quantity: str, is_let_in: bool) -> None:
+    """In every place: a longer one is another number to Kubernetes than to us."""
+    patterns = {
+        path: schema.get("pattern", "")
+        for path, schema in NODES.items()
+        if schema.get("x-kubernetes-int-or-string")
+    }
+    assert patterns
+    assert {
+        path for path, pattern in patterns.items() if bool(re.search(pattern, quantity)) != is_let_in
+    } == set()
+
+
 def test_every_field_is_explained() -> None:
     for path, schema in NODES.items():
         if not path.endswith("[]") and ".metadata" not in path:
@@ -105,6 +151,12 @@ def test_committed_file_is_up_to_date(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(GENERATED), ids=str)
 def test_generated_file_says_so(path: Path) -> None:
     assert "Do not edit" in GENERATED[path].splitlines()[0]
+
+
+@pytest.mark.parametrize("path", sorted(path for path in GENERATED if path.suffix == ".yaml"), ids=str)
+def test_generated_manifest_repeats_what_it_shares_and_has_no_anchors(path: Path) -> None:
+    tokens = yaml.scan(GENERATED[path])
+    assert [one.value for one in tokens if isinstance(one, yaml.AnchorToken | yaml.AliasToken)] == []
 
 
 def test_generate_writes_what_is_stale_and_check_only_tells(

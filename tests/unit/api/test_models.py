@@ -7,22 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tracking_operator.api.base import seconds_in
+from tracking_operator.api.base import matches_key, seconds_in
 from tracking_operator.api.conditions import ConditionType
 from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, DEFAULT_CLASS_ANNOTATION
-from tracking_operator.api.pod_template import RESERVED_ENV, EnvVar, PodTemplate, is_reserved_env
+from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
+from tracking_operator.api.pod_template import PodTemplate
 from tracking_operator.api.tracking_server import (
     AccessMode,
     ArtifactStore,
-    ArtifactStoreKind,
     BackendStore,
-    BackendStoreKind,
     ClientStatus,
     TrackingServer,
     TrackingServerSpec,
     TrackingServerStatus,
 )
 from tracking_operator.api.tracking_server_class import (
+    BUILT_IN_CLASS,
     SslMode,
     TrackingServerClass,
     TrackingServerClassSpec,
@@ -40,14 +40,30 @@ def test_an_empty_object_is_a_server_with_defaults() -> None:
     assert server.status == TrackingServerStatus()
 
 
-def test_a_class_without_arguments_permits_what_the_built_in_class_does() -> None:
+def test_a_class_permits_nothing_that_it_does_not_say() -> None:
     spec = TrackingServerClassSpec()
     assert spec == TrackingServerClass.model_validate({}).spec
-    assert spec.allowed_namespaces is None
-    assert (spec.permissions.custom_images, spec.permissions.external_stores) == (False, True)
-    assert spec.permissions.deletion_policy_delete is True
-    assert (spec.permissions.pod_template.scheduling, spec.permissions.pod_template.env) == (True, True)
-    assert spec.limits.max_replicas is None
+    assert not any(spec.permissions.model_dump(exclude={"pod_template"}).values())
+    assert not any(spec.permissions.pod_template.model_dump().values())
+
+
+def test_the_built_in_class_lets_everybody_in_and_says_so() -> None:
+    assert BUILT_IN_CLASS.as_kubernetes()["access"] == {"authentication": {"none": {}}}
+    assert BUILT_IN_CLASS.permissions.custom_images is False
+
+
+@pytest.mark.parametrize(
+    ("pattern", "key", "is_meant"),
+    [
+        ("example.com/a", "example.com/a", True),
+        ("example.com/a", "example.com/ab", False),
+        ("example.com/*", "example.com/ab", True),
+        ("example.com/*", "example.com.evil.org/a", False),
+        ("*", "anything", True),
+    ],
+)
+def test_a_pattern_means_a_key_or_a_beginning(pattern: str, key: str, is_meant: bool) -> None:
+    assert matches_key(pattern, key) is is_meant
 
 
 def test_fields_of_a_newer_version_are_ignored_wherever_they_are() -> None:
@@ -240,12 +256,9 @@ def test_a_pod_template_comes_out_as_it_was_written(written: dict[str, Any]) -> 
     assert PodTemplate.model_validate(written).as_kubernetes() == written
 
 
-def test_reserved_variables_are_known() -> None:
-    for name in (*RESERVED_ENV, "_MLFLOW_SERVER_FILE_STORE"):
-        assert is_reserved_env(name)
-
-
-@pytest.mark.parametrize("name", ["AWS_REGION", "MLFLOW_S3_ENDPOINT_URL", "HOMEPAGE", "MLFLOW_LOGGING_LEVEL"])
-def test_other_variables_are_free(name: str) -> None:
-    assert not is_reserved_env(name)
-    assert EnvVar(name=name).value is None
+def test_an_error_never_holds_what_was_refused() -> None:
+    with pytest.raises(ValidationError) as refused:
+        TrackingServer.model_validate(
+            {"metadata": {}, "spec": {"replicas": "my-password", "workers": "my-password"}}
+        )
+    assert "my-password" not in str(refused.value)

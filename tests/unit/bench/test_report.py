@@ -2,7 +2,15 @@
 
 import pytest
 
-from bench.report import BEGIN, END, Circumstances, Table, render, with_generated_section
+from bench.report import (
+    BEGIN,
+    END,
+    Circumstances,
+    Table,
+    render,
+    with_generated_section,
+    with_tables_measured_again,
+)
 
 TABLE = Table("Drift", ("object", "p50"), (("Service", "12 ms"), ("Deployment", "20 ms")), ("n = 10.",))
 
@@ -39,3 +47,23 @@ def test_what_people_wrote_around_the_figures_stays() -> None:
 def test_a_page_without_a_place_for_figures_is_refused(page: str) -> None:
     with pytest.raises(ValueError, match="put both"):
         with_generated_section(page, "figures")
+
+
+def test_a_table_that_was_measured_again_takes_the_place_of_the_old_one_and_says_so() -> None:
+    facts = (
+        ("date", "today"),
+        ("commit", "`abc`"),
+        ("machine", "2 cores"),
+        ("load before the run (1 min)", "0.1"),
+        ("repetitions", "3"),
+    )
+    page = with_generated_section(
+        f"{BEGIN}\n{END}\n", "- date: before\n\n### Drift\n\nold\n\n### Memory\n\nstays\n"
+    )
+    written = with_tables_measured_again(page, Circumstances(facts), [TABLE, Table("New", ("what",), ())])
+    assert "old" not in written
+    assert "- date: before" in written
+    assert "stays" in written
+    assert written.index("### Drift") < written.index("### Memory") < written.index("### New")
+    assert written.count("Measured again: today, commit `abc`") == 2
+    assert with_tables_measured_again(written, Circumstances(facts), [TABLE]) == written

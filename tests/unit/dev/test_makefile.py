@@ -4,7 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
+from dev.postgres import VERSIONS
 
 ROOT = Path(__file__).parents[3]
 INTERNAL = {
@@ -28,11 +28,17 @@ def test_help_names_every_target() -> None:
     assert set(re.findall(r"^  ([a-z0-9-]+) ", shown, re.MULTILINE)) == declared_targets() - INTERNAL
 
 
-@pytest.mark.parametrize(
-    "part", ["ruff check", "mypy", "--check", "tests/unit", "tests/stores", "tests/cluster", "tests/e2e"]
-)
-def test_make_test_runs_every_part(part: str) -> None:
-    planned = subprocess.run(
-        ["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert part in planned.stdout
+def planned(*targets: str) -> str:
+    command = ["make", "--dry-run", *targets]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=20).stdout
+
+
+def test_make_test_runs_every_part() -> None:
+    (called,) = re.findall(r"^make -j2 (.+)$", planned("test"), re.MULTILINE)
+    commands = planned(*called.split())
+    for part in ("ruff check", "mypy", "--check", "tests/unit", "tests/stores", "tests/cluster", "tests/e2e"):
+        assert part in commands
+
+
+def test_make_matrix_names_every_postgresql() -> None:
+    assert f'TRACKING_OPERATOR_TEST_POSTGRES="{" ".join(VERSIONS)}"' in planned("matrix")

@@ -22,8 +22,8 @@ from dev.object_store.manifests import (
     identities_in,
 )
 from tracking_operator.api.tracking_server_class import S3Offer
-from tracking_operator.artifact_store.place import Keys
 from tracking_operator.kube.objects import KubeObject
+from tracking_operator.stores.s3.place import Keys
 
 PEOPLE = Identities(
     root=Keys("root", "root's secret", source=f"the Secret {ROOT_SECRET}"),

@@ -1,15 +1,25 @@
 """The cache shows the newest version that anybody has seen, and nothing that is gone."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_operator.api.marks import FIELD_MANAGER, FINALIZER
+from tracking_operator.api.marks import API_VERSION, FIELD_MANAGER, FINALIZER, GROUP
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube import cache as cache_module
-from tracking_operator.kube.cache import ObjectCache, place_of
-from tracking_operator.kube.objects import CONFIG_MAP, NAMESPACE, KubeObject, name_of, resource_version_of
+from tracking_operator.kube.cache import MOST_CUT_SHORT, ObjectCache, place_of
+from tracking_operator.kube.kept import MOST_BYTES_OF_A_RESOURCE, Shares
+from tracking_operator.kube.objects import (
+    CONFIG_MAP,
+    NAMESPACE,
+    KubeObject,
+    name_of,
+    namespace_of,
+    resource_version_of,
+)
 
 LABEL = "example.com/owner"
 
@@ -65,32 +75,98 @@ def test_late_deletion_of_a_predecessor_does_not_remove_its_successor(cache: Obj
     assert version_in(cache) == 13
 
 
+def server(version: int = 1, **metadata: object) -> KubeObject:
+    return config_map(version=version) | {
+        "apiVersion": API_VERSION,
+        "kind": "TrackingServer",
+        "metadata": config_map(version=version)["metadata"] | metadata,
+    }
+
+
 def with_finalizer(version: int, **metadata: object) -> KubeObject:
-    obj = config_map(version=version)
-    obj["metadata"] |= {"finalizers": [FINALIZER], **metadata}
-    return obj
+    return server(version, finalizers=[FINALIZER], **metadata)
 
 
-def test_an_object_that_goes_with_our_finalizer_on_it_is_known_as_cut_short(cache: ObjectCache) -> None:
-    cache.upsert(config_map(version=10))
+def with_a_database(version: int, **metadata: object) -> KubeObject:
+    placement = {"database": {"host": "postgres.example.com", "port": 5432, "name": "mlflow_a"}}
+    return server(version, **metadata) | {"status": {"placement": placement}}
+
+
+def test_a_server_that_goes_with_our_finalizer_on_it_is_known_as_cut_short(cache: ObjectCache) -> None:
+    cache.upsert(server(version=10))
     cache.remove(with_finalizer(12))
     assert not cache.upsert(with_finalizer(11))
-    gone = cache.cut_short(CONFIG_MAP, "team-a", "a")
+    gone = cache.cut_short(TRACKING_SERVER, "team-a", "a")
     assert gone is not None
     assert resource_version_of(gone) == 12
     cache.note_cleaned_up(gone)
-    assert cache.cut_short(CONFIG_MAP, "team-a", "a") is None
+    assert cache.cut_short(TRACKING_SERVER, "team-a", "a") is None
 
 
-def test_a_deletion_that_waited_for_our_finalizer_is_not_cut_short(cache: ObjectCache) -> None:
-    cache.remove(with_finalizer(12, deletionTimestamp="2026-01-01T12:00:00Z"))
-    assert cache.cut_short(CONFIG_MAP, "team-a", "a") is None
+@pytest.mark.parametrize("ending", [{}, {"deletionTimestamp": "2026-01-01T12:00:00Z"}], ids=str)
+def test_only_a_server_that_was_finalized_is_not_cut_short(
+    cache: ObjectCache, ending: dict[str, str]
+) -> None:
+    for uid in ("one", "another"):
+        cache.upsert(with_finalizer(10, uid=uid))
+        cache.note_finalized(server(uid="one"))
+        assert cache.is_finalized(server(uid=uid)) is (uid == "one")
+        cache.remove(with_a_database(12, uid=uid, **ending))
+        assert bool(cache.cut_short(TRACKING_SERVER, "team-a", "a")) is (uid == "another")
+        cache.note_finalized(server(uid=uid))
+        assert not cache.is_finalized(server(uid=uid)), "it is gone"
 
 
-def test_a_successor_takes_over_from_an_object_that_was_cut_short(cache: ObjectCache) -> None:
+def test_of_servers_that_were_cut_short_a_limited_number_is_known(cache: ObjectCache) -> None:
+    names = [f"server-{number}" for number in range(MOST_CUT_SHORT + 1)]
+    for name in names:
+        cache.remove(with_a_database(12, name=name, namespace="team-a"))
+    known = [name for name in names if cache.cut_short(TRACKING_SERVER, "team-a", name)]
+    assert known == names[1:]
+
+
+def test_a_namespace_that_deletes_many_servers_takes_no_place_of_another(cache: ObjectCache) -> None:
+    cache.remove(with_a_database(12, namespace="team-b"))
+    for number in range(MOST_CUT_SHORT + 1):
+        cache.remove(with_a_database(12, name=f"server-{number}", namespace="team-a"))
+    assert cache.cut_short(TRACKING_SERVER, "team-b", "a")
+
+
+def test_a_server_without_finalizer_and_data_leaves_nothing_to_be_done(cache: ObjectCache) -> None:
+    cache.remove(server(12))
+    assert cache.cut_short(TRACKING_SERVER, "team-a", "a") is None
+
+
+def test_a_server_that_went_while_nobody_watched_is_cut_short(cache: ObjectCache) -> None:
+    cache.upsert(with_a_database(10))
+    cache.forget_absent(TRACKING_SERVER, set(), 12)
+    gone = cache.cut_short(TRACKING_SERVER, "team-a", "a")
+    assert gone is not None
+    assert gone["status"]["placement"]["database"]["name"] == "mlflow_a"
+
+
+def test_of_a_very_large_server_that_was_cut_short_little_is_kept(cache: ObjectCache) -> None:
+    annotations = {f"tracking-operator.dev/{number}": "x" * 4000 for number in range(60)}
+    large = with_a_database(12, annotations=annotations) | {
+        "spec": {"className": "standard", "podTemplate": {"env": [{"name": "A", "value": "x" * 1_000_000}]}}
+    }
+    cache.remove(large)
+    gone = cache.cut_short(TRACKING_SERVER, "team-a", "a")
+    assert gone is not None
+    assert len(json.dumps(gone)) < MOST_BYTES_OF_A_RESOURCE
+    assert gone["spec"] == {"className": "standard"}
+
+
+def test_a_successor_takes_over_from_a_server_that_was_cut_short(cache: ObjectCache) -> None:
     cache.remove(with_finalizer(12))
-    cache.upsert(config_map(version=13))
-    cache.remove(config_map(version=14))
+    cache.upsert(server(version=13))
+    assert cache.cut_short(TRACKING_SERVER, "team-a", "a") is None
+
+
+def test_nothing_else_is_remembered_because_somebody_put_our_finalizer_on_it(cache: ObjectCache) -> None:
+    stranger = config_map(version=12)
+    stranger["metadata"]["finalizers"] = [FINALIZER]
+    cache.remove(stranger)
     assert cache.cut_short(CONFIG_MAP, "team-a", "a") is None
 
 
@@ -149,7 +225,7 @@ def test_managed_fields_are_dropped_but_for_what_our_patches_own(cache: ObjectCa
         {"manager": "kubectl", "operation": "Update"},
         {"manager": FIELD_MANAGER, "operation": "Apply"},
         {"manager": FIELD_MANAGER, "operation": "Update", "subresource": "status"},
-        update,
+        update | {"fieldsV1": {"f:data": {}}},
     ]
     cache.upsert(obj)
     cached = cache.get(CONFIG_MAP, "team-a", "a")
@@ -181,6 +257,150 @@ def test_memory_of_removed_objects_is_bounded(cache: ObjectCache, monkeypatch: p
         cache.upsert(config_map(f"n{number}", number + 1))
         cache.remove(config_map(f"n{number}", number + 1))
     assert len(cache._removed) == 10
+
+
+def test_namespace_has_a_share_and_fills_nobody_elses() -> None:
+    refused: list[str] = []
+    cache = ObjectCache(
+        owner_label=LABEL,
+        shares=Shares(most_objects=3),
+        on_refused=lambda obj: refused.append(name_of(obj)),
+    )
+    for name in "abcde":
+        assert cache.upsert(config_map(name)), "what is refused is news all the same"
+    cache.upsert(config_map(namespace="team-b"))
+    assert refused == ["d", "e"]
+    assert len(cache.list(CONFIG_MAP, "team-a")) == 3
+    assert len(cache.list(CONFIG_MAP, "team-b")) == 1
+    cache.remove(config_map("a", 2))
+    cache.upsert(config_map("d", 3))
+    assert cache.get(CONFIG_MAP, "team-a", "d") is not None
+
+
+def filled(namespace: str, number: int, size: int = 1000) -> KubeObject:
+    return config_map(f"c{number}", namespace=namespace) | {"data": {"a": "x" * size}}
+
+
+def test_those_who_have_most_make_room_for_those_who_have_less() -> None:
+    refused: list[str | None] = []
+    shares = Shares(most_bytes=45_000, most_bytes_in_all=90_000)
+    cache = ObjectCache(
+        owner_label=LABEL, shares=shares, on_refused=lambda obj: refused.append(namespace_of(obj))
+    )
+    for namespace in ("evil-1", "evil-2", "evil-3"):
+        for number in range(50):
+            cache.upsert(filled(namespace, number))
+    assert shares._bytes_in_all <= 90_000
+    refused.clear()
+    for number in range(5):
+        cache.upsert(filled("team-a", number))
+        cache.upsert(filled("team-b", number, 2000))
+    assert len(cache.list(CONFIG_MAP, "team-a")) == len(cache.list(CONFIG_MAP, "team-b")) == 5
+    assert set(refused) <= {"evil-1", "evil-2", "evil-3"}
+    kept = [len(cache.list(CONFIG_MAP, f"evil-{number}")) for number in (1, 2, 3)]
+    assert max(kept) - min(kept) <= 1
+    assert shares._bytes_in_all <= 90_000
+    # Who has most gets nothing at the cost of others.
+    cache.upsert(filled("evil-1", 99))
+    assert cache.get(CONFIG_MAP, "evil-1", "c99") is None
+    for obj in cache.list(CONFIG_MAP):
+        cache.remove(obj)
+    assert (shares._bytes_in_all, shares._bytes, dict(cache._counted)) == (0, {}, {})
+
+
+def test_many_namespaces_together_have_a_bound() -> None:
+    shares = Shares(most_bytes_in_all=100_000)
+    cache = ObjectCache(owner_label=LABEL, shares=shares)
+    for number in range(1000):
+        cache.upsert(filled(f"evil-{number}", 0))
+    assert shares._bytes_in_all <= 100_000
+    assert len(cache.list(CONFIG_MAP)) < 100
+
+
+def test_large_servers_of_those_who_have_most_are_known_in_outline() -> None:
+    cache = ObjectCache(owner_label=LABEL, resources=Shares(most_bytes_in_all=20_000))
+
+    def large(namespace: str, number: int) -> KubeObject:
+        found = server(namespace=namespace, name=f"s{number}")
+        return found | {"spec": {"image": "x" * 3000}}
+
+    for number in range(20):
+        cache.upsert(large("evil", number))
+    cache.upsert(large("team-a", 0))
+    assert cache.whole(TRACKING_SERVER, "team-a", "s0") is not None
+    assert len(cache.list(TRACKING_SERVER, "evil")) == 20, "each of them is known"
+    assert 0 < sum(1 for one in cache.list(TRACKING_SERVER, "evil") if not cache.is_shortened(one)) < 7
+
+
+def test_old_state_of_an_object_that_has_become_too_large_is_forgotten() -> None:
+    cache = ObjectCache(owner_label=LABEL, shares=Shares(most_bytes_of_one=2000))
+    cache.upsert(config_map(version=1) | {"data": {"a": "small"}})
+    cache.upsert(config_map(version=2) | {"data": {f"key-{number}": "" for number in range(50)}})
+    assert version_in(cache) is None
+
+
+def test_servers_are_known_whatever_else_fills_their_namespace() -> None:
+    cache = ObjectCache(owner_label=LABEL, shares=Shares(most_objects=0))
+    cache.upsert(server())
+    assert len(cache.list(TRACKING_SERVER)) == 1
+
+
+def test_very_large_server_is_known_in_outline(cache: ObjectCache) -> None:
+    """250 servers with a megabyte of variables each would be the ConfigMaps again."""
+    variables = [{"name": f"V{number}", "value": "x" * 8000} for number in range(100)]
+    spec = {"className": "standard", "podTemplate": {"env": variables}}
+    large = server(annotations={"kubectl.kubernetes.io/last": "x" * 100_000, f"{GROUP}/resolved": "{}"})
+    cache.upsert(large | {"spec": spec, "status": {"version": "3.17.2"}})
+    kept = cache.get(TRACKING_SERVER, "team-a", "a")
+    assert kept is not None
+    assert cache.is_shortened(kept)
+    assert cache.whole(TRACKING_SERVER, "team-a", "a") is None
+    assert kept["spec"] == {"className": "standard"}
+    assert kept["status"] == {"version": "3.17.2"}
+    assert kept["metadata"]["annotations"] == {f"{GROUP}/resolved": "{}"}
+    assert len(json.dumps(kept)) < 1000
+    cache.upsert(server(version=2) | {"spec": spec | {"podTemplate": {}}})
+    assert cache.whole(TRACKING_SERVER, "team-a", "a") is not None
+
+
+def test_each_version_is_read_once(cache: ObjectCache) -> None:
+    read: list[int] = []
+
+    def note(obj: KubeObject) -> int:
+        read.append(resource_version_of(obj))
+        return resource_version_of(obj)
+
+    for version in (1, 2):
+        cache.upsert(server(version))
+        for _ in range(3):
+            (live,) = cache.list(TRACKING_SERVER, "team-a")
+            assert cache.read_once(live, note) == version
+    assert read == [1, 2]
+    cache.remove(server(3))
+    assert cache._read == {}
+    assert cache._in_namespace == {}
+
+
+def test_shares_are_given_back(cache: ObjectCache) -> None:
+    shares = Shares()
+    cache = ObjectCache(owner_label=LABEL, shares=shares)
+    for version in range(1, 5):
+        cache.upsert(config_map(version=version) | {"data": {"a": "x" * version}})
+    cache.remove(config_map(version=9))
+    assert (shares._bytes, shares._objects) == ({}, {})
+
+
+def test_object_with_a_long_text_is_not_whole(cache: ObjectCache) -> None:
+    cache.upsert(config_map("long") | {"data": {"a": "x" * 5000, "b": "short"}})
+    cache.upsert(config_map("short") | {"data": {"b": "short"}})
+    kept = cache.get(CONFIG_MAP, "team-a", "long")
+    assert kept is not None
+    assert kept["data"]["b"] == "short"
+    assert len(kept["data"]["a"]) < 100
+    assert cache.whole(CONFIG_MAP, "team-a", "long") is None
+    assert cache.whole(CONFIG_MAP, "team-a", "short") is cache.get(CONFIG_MAP, "team-a", "short")
+    cache.upsert(config_map("long", 2) | {"data": {"a": "now short"}})
+    assert cache.whole(CONFIG_MAP, "team-a", "long") is not None
 
 
 upserts = st.tuples(st.just("upsert"), st.integers(1, 9))

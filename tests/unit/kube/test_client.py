@@ -1,5 +1,6 @@
 """What goes over the wire, and what becomes of the answers: against a small HTTP server."""
 
+import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -66,9 +67,8 @@ async def test_apply_is_a_forced_server_side_apply_under_our_name(
 
 
 async def test_apply_of_a_subresource(server: ApiServer, client: KubeClient) -> None:
-    await client.apply(service(), subresource="status", force=False)
+    await client.apply(service(), subresource="status")
     assert server.requests[0].path.endswith("/services/mlflow/status")
-    assert server.requests[0].query["force"] == "false"
 
 
 async def test_delete_names_the_uid(server: ApiServer, client: KubeClient) -> None:
@@ -95,16 +95,14 @@ async def test_list_fills_in_what_a_list_leaves_out(server: ApiServer, client: K
     assert server.requests[0].query["labelSelector"] == "a=b"
 
 
-async def test_refusal_becomes_an_error_with_the_fields_at_fault(
-    server: ApiServer, client: KubeClient
-) -> None:
+async def test_refusal_becomes_an_error_with_its_causes(server: ApiServer, client: KubeClient) -> None:
     cause = {"field": "spec.ports", "reason": "FieldValueInvalid", "message": "must be valid"}
     status = {"kind": "Status", "reason": "Invalid", "message": "no", "details": {"causes": [cause]}}
     server.will_answer(status, status=422, Retry_After="3")
     with pytest.raises(ApiError) as caught:
         await client.apply(service())
     assert (caught.value.status, caught.value.reason, caught.value.message) == (422, "Invalid", "no")
-    assert [one.field for one in caught.value.causes] == ["spec.ports"]
+    assert caught.value.causes == ("FieldValueInvalid",)
     assert caught.value.retry_after == 3.0
 
 
@@ -178,3 +176,28 @@ async def test_kubeconfig_is_read(tmp_path: Path) -> None:
     configuration = await load_configuration(file)
     assert configuration.host == "http://k:1"
     assert await configuration.get_api_key_with_prefix("BearerToken") == "Bearer secret"
+
+
+async def test_a_log_is_read_to_its_end_also_if_it_comes_in_pieces(
+    server: ApiServer, client: KubeClient
+) -> None:
+    lines = [f"line {number} {'x' * 1000}\n" for number in range(300)]
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for line in lines:
+            yield line.encode()
+            await asyncio.sleep(0)
+
+    server.answer = lambda _: web.Response(body=pieces())
+    assert await client.pod_log("team-a", "attacker") == "".join(lines)
+    assert server.requests[0].path == "/api/v1/namespaces/team-a/pods/attacker/log"
+
+
+async def test_requests_may_be_made_as_somebody_else(server: ApiServer) -> None:
+    async with KubeClient(
+        Configuration(host=server.url), impersonated="a-team", field_manager="a-team"
+    ) as client:
+        await client.create(service(), dry_run=True)
+    (request,) = server.requests
+    assert request.headers["Impersonate-User"] == "a-team"
+    assert dict(request.query) == {"fieldManager": "a-team", "dryRun": "All"}

@@ -110,6 +110,15 @@ def test_text_and_number_of_an_int_or_string_are_the_same() -> None:
     assert first_difference(desired, live) is None
 
 
+@pytest.mark.parametrize("written", ["sNaN", "1e999999k", "2_50m", "\u0660.25", " 250m"])
+def test_what_only_python_takes_for_a_number_differs_from_every_quantity(written: str) -> None:
+    live = stored(deployment())
+    containers(live)[0]["resources"]["requests"]["cpu"] = written
+    found = first_difference(deployment(), live)
+    assert found is not None
+    assert found.path.endswith("resources.requests.cpu")
+
+
 def test_environment_values_that_look_like_quantities_are_compared_as_text() -> None:
     live = stored(deployment())
     desired = deployment()

@@ -4,13 +4,13 @@ import pytest
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
-from tracking_operator.kube.errors import NO_ANSWER, ApiError, Cause, failure_from
+from tracking_operator.kube.errors import NO_ANSWER, ApiError, failure_from
 
 TERMINATING = ApiError(
     403,
     "Forbidden",
     "unable to create new content in namespace team-a because it is being terminated",
-    causes=(Cause("metadata.namespace", "NamespaceTerminating", "namespace team-a is being terminated"),),
+    causes=("NamespaceTerminating",),
 )
 
 CASES: list[tuple[str, ApiError, type[Failure], Reason, str]] = [

@@ -9,8 +9,9 @@ import pytest
 
 from tests.unit.kube.fake_client import FakeClient
 from tests.unit.kube.manifests import service, stored
+from tracking_operator.foreign_text import LONGEST_EVENT
 from tracking_operator.kube.errors import ApiError
-from tracking_operator.kube.events import LONGEST_MESSAGE, QUEUE_SIZE, EventRecorder
+from tracking_operator.kube.events import MOST_WAITING, PACE, QUEUE_SIZE, EventRecorder
 from tracking_operator.kube.objects import KubeObject
 
 
@@ -119,7 +120,7 @@ async def test_event_about_something_outside_namespaces_goes_to_default(
 async def test_message_is_cut_to_what_the_server_accepts(recorder: EventRecorder, client: FakeClient) -> None:
     recorder.record(stored(service()), "Normal", "Ready", "x" * 5000)
     await recorder.drain()
-    assert len(posted(client)[0]["message"]) == LONGEST_MESSAGE
+    assert len(posted(client)[0]["message"]) == LONGEST_EVENT
 
 
 async def test_refused_event_is_logged_and_forgotten(
@@ -133,11 +134,57 @@ async def test_refused_event_is_logged_and_forgotten(
     assert "Could not post the event Ready about Service mlflow" in caplog.messages[0]
 
 
-async def test_too_many_waiting_events_are_dropped_with_a_log_line(
-    client: FakeClient, caplog: pytest.LogCaptureFixture
+def in_namespace(name: str) -> KubeObject:
+    obj = stored(service())
+    obj["metadata"] |= {"namespace": name, "uid": f"uid-{name}"}
+    return obj
+
+
+async def test_flood_of_one_namespace_keeps_no_event_of_another_from_being_posted(
+    client: FakeClient, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
+    dropped: list[None] = []
+    recorder = EventRecorder(client.as_client(), now=clock, on_dropped=lambda: dropped.append(None))
+    for number in range(1000):
+        recorder.record(in_namespace("noisy"), "Normal", "Ready", f"{number}")
+    recorder.record(in_namespace("honest"), "Normal", "Ready", "All is well.")
+    assert len(dropped) == 1000 - MOST_WAITING
+    assert len(caplog.messages) == 1, "a flood is told once"
+    task = asyncio.create_task(recorder.run())
+    await recorder.drain()
+    task.cancel()
+    namespaces = [event["metadata"]["namespace"] for event in posted(client)]
+    assert namespaces.count("honest") == 1
+    assert namespaces.count("noisy") == MOST_WAITING
+
+
+async def test_events_of_one_namespace_are_paced_for_good(
+    recorder: EventRecorder, client: FakeClient, clock: Clock
+) -> None:
+    for number in range(600):
+        recorder.record(in_namespace("noisy"), "Normal", "Ready", f"{number}")
+        await recorder.drain()
+        clock.now += timedelta(seconds=0.1)
+    assert len(posted(client)) <= PACE.burst + 60 * PACE.per_second + 1
+    clock.now += timedelta(minutes=5)
+    recorder.record(in_namespace("noisy"), "Normal", "Ready", "Quiet again.")
+    await recorder.drain()
+    assert posted(client)[-1]["message"] == "Quiet again."
+
+
+async def test_queue_is_bounded_whatever_the_number_of_namespaces(client: FakeClient) -> None:
     recorder = EventRecorder(client.as_client())
-    for number in range(QUEUE_SIZE + 3):
-        recorder.record(stored(service()), "Normal", "Ready", f"{number}")
-    assert len(caplog.messages) == 3
-    assert "Dropped the event Ready about Service team-a/mlflow" in caplog.messages[0]
+    for number in range(QUEUE_SIZE + 100):
+        recorder.record(in_namespace(f"noisy-{number}"), "Normal", "Ready", "All is well.")
+    task = asyncio.create_task(recorder.run())
+    await recorder.drain()
+    task.cancel()
+    assert len(posted(client)) == QUEUE_SIZE
+
+
+async def test_control_and_bidi_characters_are_not_posted(
+    recorder: EventRecorder, client: FakeClient
+) -> None:
+    recorder.record(stored(service()), "Normal", "Ready", "a\x1b[2Jb\u202ec\u200bd")
+    await recorder.drain()
+    assert posted(client)[0]["message"] == "a [2Jb c d"

@@ -72,7 +72,7 @@ class TestAddress:
 def routed(offer: Manifest, access: Manifest | None = None, naming: Manifest | None = None) -> ServerModel:
     spec: Manifest = {
         "access": offer,
-        "naming": naming or {"host": "own.example.com"},
+        "naming": naming or {"host": "{{ name }}.{{ namespace }}.example.com"},
         "permissions": {"hosts": ["*.example.com"]},
     }
     return model({"access": access or {}}, tracking_class(spec, is_default=True))
@@ -97,19 +97,27 @@ class TestUrl:
     @pytest.mark.parametrize(
         ("offer", "url"),
         [
-            ({}, "http://own.example.com"),
-            ({"ingress": {}}, "http://own.example.com"),
-            ({"ingress": {"tls": {}}}, "https://own.example.com"),
-            ({"ingress": {"tls": {"secretName": "wildcard"}}}, "https://own.example.com"),
-            ({"gateway": {"parentRef": {"name": "public"}}}, "https://own.example.com"),
-            ({"ingress": {}, "publicURL": "https://{{ host }}:8443"}, "https://own.example.com:8443"),
-            ({"ingress": {}, "publicURL": "https://{{ host }}:443/"}, "https://own.example.com"),
-            ({"publicURL": "http://localhost:7006"}, "http://localhost:7006"),
+            ({}, "http://mlflow.team-a.example.com"),
+            ({"ingress": {}}, "http://mlflow.team-a.example.com"),
+            ({"ingress": {"tls": {}}}, "https://mlflow.team-a.example.com"),
+            ({"ingress": {"tls": {"secretName": "wildcard"}}}, "https://mlflow.team-a.example.com"),
+            ({"gateway": {"parentRef": {"name": "public"}}}, "https://mlflow.team-a.example.com"),
+            (
+                {"ingress": {}, "publicURL": "https://{{ host }}:8443"},
+                "https://mlflow.team-a.example.com:8443",
+            ),
+            ({"ingress": {}, "publicURL": "https://{{ host }}:443/"}, "https://mlflow.team-a.example.com"),
         ],
     )
     def test_is_what_a_person_can_open(self, offer: Manifest, url: str) -> None:
         assert routed(offer).url == url
         assert routed(offer, {"path": "/a/b"}).url == f"{url}/a/b"
+
+    def test_is_the_class_s_own_where_all_servers_share_one(self) -> None:
+        shared = routed(
+            {"publicURL": "http://localhost:7006"}, naming={"path": "/{{ namespace }}/{{ name }}"}
+        )
+        assert shared.url == "http://localhost:7006/team-a/mlflow"
 
     def test_without_any_host_is_the_one_of_the_service(self) -> None:
         assert model({"access": {"path": "/a"}}).url == "http://mlflow.team-a.svc/a"
@@ -117,15 +125,17 @@ class TestUrl:
 
 class TestIngress:
     def test_has_a_rule_for_the_public_host_too(self) -> None:
-        server = routed({"ingress": {}, "publicURL": "http://localhost:7006"}, {"path": "/a"})
-        assert rules(build_ingress(server)) == [("localhost", ["/a"]), ("own.example.com", ["/a"])]
+        naming = {"host": "{{ name }}.{{ namespace }}.example.com", "path": "/{{ namespace }}/{{ name }}"}
+        server = routed({"ingress": {}, "publicURL": "http://localhost:7006"}, naming=naming)
+        path = "/team-a/mlflow"
+        assert rules(build_ingress(server)) == [("localhost", [path]), ("mlflow.team-a.example.com", [path])]
 
     def test_knows_both_addresses_while_the_server_moves(self) -> None:
         server = routed({"ingress": {}})
         both = build_ingress(moving(server, "new.example.com", "/b"))
-        assert rules(both) == [("new.example.com", ["/b"]), ("own.example.com", ["/"])]
-        same_host = build_ingress(moving(server, "own.example.com", "/b"))
-        assert rules(same_host) == [("own.example.com", ["/", "/b"])]
+        assert rules(both) == [("mlflow.team-a.example.com", ["/"]), ("new.example.com", ["/b"])]
+        same_host = build_ingress(moving(server, "mlflow.team-a.example.com", "/b"))
+        assert rules(same_host) == [("mlflow.team-a.example.com", ["/", "/b"])]
 
     def test_is_none_where_the_class_offers_none(self) -> None:
         assert build_ingress(routed({})) is None
@@ -138,14 +148,14 @@ class TestHttpRoute:
     def test_knows_both_addresses_where_they_share_host_or_path(self) -> None:
         server = routed(self.OFFER)
         by_host = build_http_route(moving(server, "new.example.com", "/"))
-        assert by_host and by_host["spec"]["hostnames"] == ["new.example.com", "own.example.com"]
-        by_path = build_http_route(moving(server, "own.example.com", "/b"))
+        assert by_host and by_host["spec"]["hostnames"] == ["mlflow.team-a.example.com", "new.example.com"]
+        by_path = build_http_route(moving(server, "mlflow.team-a.example.com", "/b"))
         assert by_path and len(by_path["spec"]["rules"]) == 2
 
     def test_takes_no_place_that_is_not_the_servers(self) -> None:
         route = build_http_route(moving(routed(self.OFFER), "new.example.com", "/b"))
         assert route
-        assert route["spec"]["hostnames"] == ["own.example.com"]
+        assert route["spec"]["hostnames"] == ["mlflow.team-a.example.com"]
         assert route["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/"
 
     def test_names_the_listener_that_the_class_names(self) -> None:

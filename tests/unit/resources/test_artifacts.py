@@ -17,26 +17,27 @@ from tests.unit.examples import (
     model,
     s3_class,
     s3_store,
+    script_and_arguments,
 )
+from tracking_operator.pod_tools.check_backend_store import EXIT_CODES
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV, artifact_environment
-from tracking_operator.resources.artifact_jobs import (
-    TERMINAL_EXIT_CODES,
-    build_artifact_check_job,
-    build_artifact_deletion_job,
-)
 from tracking_operator.resources.artifacts_secret import (
     artifact_keys_in,
     build_artifacts_secret,
 )
 from tracking_operator.resources.client_secret import build_client_secret
-from tracking_operator.resources.pod import build_pod_template, server_arguments
-from tracking_operator.resources.scripts.check_backend_store import EXIT_CODES
+from tracking_operator.resources.pod.artifact_jobs import (
+    TERMINAL_EXIT_CODES,
+    build_artifact_check_job,
+    build_artifact_deletion_job,
+)
+from tracking_operator.resources.pod.server_pod import build_pod_template, server_arguments
 from tracking_operator.resources.server import ServerModel
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 SECRET_KEY = "planted/Secret+Key"
-IRSA = {"irsa": {"roleArnTemplate": "arn:aws:iam::123456789012:role/mlflow-{{ namespace }}"}}
+IRSA = {"irsa": {"roleArnTemplate": "arn:aws:iam::123456789012:role/mlflow-{{ namespace }}.{{ name }}"}}
 WITH_CA = {"endpoint": "https://s3.s3.svc:7070", "caConfigMapRef": {"name": "s3-ca"}}
 
 
@@ -185,7 +186,7 @@ class TestPod:
         assert "artifact-store-credentials" not in {one["name"] for one in volumes}
         account = object_named(server, "ServiceAccount", "mlflow")
         assert account["metadata"]["annotations"] == {
-            "eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/mlflow-team-a"
+            "eks.amazonaws.com/role-arn": "arn:aws:iam::123456789012:role/mlflow-team-a.mlflow"
         }
 
     def test_with_keys_of_the_team_and_a_ca_of_the_class_has_both_in_one_folder(self) -> None:
@@ -264,7 +265,7 @@ class TestJobs:
         def command(offer: Manifest) -> list[str]:
             job = build_artifact_check_job(own_prefix(offer))
             (container,) = job["spec"]["template"]["spec"]["containers"]
-            return list(container["command"][2:])
+            return script_and_arguments(container)[1:]
 
         place = ["s3", "--bucket=ml-artifacts", "--prefix=team-a/mlflow"]
         assert command({}) == place

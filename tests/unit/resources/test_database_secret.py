@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from tests.unit.examples import EXTERNAL_BUCKET, Manifest, credentials, database_secret, model, postgres_class
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.backend_store.scram import new_password
-from tracking_operator.reconcile.credentials import references_of
+from tracking_operator.controllers.server.children.supplied_secrets import references_of
+from tracking_operator.passwords import new_password
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.database_secret import credentials_in
-from tracking_operator.resources.migration_job import build_migration_job
+from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.server import ServerModel
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -45,7 +45,7 @@ class TestServiceFile:
         assert service(database_secret(server, credentials(PASSWORD, login="mlflow_a"))) == {
             "host": "pg.example.com",
             "port": "6432",
-            "dbname": "mlflow_team_a_mlflow_827b91c5",
+            "dbname": "mlflow_team_a_mlflow_827b91c5045d692d",
             "user": "mlflow_a",
             "password": PASSWORD,
             "sslmode": "verify-full",
@@ -189,3 +189,17 @@ class TestNothingSecret:
     def test_is_part_of_the_digest_that_rolls_pods(self) -> None:
         """Pods see a new service file by themselves: nothing restarts when credentials rotate."""
         assert list(references_of(model({}, postgres_class()))) == []
+
+
+@pytest.mark.parametrize("password", ["pass\u0301word", "x" * 129, ""], ids=["not ASCII", "long", "empty"])
+def test_a_password_that_is_not_one_of_ours_is_not_used(password: str) -> None:
+    """libpq would take minutes to normalise a long one that is not ASCII, and nothing else runs meanwhile."""
+    secret = database_secret(postgres_model(), credentials(password))
+    assert credentials_in(secret) is None
+
+
+def test_a_password_of_ours_is_used() -> None:
+    secret = database_secret(postgres_model(), credentials(password := new_password()))
+    found = credentials_in(secret)
+    assert found is not None
+    assert found.password == password

@@ -1,6 +1,10 @@
-"""Whole servers as YAML: what goes in, and every object that comes out.
+"""Servers as YAML: what goes in, and every object that comes out.
 
-`UPDATE_GOLDEN=1` writes the files anew; the diff is then what a reviewer reads.
+Three servers are stored whole; of every other one what differs from the nearest of them (see `differences.py`).
+
+`UPDATE_GOLDEN=1` writes the files anew; the diff is then what a reviewer reads. A change of what all servers
+have is seen in the whole ones only. A new server is one file in `golden/servers`, with the UID of a whole one
+that it is like.
 """
 
 import base64
@@ -23,12 +27,16 @@ from tests.unit.examples import (
     golden_plan,
     login_credentials,
 )
+from tests.unit.resources.differences import DoesNotApply, Objects, difference, patched
 from tracking_operator.resources import build_objects
-from tracking_operator.resources.artifact_jobs import build_artifact_check_job, build_artifact_deletion_job
 from tracking_operator.resources.artifacts_secret import build_artifacts_secret
 from tracking_operator.resources.auth_secret import build_auth_secret
 from tracking_operator.resources.client_secret import build_client_secret
-from tracking_operator.resources.migration_job import build_migration_job
+from tracking_operator.resources.pod.artifact_jobs import (
+    build_artifact_check_job,
+    build_artifact_deletion_job,
+)
+from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.server import (
     ExternalArtifacts,
     ExternalBackend,
@@ -39,7 +47,12 @@ from tracking_operator.resources.server import (
 
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 POD_TEMPLATE_DIGESTS = GOLDEN / "pod-template-digests.yaml"
-SCRIPT = "(the file of this name in resources/scripts)\n"
+SCRIPT = "(the file of this name in pod_tools)"
+
+WHOLE = ("minimal", "managed-stores-login-ingress", "three-replicas-on-a-shared-volume")
+"""The servers whose objects are stored whole. They use every builder but the HTTPRoute's."""
+OTHERS = [case for case in GOLDEN_SERVERS if case not in WHOLE]
+BASE_MARK = "--- differs from "
 
 DIGESTS_HEADER = """\
 # What the pods of each golden server run, as a digest. A change of one of these restarts every server of that
@@ -121,23 +134,72 @@ def pod_template_digest(case: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def golden_file(case: str) -> Path:
+    """The file with all objects of a golden server, or with what differs from those of a whole one."""
+    return GOLDEN / "objects" / f"{case}.{'yaml' if case in WHOLE else 'diff'}"
+
+
 def check_golden(path: Path, text: str) -> None:
     """Compare with the file, or write it."""
     if UPDATE:
         path.write_text(text)
+    assert stored(path) == text, f"{path.name} differs: if that is wanted, run with UPDATE_GOLDEN=1"
+
+
+def stored(path: Path) -> str:
+    """The content of a golden file."""
     assert path.exists(), (
         f"{path.name} is missing: run the tests with UPDATE_GOLDEN=1 and review what they write"
     )
-    assert text == path.read_text(), f"{path.name} differs: if that is wanted, run with UPDATE_GOLDEN=1"
+    return path.read_text()
+
+
+def shortest_difference(case: str) -> str:
+    """What makes the golden server of the whole one that it is nearest to, below the name of that one."""
+    differences = (
+        f"{BASE_MARK}{base}.yaml\n" + difference(objects_as_lines(base), objects_as_lines(case))
+        for base in WHOLE
+    )
+    return min(differences, key=lambda text: text.count("\n"))
+
+
+def objects_told_by_difference(text: str) -> str:
+    """The YAML of every object of a server that is stored as a difference."""
+    base, edits = text.removeprefix(BASE_MARK).split(".yaml\n", 1)
+    assert base in WHOLE, f"{base} is not stored whole: only {', '.join(WHOLE)} are"
+    objects = patched(objects_as_lines(base), edits)
+    return "---\n".join("".join(f"{line}\n" for line in lines) for lines in objects.values())
+
+
+def objects_as_lines(case: str) -> Objects:
+    """The YAML of every object of a golden server, by a title."""
+    objects = golden_objects(case)
+    lines = {f"{one['kind']} {one['metadata']['name']}": as_yaml(one).splitlines() for one in objects}
+    assert len(lines) == len(objects), f"two objects of {case} have one name"
+    return lines
 
 
 def as_yaml(*objects: Manifest) -> str:
     return yaml.safe_dump_all(objects, sort_keys=False, width=120)
 
 
-@pytest.mark.parametrize("case", GOLDEN_SERVERS)
+@pytest.mark.parametrize("case", WHOLE)
 def test_a_server_becomes_exactly_these_objects(case: str) -> None:
-    check_golden(GOLDEN / "objects" / f"{case}.yaml", as_yaml(*golden_objects(case)))
+    check_golden(golden_file(case), as_yaml(*golden_objects(case)))
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_server_differs_from_a_whole_one_in_exactly_this(case: str) -> None:
+    path = golden_file(case)
+    if UPDATE:
+        path.write_text(shortest_difference(case))
+    try:
+        told = objects_told_by_difference(stored(path))
+    except DoesNotApply as error:
+        pytest.fail(f"{path.name}: {error} If that is wanted, run with UPDATE_GOLDEN=1.")
+    assert told == as_yaml(*golden_objects(case)), (
+        f"{path.name} tells of other objects: if that is wanted, run with UPDATE_GOLDEN=1"
+    )
 
 
 def test_an_upgrade_of_the_operator_rolls_nobody() -> None:
@@ -146,7 +208,7 @@ def test_an_upgrade_of_the_operator_rolls_nobody() -> None:
 
 
 def test_every_golden_file_has_its_server() -> None:
-    assert sorted(path.stem for path in (GOLDEN / "objects").glob("*.yaml")) == GOLDEN_SERVERS
+    assert sorted((GOLDEN / "objects").iterdir()) == sorted(map(golden_file, GOLDEN_SERVERS))
 
 
 @pytest.mark.parametrize("case", GOLDEN_SERVERS)

@@ -15,13 +15,13 @@ from tests.unit.examples import (
     tracking_class,
 )
 from tracking_operator.api.conditions import Reason
+from tracking_operator.controllers.server.exposure.answer import exposed_finding
 from tracking_operator.failures import Invalid
-from tracking_operator.mlflow_api.client import Answer
-from tracking_operator.reconcile.exposure import exposed_finding
+from tracking_operator.mlflow.client import Answer
+from tracking_operator.pod_tools import start_server as start
 from tracking_operator.resources.auth_secret import build_auth_secret, login_credentials_in
 from tracking_operator.resources.client_secret import build_client_secret, has_client_secret
-from tracking_operator.resources.pod import LOGIN_OPTION, build_pod_template, server_arguments
-from tracking_operator.resources.scripts import start_server as start
+from tracking_operator.resources.pod.server_pod import LOGIN_OPTION, build_pod_template, server_arguments
 from tracking_operator.resources.secret import text_in
 from tracking_operator.resources.server import PostgresBackend
 

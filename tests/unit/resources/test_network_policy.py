@@ -7,16 +7,19 @@ import pytest
 import yaml
 
 from tests.unit.examples import EXTERNAL_DATABASE, Manifest, model, postgres_class, s3_class, tracking_class
-from tracking_operator.resources.artifact_jobs import build_artifact_check_job, build_artifact_deletion_job
 from tracking_operator.resources.deployment import build_deployment
 from tracking_operator.resources.destinations import Destination, Destinations, Network, Pods, anywhere
-from tracking_operator.resources.migration_job import build_migration_job
 from tracking_operator.resources.network_policy import (
     METADATA,
     OPERATOR_PODS,
     build_network_policies,
     build_server_policy,
 )
+from tracking_operator.resources.pod.artifact_jobs import (
+    build_artifact_check_job,
+    build_artifact_deletion_job,
+)
+from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.server import ServerModel
 
 BASE = Path(__file__).parents[3] / "manifests" / "base"

@@ -99,12 +99,15 @@ def test_a_class_says_where_its_stores_are() -> None:
 @pytest.mark.parametrize(
     ("identity", "beyond"),
     [
-        ({"irsa": {"roleArnTemplate": "arn:aws:iam::123456789012:role/{{ name }}"}}, [anywhere(443)]),
+        (
+            {"irsa": {"roleArnTemplate": "arn:aws:iam::123456789012:role/{{ namespace }}.{{ name }}"}},
+            [anywhere(443)],
+        ),
         (
             {"podIdentity": {}},
             [Destination((80,), addresses={"IPv4": "169.254.170.23/32", "IPv6": "fd00:ec2::23/128"})],
         ),
-        ({"secret": {"nameTemplate": "keys"}}, []),
+        ({"secret": {"nameTemplate": "{{ name }}-keys"}}, []),
     ],
 )
 def test_an_identity_of_aws_is_asked_for_where_aws_gives_it(

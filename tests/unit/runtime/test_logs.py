@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tracking_operator.reconcile.keys import Key
+from tracking_operator.controllers.request import Key
 from tracking_operator.runtime.logs import about, configure_logging
 
 KEY = Key("TrackingServer", "team-a", "mlflow")
@@ -39,6 +39,11 @@ def test_line_within_a_reconcile_names_the_resource(stream: io.StringIO) -> None
     assert first["message"] == "Wrote Service."
     assert (first["level"], first["logger"]) == ("INFO", "anything")
     assert "name" not in second
+
+
+def test_what_others_said_does_not_turn_a_line_round(stream: io.StringIO) -> None:
+    logging.getLogger("anything").info("It said: %s", "\x1b[2Ja\u202eb")
+    assert lines(stream)[0]["message"] == "It said:  [2Ja b"
 
 
 async def test_lines_of_concurrent_reconciles_do_not_mix(stream: io.StringIO) -> None:

@@ -15,7 +15,7 @@ def free_port() -> int:
 
 def test_scrape_finds_all_that_was_reported() -> None:
     metrics = Metrics()
-    metrics.observe_call(Call("apply", "Service", 200, 0.004))
+    metrics.observe_call(Call("apply", "Service", 200))
     metrics.observe_reconcile("TrackingServer", "settled", 0.02)
     metrics.observe_wait("user", 0.001)
     metrics.count_failure("TrackingServer", "Unexpected")

@@ -12,6 +12,7 @@ def test_defaults_serve_the_whole_cluster() -> None:
     assert settings.watch_namespaces == ()
     assert (settings.workers, settings.resync) == (8, 600.0)
     assert (settings.metrics_port, settings.health_port) == (8080, 8081)
+    assert settings.cache_mebibytes == 64
 
 
 def test_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

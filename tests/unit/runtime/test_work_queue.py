@@ -1,4 +1,4 @@
-"""The queue loses no key, hands none out twice at a time, and puts people first."""
+"""The queue loses no key, hands none out twice at a time, puts people first, and is fair to namespaces."""
 
 import asyncio
 
@@ -9,13 +9,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.unit.runtime.clock import Clock
 from tracking_operator.runtime.work_queue import (
+    AGED_SECONDS,
     LONGEST_BACKOFF_SECONDS,
-    LONGEST_RUSH,
-    RUSH_PER_SECOND,
+    PACE_OF_GROUP,
+    PACE_OF_KEY,
+    Lane,
     Priority,
     Work,
     WorkQueue,
 )
+
+LONGEST_RUSH = PACE_OF_KEY[Priority.CHANGE].burst
+RUSH_PER_SECOND = PACE_OF_KEY[Priority.CHANGE].per_second
 
 
 @pytest.fixture
@@ -203,6 +208,233 @@ def test_ordinary_life_is_never_slowed_down(queue: WorkQueue[str], clock: Clock)
         clock.now += 1.0
 
 
+def group_of(key: str) -> str:
+    """Keys are called like ``namespace/name``."""
+    return key.partition("/")[0]
+
+
+def lane_of(key: str) -> Lane:
+    """What a key is for can be read from its name."""
+    if key.startswith("class"):
+        return Lane.CLASSES
+    return Lane.DELETIONS if "deleted" in key else Lane.SERVERS
+
+
+@pytest.fixture
+def shared(clock: Clock) -> WorkQueue[str]:
+    """A queue of eight workers for keys of several namespaces."""
+    return WorkQueue(workers=8, group=group_of, lane=lane_of, clock=clock, chance=lambda low, high: high)
+
+
+@pytest.mark.parametrize("priority", Priority)
+@pytest.mark.parametrize("noisy_priority", Priority)
+def test_one_noisy_namespace_delays_an_honest_key_by_a_few_steps(
+    shared: WorkQueue[str], clock: Clock, priority: Priority, noisy_priority: Priority
+) -> None:
+    """Of higher priority or not: an honest key is handed out soon, at the latest when it has aged."""
+    for number in range(10_000):
+        shared.add(f"noisy/{number}", noisy_priority)
+    shared.add("honest/server", priority)
+    if noisy_priority < priority:
+        clock.now += AGED_SECONDS[priority]
+    served = []
+    for _ in range(4):
+        work = take(shared)
+        served.append(work.key)
+        shared.done(work.key)
+    assert "honest/server" in served
+
+
+def test_many_noisy_namespaces_delay_an_honest_key_by_one_key_each(shared: WorkQueue[str]) -> None:
+    for number in range(3000):
+        shared.add(f"noisy-{number % 3}/{number}", Priority.USER)
+    shared.add("honest/server", Priority.USER)
+    served = []
+    for _ in range(4):
+        work = take(shared)
+        served.append(work.key)
+        shared.done(work.key)
+    assert served[-1] == "honest/server"
+
+
+def test_namespace_never_has_all_workers(shared: WorkQueue[str]) -> None:
+    for number in range(100):
+        shared.add(f"noisy/{number}")
+    for _ in range(4):
+        take(shared)
+    assert shared.take() is None
+    for number in range(100):
+        shared.add(f"other/{number}")
+    assert [group_of(take(shared).key) for _ in range(2)] == ["other", "other"]
+    assert shared.take() is None  # the rest of the workers is for namespaces that have none
+    shared.add("honest/server", Priority.RESYNC)
+    assert take(shared).key == "honest/server"
+
+
+def test_share_comes_back_when_work_ends_and_what_is_slow_counts_for_its_namespace_only(
+    shared: WorkQueue[str],
+) -> None:
+    for number in range(10):
+        shared.add(f"noisy/{number}")
+    mine = [take(shared).key for _ in range(4)]
+    shared.done(mine[0])
+    mine[0] = take(shared).key
+    for key in mine:
+        shared.write_off(key)
+    assert shared.take() is None
+    for name in ("a", "b", "c"):
+        shared.add(f"{name}/1")
+        shared.add(f"{name}/2")
+    assert len([take(shared) for _ in range(6)]) == 6
+    for key in mine:
+        shared.done(key)
+    assert group_of(take(shared).key) == "noisy"
+
+
+def test_classes_and_deletions_are_handed_out_whatever_else_waits(shared: WorkQueue[str]) -> None:
+    for number in range(1000):
+        shared.add(f"noisy/{number}", Priority.USER)
+    shared.add("class", Priority.RESYNC)
+    shared.add("honest/deleted", Priority.CHANGE)
+    work = shared.take(Lane.CLASSES)
+    assert work
+    assert work.key == "class"
+    work = shared.take(Lane.DELETIONS)
+    assert work
+    assert work.key == "honest/deleted"
+    assert shared.take(Lane.DELETIONS) is None
+
+
+def test_namespace_that_deletes_thousands_delays_the_deletion_of_another_by_one(
+    shared: WorkQueue[str],
+) -> None:
+    for number in range(2000):
+        shared.add(f"noisy/deleted-{number}", Priority.USER)
+    shared.add("honest/deleted", Priority.USER)
+    served = []
+    for _ in range(2):
+        work = shared.take(Lane.DELETIONS)
+        assert work
+        served.append(work.key)
+        shared.done(work.key)
+    assert "honest/deleted" in served
+
+
+def test_key_that_becomes_a_deletion_while_it_waits_changes_its_lane(clock: Clock) -> None:
+    lane = Lane.SERVERS
+    queue: WorkQueue[str] = WorkQueue(workers=8, group=group_of, lane=lambda key: lane, clock=clock)
+    queue.add("a/server", Priority.USER)
+    lane = Lane.DELETIONS
+    queue.add("a/server")
+    work = queue.take(Lane.DELETIONS)
+    assert work
+    assert work.priority is Priority.USER
+    assert queue.take() is None
+
+
+def test_edits_of_one_object_are_paced_and_the_first_is_looked_at_at_once(
+    shared: WorkQueue[str], clock: Clock
+) -> None:
+    looked_at = []
+    for tick in range(1000):
+        shared.add("noisy/edited", Priority.USER)
+        while work := shared.take():
+            looked_at.append(tick)
+            shared.done(work.key)
+        clock.now += 0.01
+    pace = PACE_OF_KEY[Priority.USER]
+    assert looked_at[0] == 0
+    assert len(looked_at) <= pace.burst + 10 * pace.per_second + 1
+    shared.add("noisy/edited", Priority.USER)
+    clock.now += 1.0
+    assert take(shared).key == "noisy/edited"
+
+
+def test_edits_of_a_whole_namespace_are_paced_and_cost_little_while_they_wait(
+    shared: WorkQueue[str], clock: Clock
+) -> None:
+    count = 0
+    for tick in range(1000):
+        for number in range(20):
+            shared.add(f"noisy/{tick % 100}-{number}", Priority.USER)
+        while work := shared.take():
+            count += 1
+            shared.done(work.key)
+        clock.now += 0.01
+    pace = PACE_OF_GROUP[Priority.USER]
+    assert count <= pace.burst + 10 * pace.per_second + 1
+    shared.add("honest/server", Priority.USER)
+    assert take(shared).key == "honest/server"
+
+
+def test_keys_of_a_paced_namespace_come_back_all_of_them(shared: WorkQueue[str], clock: Clock) -> None:
+    wanted = {f"noisy/{number}" for number in range(1000)}
+    for key in wanted:
+        shared.add(key, Priority.USER)
+    found = set()
+    for _ in range(1000):
+        while work := shared.take():
+            found.add(work.key)
+            shared.done(work.key)
+        clock.now += 0.1
+    assert found == wanted
+    assert len(shared) == 0
+
+
+def test_lower_priorities_do_not_starve(shared: WorkQueue[str], clock: Clock) -> None:
+    """More edits than can be looked at, for ever: a change and a resync are still served."""
+    shared.add("honest/changed", Priority.CHANGE)
+    shared.add("honest/routine", Priority.RESYNC)
+    served = []
+    for step in range(200):
+        shared.add(f"busy-{step % 50}/{step}", Priority.USER)
+        shared.add(f"busy-{step % 50}/{step}-more", Priority.USER)
+        work = take(shared)
+        served.append(work.key)
+        shared.done(work.key)
+        clock.now += 0.1
+    assert served.index("honest/changed") <= 25
+    assert served.index("honest/routine") <= 110
+
+
+async def test_worker_of_a_lane_wakes_for_its_lane_only() -> None:
+    queue: WorkQueue[str] = WorkQueue(workers=8, group=group_of, lane=lane_of)
+    waiting = asyncio.create_task(queue.get(Lane.DELETIONS))
+    await asyncio.sleep(0)
+    queue.add("a/server")
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    queue.add("a/deleted")
+    async with asyncio.timeout(5):
+        work = await waiting
+    assert work
+    assert work.key == "a/deleted"
+
+
+async def test_get_wakes_for_a_namespace_whose_pace_allows_it_again() -> None:
+    queue: WorkQueue[str] = WorkQueue(workers=8, group=group_of)
+    for number in range(int(PACE_OF_GROUP[Priority.USER].burst) + 1):
+        queue.add(f"a/{number}", Priority.USER)
+    while work := queue.take():
+        queue.done(work.key)
+    async with asyncio.timeout(5):
+        assert await queue.get()
+
+
+async def test_get_wakes_for_a_share_that_comes_back() -> None:
+    queue: WorkQueue[str] = WorkQueue(workers=2, group=group_of)
+    queue.add("a/1")
+    queue.add("a/2")
+    assert take(queue).key == "a/1"
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.done("a/1")
+    async with asyncio.timeout(5):
+        work = await waiting
+    assert work
+    assert work.key == "a/2"
+
+
 async def test_get_wakes_for_a_key() -> None:
     queue: WorkQueue[str] = WorkQueue()
     waiting = asyncio.create_task(queue.get())
@@ -258,7 +490,9 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.queue: WorkQueue[str] = WorkQueue(clock=self.clock, chance=lambda low, high: high)
+        self.queue: WorkQueue[str] = WorkQueue(
+            pace_of_key={}, clock=self.clock, chance=lambda low, high: high
+        )
         self.wanted: dict[str, tuple[Priority, bool]] = {}
         self.later: dict[tuple[str, Priority], float] = {}
         self.in_work: set[str] = set()
@@ -299,7 +533,8 @@ class QueueMachine(RuleBasedStateMachine):
         assert work is not None
         assert work.key in free
         assert (work.priority, work.resync) == free[work.key]
-        assert work.priority == min(priority for priority, _ in free.values())
+        is_first = work.priority == min(priority for priority, _ in free.values())
+        assert is_first or work.waited >= AGED_SECONDS[work.priority]
         del self.wanted[work.key]
         self.in_work.add(work.key)
 

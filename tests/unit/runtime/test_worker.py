@@ -10,8 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.kube.waiting import until
 from tests.unit.runtime.clock import Clock
+from tracking_operator.controllers.request import Key, Outcome
 from tracking_operator.kube.errors import ApiError
-from tracking_operator.reconcile.keys import Key, Outcome
 from tracking_operator.runtime.metrics import Metrics
 from tracking_operator.runtime.work_queue import Priority, WorkQueue
 from tracking_operator.runtime.worker import LONGEST_RECONCILE_SECONDS, WorkerPool
@@ -44,7 +44,7 @@ class Loop:
 class Bench:
     """A pool of workers with everything around it in the test's hands."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, slow_seconds: float = 60.0, deadline_seconds: float = 60.0) -> None:
         self.clock = Clock()
         self.loop = Loop()
         self.gone: set[Key] = set()
@@ -59,6 +59,8 @@ class Bench:
             exists=lambda key: key not in self.gone,
             clock=self.clock,
             chance=lambda low, high: low,
+            slow_seconds=slow_seconds,
+            deadline_seconds=deadline_seconds,
         )
 
     async def look(self, count: int = 1) -> None:
@@ -195,6 +197,40 @@ async def test_stuck_worker_is_a_health_problem(bench: Bench) -> None:
     problem = bench.pool.problem()
     assert problem is not None
     assert "team-a/mlflow" in problem
+
+
+async def test_looks_that_take_long_do_not_keep_workers_from_other_keys() -> None:
+    bench = Bench(slow_seconds=0.01)
+    bench.pool.start()
+    bench.loop.gate.clear()
+    for number in range(12):
+        bench.queue.add(Key("TrackingServer", "team-a", f"s{number}"))
+    await until(lambda: len(bench.loop.seen) == 12)
+    assert bench.queue.in_work == 12
+    bench.loop.gate.set()
+    await bench.look(12)
+    assert await bench.pool.stop(1.0)
+
+
+async def test_stop_waits_for_looks_that_take_long_too() -> None:
+    bench = Bench(slow_seconds=0.01)
+    bench.pool.start()
+    bench.loop.gate.clear()
+    for number in range(6):
+        bench.queue.add(Key("TrackingServer", "team-a", f"s{number}"))
+    await until(lambda: len(bench.loop.seen) == 6)
+    assert not await bench.pool.stop(0.01)
+    await until(lambda: not bench.queue.in_work)
+
+
+async def test_look_without_an_end_is_given_up_and_tried_again() -> None:
+    bench = Bench(deadline_seconds=0.01)
+    bench.pool.start()
+    bench.loop.gate.clear()
+    bench.queue.add(KEY)
+    await until(lambda: len(bench.loop.seen) == 1 and not bench.queue.in_work)
+    await bench.pool.stop(1.0)
+    assert KEY in [key for key, _ in bench.due_after(1.0)]
 
 
 async def test_pool_that_was_never_started_stops_at_once() -> None:

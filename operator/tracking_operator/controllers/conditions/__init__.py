@@ -1,0 +1,1 @@
+"""How what a step found out becomes conditions."""

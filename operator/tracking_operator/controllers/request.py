@@ -1,0 +1,30 @@
+"""What the work queue hands to the control loop, and what the control loop answers."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+UNWATCHED_RETRY_SECONDS: Final = 15.0
+"""When to look again at what no watch tells of: an object that is not ours, what is in a store, a password in MLflow."""
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """One resource that wants to be looked at; ``namespace`` is empty for a TrackingServerClass."""
+
+    kind: Literal["TrackingServer", "TrackingServerClass"]
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """When to look at a resource again.
+
+    ``retry_after`` is in seconds; None means only on a change or at the next resync. ``failed`` asks
+    for the growing, jittered delay of the work queue instead. ``reason`` is that of the condition which
+    keeps the resource from being as wanted (empty: none does); it is counted in the metrics.
+    """
+
+    retry_after: float | None = None
+    failed: bool = False
+    reason: str = ""

@@ -1,0 +1,1 @@
+"""Which address a server has, who else claims it, how it changes."""

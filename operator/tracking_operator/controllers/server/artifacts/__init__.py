@@ -1,0 +1,1 @@
+"""A server's prefix in the bucket: its identity, its Secret, whether it was tried out."""

@@ -1,0 +1,156 @@
+"""Whether a server's prefix in the bucket does what it should: tried out by a Job, with the server's own identity. Pure.
+
+The operator cannot try a pod's identity from outside. So a short Job puts, lists, gets and deletes an object under
+the prefix, and finds out that it may do none of that outside. It runs again when the place or the identity changes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.api.tracking_server import TrackingServerStatus
+from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.controllers.server.artifacts.prefixes import PrefixState, prefix_finding
+from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
+from tracking_operator.controllers.server.children.pods import CheckResult
+from tracking_operator.kube.apply import digest
+from tracking_operator.kube.objects import KubeObject
+from tracking_operator.resources.artifact_environment import ENDPOINT_VARIABLE
+from tracking_operator.resources.pod.artifact_jobs import build_artifact_check_job
+from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
+from tracking_operator.resources.server import S3Artifacts, ServerModel
+
+TYPE: Final = ConditionType.ARTIFACT_STORE_READY
+SECONDS_UNTIL_ANOTHER_TRY: Final = 15.0
+
+PASSING_REASONS: Final = frozenset(
+    {
+        Reason.STORE_UNREACHABLE,
+        Reason.HOST_NOT_FOUND,
+        Reason.TLS_FAILED,
+        Reason.LOGIN_REFUSED,
+        Reason.BUCKET_NOT_FOUND,
+        Reason.ACCESS_DENIED,
+        Reason.IDENTITY_PENDING,
+        Reason.ISOLATION_NOT_PROVED,
+        Reason.BUSY,
+    }
+)
+"""What may be put right without a change of the server: in the object store, by the platform team."""
+
+
+@dataclass(frozen=True)
+class ArtifactCheck:
+    """How the check stands, and what has to happen for it to go on."""
+
+    finding: Finding
+    checked: str | None = None
+    """The digest of what the check has succeeded for."""
+    job: KubeObject | None = None
+    """The Job that has to exist."""
+    obsolete_job: KubeObject | None = None
+    """A Job that has to go, so that it can be made anew."""
+    look_again: float | None = None
+    """In how many seconds it is worth another try."""
+
+
+def live_check(children: Sequence[KubeObject], server: ServerModel) -> LiveJob | None:
+    """Find the server's Job, and what its pods tell."""
+    return live_job(children, server, server.names.check_artifacts, CHECK_ARTIFACTS_CONTAINER)
+
+
+def digest_of_check(server: ServerModel, store: S3Artifacts) -> str:
+    """What changes whenever the check has to be made again: the place, and as whom the pods go there."""
+    what = {
+        "place": [store.bucket, store.prefix, store.endpoint],
+        "identity": [server.credentials_digest, store.role_arn, server.service_account_annotations],
+    }
+    return digest(what)
+
+
+def artifact_check(
+    server: ServerModel,
+    store: S3Artifacts,
+    *,
+    status: TrackingServerStatus,
+    state: PrefixState,
+    live: LiveJob | None,
+    now: datetime,
+) -> ArtifactCheck:
+    """Decide how the check stands."""
+    wanted = digest_of_check(server, store)
+    well = prefix_finding(store, state)
+    if status.artifact_store is not None and status.artifact_store.checked == wanted:
+        return ArtifactCheck(_as_remarked_before(well, status), checked=wanted)
+    job = build_artifact_check_job(server)
+    if live is None:
+        return ArtifactCheck(_under_way(server, store), job=job)
+    if live.differs_from(job) and not live.is_running:
+        return ArtifactCheck(_under_way(server, store), obsolete_job=live.job)
+    if live.is_done:
+        return ArtifactCheck(_with_remark(well, live.result), checked=wanted)
+    if live.has_failed:
+        return _failed_check(live, now)
+    return ArtifactCheck(_progress(server, store, live))
+
+
+def _failed_check(live: LiveJob, now: datetime) -> ArtifactCheck:
+    result = live.result
+    if result is None or result.reason is None:
+        message = f"Job {live.name} failed without saying why: read the log of its pods, and delete it to have it run again."
+        return ArtifactCheck(Finding(TYPE, Verdict.BLOCKED, Reason.CHECK_FAILED, message))
+    if result.reason in PASSING_REASONS:
+        finding = _complaint_finding(result.reason, result.message)
+        remaining = SECONDS_UNTIL_ANOTHER_TRY - live.seconds_since_failure(now)
+        if remaining > 0:
+            return ArtifactCheck(finding, look_again=remaining)
+        return ArtifactCheck(finding, obsolete_job=live.job)
+    message = f"{result.message} To try again, delete Job {live.name}."
+    reason = Reason.CHECK_FAILED if result.reason is Reason.CRASH_LOOPING else result.reason
+    return ArtifactCheck(Finding(TYPE, Verdict.BLOCKED, reason, message))
+
+
+def _progress(server: ServerModel, store: S3Artifacts, live: LiveJob) -> Finding:
+    if live.problem:
+        return Finding(TYPE, Verdict.FAILING, live.problem.reason, live.problem.message)
+    if (complaint := live.complaint) and complaint.reason:
+        return _complaint_finding(complaint.reason, f"{complaint.message} Job {live.name} tries again.")
+    return _under_way(server, store)
+
+
+def _complaint_finding(reason: Reason, message: str) -> Finding:
+    verdict = Verdict.WORKING if reason is Reason.IDENTITY_PENDING else Verdict.FAILING
+    return Finding(TYPE, verdict, reason, message)
+
+
+def _under_way(server: ServerModel, store: S3Artifacts) -> Finding:
+    message = f"Job {server.names.check_artifacts} tries out {store.uri} with the server's own identity."
+    return Finding(TYPE, Verdict.WORKING, Reason.PROGRESSING, message)
+
+
+def _with_remark(well: Finding, result: CheckResult | None) -> Finding:
+    if result is None or result.remark is None:
+        return well
+    return Finding(TYPE, Verdict.OK, result.remark, f"{well.message} {result.message}")
+
+
+def _as_remarked_before(well: Finding, status: TrackingServerStatus) -> Finding:
+    """What the check found worth saying counts for as long as its success does."""
+    earlier = status.condition(TYPE)
+    reaches_beyond = Reason.REACHES_BEYOND_PREFIX
+    if earlier is None or not earlier.is_true or earlier.reason != reaches_beyond.value:
+        return well
+    return Finding(TYPE, Verdict.OK, reaches_beyond, earlier.message)
+
+
+def is_in_use(store: S3Artifacts, deployment: KubeObject | None) -> bool:
+    """Whether the pods that a Deployment has now keep their artifacts in this very place."""
+    template = ((deployment or {}).get("spec") or {}).get("template") or {}
+    containers = (template.get("spec") or {}).get("containers") or ()
+    arguments = [argument for container in containers for argument in container.get("args") or ()]
+    variables = [variable for container in containers for variable in container.get("env") or ()]
+    endpoints = {one.get("value") for one in variables if one["name"] == ENDPOINT_VARIABLE}
+    is_same_endpoint = endpoints == ({store.endpoint} if store.endpoint else set())
+    return is_same_endpoint and any(str(argument).endswith(f"={store.uri}") for argument in arguments)

@@ -1,0 +1,88 @@
+"""The Jobs of a server as they are in the cluster, and what their pods tell. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tracking_operator.api.marks import APPLIED_ANNOTATION
+from tracking_operator.controllers.server.children.ownership import controlled_by
+from tracking_operator.controllers.server.children.pods import (
+    CheckResult,
+    PodProblem,
+    container_result,
+    pod_problem,
+)
+from tracking_operator.kube.apply import digest
+from tracking_operator.kube.objects import JOB, POD, KubeObject, kind_of, name_of
+from tracking_operator.resources.server import ServerModel
+
+
+@dataclass(frozen=True)
+class LiveJob:
+    """One Job and its pods."""
+
+    job: KubeObject
+    result: CheckResult | None
+    """What its newest pod left behind."""
+    problem: PodProblem | None
+    """Why its newest pod does not run."""
+    is_running: bool
+    """Whether a pod of it is at work right now."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return name_of(self.job)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it succeeded."""
+        return self._condition("Complete") is not None
+
+    @property
+    def completed_at(self) -> str:
+        """When it succeeded, as Kubernetes writes times; empty while it has not."""
+        return str((self.job.get("status") or {}).get("completionTime") or "") if self.is_done else ""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether Kubernetes has given it up."""
+        return self._condition("Failed") is not None
+
+    def seconds_since_failure(self, now: datetime) -> float:
+        """How long ago Kubernetes gave it up; 0 while it has not."""
+        failed = self._condition("Failed")
+        if failed is None:
+            return 0.0
+        return (now - datetime.fromisoformat(failed["lastTransitionTime"])).total_seconds()
+
+    @property
+    def complaint(self) -> CheckResult | None:
+        """What the last attempt did not like, while no other one is at work."""
+        return self.result if self.result and self.result.reason and not self.is_running else None
+
+    def differs_from(self, desired: KubeObject) -> bool:
+        """Whether it was made of something else than what is desired now; a Job cannot be changed."""
+        stamp = (self.job["metadata"].get("annotations") or {}).get(APPLIED_ANNOTATION)
+        return bool(stamp != digest(desired))
+
+    def _condition(self, type_: str) -> KubeObject | None:
+        conditions = (self.job.get("status") or {}).get("conditions") or ()
+        return next((one for one in conditions if one["type"] == type_ and one["status"] == "True"), None)
+
+
+def live_job(
+    children: Sequence[KubeObject], server: ServerModel, name: str, container: str
+) -> LiveJob | None:
+    """Find the server's own Job of this name, and what ``container`` of its pods tells."""
+    for job in children:
+        if kind_of(job) == JOB and name_of(job) == name and controlled_by(job, server.uid):
+            uid = str(job["metadata"]["uid"])
+            pods = [pod for pod in children if kind_of(pod) == POD and controlled_by(pod, uid)]
+            return LiveJob(
+                job,
+                result=container_result(pods, container),
+                problem=pod_problem(pods),
+                is_running=any((pod.get("status") or {}).get("phase") == "Running" for pod in pods),
+            )
+    return None

@@ -1,0 +1,251 @@
+"""What a server's pods tell about it: pure readings of their status.
+
+Only facts that Kubernetes states are used, and the check script's termination message; container logs
+may hold anything and never become part of a condition.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+
+from tracking_operator.api.base import ApiModel
+from tracking_operator.api.conditions import Reason
+from tracking_operator.api.marks import COMPONENT_LABEL
+from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of
+from tracking_operator.resources.labels import SERVER_COMPONENT
+from tracking_operator.resources.pod.artifact_jobs import DELETE_ARTIFACTS_CONTAINER
+from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER
+from tracking_operator.resources.pod.server_pod import (
+    CHECK_ARTIFACTS_CONTAINER,
+    CHECK_CONTAINER,
+    SERVER_CONTAINER,
+)
+
+VERSION_LABEL: Final = "app.kubernetes.io/version"
+
+IMAGE_PROBLEMS: Final = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
+START_PROBLEMS: Final = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+KILLED_FOR_MEMORY: Final = "OOMKilled"
+WAITS_FOR_VOLUME: Final = re.compile(
+    "unbound immediate PersistentVolumeClaims|persistentvolumeclaim .* not found"
+)
+"""What the scheduler says while a volume is being provisioned, or while it has not heard of the claim that was made
+beside the Deployment (k8s.io/kubernetes/pkg/scheduler, volumebinding)."""
+
+STORE_REASONS: Final = {
+    Reason.STORE_UNREACHABLE,
+    Reason.LOGIN_REFUSED,
+    Reason.UNSUPPORTED_URI,
+    Reason.VOLUME_FULL,
+    Reason.DISK_FULL,
+}
+"""What says something about the store itself, and not about the schema in it."""
+
+SAID_REASONS: Final = {
+    Reason.STORE_UNREACHABLE,
+    Reason.LOGIN_REFUSED,
+    Reason.UNSUPPORTED_URI,
+    Reason.VOLUME_FULL,
+    Reason.SCHEMA_MISSING,
+    Reason.SCHEMA_BEHIND,
+    Reason.SCHEMA_TOO_NEW,
+    Reason.IMAGE_VERSION_MISMATCH,
+    Reason.MIGRATION_FAILED,
+    Reason.BUSY,
+    Reason.DISK_FULL,
+    Reason.ENCRYPTION_KEY_LOST,
+    Reason.ACCESS_DENIED,
+    Reason.BUCKET_NOT_FOUND,
+    Reason.BUCKET_ELSEWHERE,
+    Reason.HOST_NOT_FOUND,
+    Reason.IDENTITY_PENDING,
+    Reason.ISOLATION_NOT_PROVED,
+    Reason.REACHES_BEYOND_PREFIX,
+    Reason.TLS_FAILED,
+}
+"""What our scripts report: the keys of EXIT_CODES in check_backend_store.py and check_artifact_store.py."""
+
+TASKS: Final = {
+    CHECK_CONTAINER: "check of the backend store",
+    MIGRATE_CONTAINER: "migration of the backend store",
+    CHECK_ARTIFACTS_CONTAINER: "check of the artifact store",
+    DELETE_ARTIFACTS_CONTAINER: "deletion of the artifacts",
+}
+"""What each container of ours is for, in a sentence."""
+
+LONGEST_QUOTE: Final = 400
+
+
+class TerminationMessage(ApiModel):
+    """What our scripts leave behind; an image of the team's own may leave anything."""
+
+    reason: str = ""
+    message: str = ""
+    revision: str = ""
+    login_revision: str = ""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a script found out about a store; ``reason`` is None when all is well."""
+
+    reason: Reason | None
+    message: str
+    revision: str
+    ended_at: str = ""
+    """When it ended, as Kubernetes writes times."""
+    remark: Reason | None = None
+    """What is worth knowing although all is well."""
+    login_revision: str = ""
+    """The revision of the login's tables; empty where nobody has to log in."""
+
+
+@dataclass(frozen=True)
+class PodProblem:
+    """Why a pod does not serve."""
+
+    reason: Reason
+    message: str
+
+
+def server_pods(children: Sequence[KubeObject]) -> list[KubeObject]:
+    """The pods that are there to serve; those of Jobs are not."""
+    return [child for child in children if kind_of(child) == POD and _serves(child)]
+
+
+def _serves(pod: KubeObject) -> bool:
+    return bool((pod["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == SERVER_COMPONENT)
+
+
+def newest_first(pods: Sequence[KubeObject]) -> list[KubeObject]:
+    """The pods that are not on their way out, newest first."""
+    present = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    return sorted(present, key=lambda pod: (pod["metadata"]["creationTimestamp"], name_of(pod)), reverse=True)
+
+
+def check_result(pods: Sequence[KubeObject], version: str) -> CheckResult | None:
+    """The newest answer of the init container in a pod of this MLflow version; None while there is none."""
+    for pod in newest_first(pods):
+        if (pod["metadata"].get("labels") or {}).get(VERSION_LABEL) != version:
+            continue
+        for terminated in _terminations(pod, CHECK_CONTAINER):
+            return _result_in(terminated, CHECK_CONTAINER)
+    return None
+
+
+def container_result(pods: Sequence[KubeObject], container: str) -> CheckResult | None:
+    """What the newest pod whose container has ended left behind; None while there is none."""
+    for pod in newest_first(pods):
+        for terminated in _terminations(pod, container):
+            return _result_in(terminated, container)
+    return None
+
+
+def pod_problem(pods: Sequence[KubeObject]) -> PodProblem | None:
+    """Why the newest pod does not serve, as far as that can be told."""
+    for pod in newest_first(pods)[:1]:
+        return _unschedulable(pod) or _image_problem(pod) or _start_problem(pod) or _crash(pod)
+    return None
+
+
+def _result_in(terminated: KubeObject, container: str) -> CheckResult:
+    """Read a termination message; a script that died without one has failed for a reason of its own."""
+    try:
+        said = TerminationMessage.model_validate_json(terminated.get("message") or "{}")
+    except ValidationError:
+        said = TerminationMessage()
+    ended_at = str(terminated.get("finishedAt") or "")
+    known = next((reason for reason in SAID_REASONS if reason.value == said.reason), None)
+    if terminated.get("exitCode") == 0:
+        return CheckResult(
+            None, said.message, said.revision, ended_at, remark=known, login_revision=said.login_revision
+        )
+    if known:
+        return CheckResult(known, said.message, "", ended_at)
+    return CheckResult(
+        Reason.CRASH_LOOPING,
+        f"The {TASKS[container]} ended with exit code {terminated.get('exitCode')} and said no reason: "
+        f"read its log (container {container}).",
+        "",
+        ended_at,
+    )
+
+
+def _terminations(pod: KubeObject, container: str) -> Iterator[KubeObject]:
+    """How a container ended, the latest first."""
+    for status in _statuses(pod, container):
+        for state in (status.get("state"), status.get("lastState")):
+            if state and state.get("terminated"):
+                yield state["terminated"]
+
+
+def _statuses(pod: KubeObject, *containers: str) -> list[KubeObject]:
+    status = pod.get("status") or {}
+    reported = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+    return [one for one in reported if one["name"] in containers]
+
+
+def _waiting(pod: KubeObject) -> Iterator[KubeObject]:
+    for status in _statuses(pod, *TASKS, SERVER_CONTAINER):
+        if waiting := (status.get("state") or {}).get("waiting"):
+            yield waiting
+
+
+def _unschedulable(pod: KubeObject) -> PodProblem | None:
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
+            if WAITS_FOR_VOLUME.search(condition.get("message") or ""):
+                return None  # the condition of the store says so, and it passes by itself
+            return PodProblem(
+                Reason.UNSCHEDULABLE,
+                f"No node takes pod {name_of(pod)}: {_quoted(condition)}. Lower spec.resources or change "
+                "spec.podTemplate; if a volume is at fault, look at its claim.",
+            )
+    return None
+
+
+def _image_problem(pod: KubeObject) -> PodProblem | None:
+    for waiting in _waiting(pod):
+        if waiting.get("reason") in IMAGE_PROBLEMS:
+            return PodProblem(
+                Reason.IMAGE_PULL_FAILED,
+                f"The image of pod {name_of(pod)} cannot be pulled: {_quoted(waiting)}. Check the image's name and "
+                "spec.podTemplate.imagePullSecrets.",
+            )
+    return None
+
+
+def _start_problem(pod: KubeObject) -> PodProblem | None:
+    for waiting in _waiting(pod):
+        if waiting.get("reason") in START_PROBLEMS:
+            return PodProblem(
+                Reason.POD_REFUSED, f"Pod {name_of(pod)} cannot start a container: {_quoted(waiting)}."
+            )
+    return None
+
+
+def _crash(pod: KubeObject) -> PodProblem | None:
+    for status in _statuses(pod, SERVER_CONTAINER):
+        if status.get("ready"):
+            return None
+    for terminated in _terminations(pod, SERVER_CONTAINER):
+        if terminated.get("reason") == KILLED_FOR_MEMORY:
+            return PodProblem(
+                Reason.OUT_OF_MEMORY,
+                f"MLflow in pod {name_of(pod)} needed more memory than its limit: raise "
+                "spec.resources.limits.memory or lower spec.workers.",
+            )
+        return PodProblem(
+            Reason.CRASH_LOOPING,
+            f"MLflow in pod {name_of(pod)} ended with exit code {terminated.get('exitCode')}: "
+            f"read 'kubectl logs --previous {name_of(pod)}'.",
+        )
+    return None
+
+
+def _quoted(status: KubeObject) -> str:
+    text = " ".join(str(status.get("message") or status.get("reason") or "no reason given").split())
+    return text.rstrip(".") if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"

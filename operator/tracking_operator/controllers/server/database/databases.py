@@ -1,0 +1,445 @@
+"""A server's own database: its Secret, its roles, and their rotation.
+
+What was verified is remembered, so that a look at a server whose database is as it should be sends no SQL.
+The Secret is the record of the login in use; which logins work at all is recorded by PostgreSQL itself.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Final, ParamSpec, TypeVar
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.api.kubernetes_types import ObjectMeta
+from tracking_operator.api.placement import DatabasePlacement
+from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.controllers.server.children.managed_secrets import OwnSecrets
+from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
+from tracking_operator.controllers.server_class.postgres_servers import Access, PostgresServers
+from tracking_operator.failures import Invalid
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.passwords import new_password
+from tracking_operator.resources.database_secret import (
+    DatabaseCredentials,
+    build_database_secret,
+    credentials_in,
+)
+from tracking_operator.resources.server import PostgresBackend, ServerModel
+from tracking_operator.stores.postgres import finalize as teardown
+from tracking_operator.stores.postgres import rotation
+from tracking_operator.stores.postgres.connection import Sessions
+from tracking_operator.stores.postgres.provision import provision, require_own
+from tracking_operator.stores.postgres.rotation import Sighting
+from tracking_operator.stores.postgres.schema import SchemaState, read_schema
+from tracking_operator.stores.postgres.server import Login
+from tracking_operator.stores.postgres.tenant import Desired, Tenant
+
+SECONDS_BETWEEN_LOOKS: Final = rotation.QUIET_SECONDS + 1
+SECONDS_UNTIL_IDLE: Final = 10.0
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a server asks of its database, beside that it is there."""
+
+    rotation: str
+    """The value of the annotation that asks for new credentials."""
+    rotate_every: float | None
+    """After how many seconds credentials are too old; None: never."""
+    deadline: float
+    """How many seconds after new credentials nobody may be logged in by the old ones any more."""
+    must_exist: bool
+    """Whether the database has held data, so that an empty one may not take its place."""
+    takes_over: bool = False
+    """Whether the platform team hands over what an earlier namespace of this name had."""
+    is_revoked: bool = False
+    """Whether nobody may get in any more by what was handed out before, and everybody who is in has to go."""
+    migrated_by: str = ""
+    """The UID of the migration Job that has succeeded; what is remembered from before that is out of date."""
+
+
+@dataclass(frozen=True)
+class DatabaseState:
+    """How a server's database was found."""
+
+    login: str
+    """The login in use."""
+    revision: str | None
+    """The schema revision; None while there is no schema."""
+    retiring: str = ""
+    """The login that pods may still use, while credentials rotate."""
+    look_again: float | None = None
+    """In how many seconds the rotation can go on."""
+    login_revision: str | None = None
+    """The revision of the tables of MLflow's own login; None while there are none."""
+    retired_by: datetime | None = None
+    """When nobody is logged in by the retiring login any more, at the latest."""
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One server's database, and all that is needed to work on it."""
+
+    server: ServerModel
+    store: PostgresBackend
+    tenant: Tenant
+    access: Access
+    wanted: Wanted
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """What was verified: nothing has to be asked again as long as the same is wanted."""
+
+    access: Access
+    tenant: Tenant
+    login: str
+    password: str = field(repr=False)
+    connection_limit: int
+    migrated_by: str
+    schema: SchemaState
+    is_rotating: bool
+    """Whether the other login works, or somebody is still logged in by it."""
+    other_until: float | None = None
+    """Until when that may be, in seconds since 1970."""
+
+    def holds_for(self, case: _Case, credentials: DatabaseCredentials) -> bool:
+        """Whether exactly this is wanted now."""
+        is_same_place = (self.access, self.tenant) == (case.access, case.tenant)
+        is_same_login = (self.login, self.password) == (credentials.login, credentials.password)
+        is_same_limit = self.connection_limit == case.store.connection_limit
+        is_same_schema = self.migrated_by == case.wanted.migrated_by
+        return is_same_place and is_same_login and is_same_limit and is_same_schema
+
+
+class Databases:
+    """Brings the databases of servers about, and remembers how they are."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        cache: ObjectCache,
+        servers: PostgresServers,
+        marks: OwnerMarks,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._secrets = OwnSecrets(kube, cache)
+        self._servers = servers
+        self._marks = marks
+        self._now = now
+        self._verified: dict[str, _Verified] = {}
+        self._sightings: dict[str, Sighting] = {}
+
+    async def bring_about(
+        self, server: ServerModel, store: PostgresBackend, access: Access, wanted: Wanted, *, fresh: bool
+    ) -> DatabaseState:
+        """Make the database, its roles and its Secret as wanted; with ``fresh`` PostgreSQL is asked in any case.
+
+        Raises:
+            Failure: it cannot be done, or not yet.
+
+        """
+        _require_same_place(store, access)
+        tenant = self._tenant(server.namespace, server.name, store.database, server.uid)
+        tenant = replace(tenant, mark=replace(tenant.mark, takes_over=wanted.takes_over))
+        case = _Case(server, store, tenant, access, wanted)
+        credentials = await self._credentials(case)
+        if wanted.is_revoked:
+            credentials = await self._revoked(case, credentials)
+        elif credentials is None:
+            credentials = self._new_credentials(tenant.logins[0], wanted)
+            # Before PostgreSQL hears of the password, so that it cannot be lost.
+            await self._write_secret(case, credentials)
+        verified = await self._verify(case, credentials, fresh=fresh)
+        await self._write_secret(case, credentials)
+        state = await self._rotated(case, credentials, verified)
+        return replace(state, login_revision=verified.schema.login_revision)
+
+    async def _revoked(self, case: _Case, old: DatabaseCredentials | None) -> DatabaseCredentials:
+        """End all access as at a deletion, whatever rotates; then tell the pods of the login that is to come.
+
+        If that is interrupted, it is done again from its beginning: nobody is let in before the Secret names the new password.
+        """
+        self._verified.pop(case.server.uid, None)
+        self._sightings.pop(case.server.uid, None)
+        await self._run(case, _revoke, case)
+        first, _ = case.tenant.logins
+        new = self._new_credentials(case.tenant.other_login(old.login) if old else first, case.wanted)
+        await self._write_secret(case, new)
+        return new
+
+    async def _rotated(
+        self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
+    ) -> DatabaseState:
+        """Go one step on with the rotation, if there is one."""
+        if verified.is_rotating and case.wanted.is_revoked:
+            # Somebody came in while the others were sent out.
+            return await self._retire_at_once(case, credentials, verified)
+        if verified.is_rotating:
+            return await self._retire_other_login(case, credentials, verified)
+        if self._is_rotation_due(credentials, case.wanted):
+            return await self._rotate(case, credentials, verified)
+        return DatabaseState(credentials.login, verified.schema.revision)
+
+    def tenant_of(self, metadata: ObjectMeta, database: DatabasePlacement) -> Tenant:
+        """What a server owns in PostgreSQL. Raises Invalid: the database's name cannot be used."""
+        return self._tenant(metadata.namespace, metadata.name, database.name, metadata.uid)
+
+    def _tenant(self, namespace: str, name: str, database: str, uid: str) -> Tenant:
+        return Tenant.named(database, self._marks.of(namespace, name, uid))
+
+    async def retain(self, tenant: Tenant, access: Access) -> None:
+        """Take a deleted server's logins away; its database stays, with its mark. Raises Failure."""
+        await self._servers.executor.run_for(tenant.mark.namespace, access.server, _retain, access, tenant)
+
+    async def drop(self, tenant: Tenant, access: Access) -> None:
+        """Drop a deleted server's database and roles. Raises Failure; calling again goes on from what is left."""
+        await self._servers.executor.run_for(tenant.mark.namespace, access.server, _drop, access, tenant)
+
+    def forget(self, uid: str) -> None:
+        """Forget a server that is gone."""
+        self._verified.pop(uid, None)
+        self._sightings.pop(uid, None)
+
+    async def _credentials(self, case: _Case) -> DatabaseCredentials | None:
+        """The credentials in the server's Secret; None if there are none that can be used."""
+        secret = await self._secrets.read(case.server, case.store.secret)
+        return await self._usable(case, credentials_in(secret)) if secret else None
+
+    async def _usable(self, case: _Case, found: DatabaseCredentials | None) -> DatabaseCredentials | None:
+        """The credentials, if they are for this database; if not, nothing may be lost by making others.
+
+        Pods go on using the Secret while a server's record names a database that is not the server's.
+        """
+        if found and found.login in case.tenant.logins:
+            return found
+        await self._run(case, _require_own, case)
+        return None
+
+    def _new_credentials(self, login: str, wanted: Wanted) -> DatabaseCredentials:
+        return DatabaseCredentials(
+            login=login,
+            password=new_password(),
+            rotated_for=wanted.rotation,
+            rotated_at=self._now().replace(microsecond=0),
+        )
+
+    async def _write_secret(self, case: _Case, credentials: DatabaseCredentials) -> None:
+        secret = build_database_secret(
+            case.server, case.store, credentials, case.access.server.ca_certificates
+        )
+        await self._secrets.write(case.server, secret)
+
+    async def _verify(self, case: _Case, credentials: DatabaseCredentials, *, fresh: bool) -> _Verified:
+        known = self._verified.get(case.server.uid)
+        if known and not fresh and known.holds_for(case, credentials):
+            return known
+        self._verified.pop(case.server.uid, None)
+        verified = await self._run(case, _provision, case, credentials, self._deadline(case))
+        self._verified[case.server.uid] = verified
+        return verified
+
+    def _is_rotation_due(self, credentials: DatabaseCredentials, wanted: Wanted) -> bool:
+        is_too_old = wanted.rotate_every is not None and self._age(credentials) >= wanted.rotate_every
+        return credentials.rotated_for != wanted.rotation or is_too_old
+
+    async def _rotate(self, case: _Case, old: DatabaseCredentials, verified: _Verified) -> DatabaseState:
+        """Let the other login in, tell the pods of it, and limit how long the old one works. Both do until it retires."""
+        new = self._new_credentials(case.tenant.other_login(old.login), case.wanted)
+        await self._run(case, _begin_rotation, case, new)
+        await self._write_secret(case, new)
+        begun = replace(verified, login=new.login, password=new.password, is_rotating=True)
+        self._verified[case.server.uid] = begun
+        # Not before: the login that the Secret names must not expire, should nobody go on from here for long.
+        until = self._deadline(case)
+        await self._run(case, _limit_old_login, case, old.login, until)
+        self._verified[case.server.uid] = replace(begun, other_until=until)
+        return DatabaseState(
+            new.login,
+            verified.schema.revision,
+            old.login,
+            min(rotation.SECONDS_AFTER_SWAP, case.wanted.deadline),
+            retired_by=_at(until),
+        )
+
+    async def _retire_other_login(
+        self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
+    ) -> DatabaseState:
+        """Take the old login away, once no pod opens sessions with it any more; at the deadline in any case."""
+        old, uid = case.tenant.other_login(credentials.login), case.server.uid
+        state = DatabaseState(
+            credentials.login, verified.schema.revision, old, retired_by=_at(verified.other_until)
+        )
+        left = self._seconds_left(verified)
+        if left > 0 and (wait := await self._wait_for_pods(case, credentials, old)):
+            return replace(state, look_again=min(wait, left))
+        if not await self._run(case, _retire, case, old, at_once=left <= 0):
+            return replace(state, look_again=min(SECONDS_UNTIL_IDLE, left))
+        self._sightings.pop(uid, None)
+        self._verified[uid] = replace(verified, is_rotating=False, other_until=None)
+        return replace(state, retiring="", retired_by=None)
+
+    async def _retire_at_once(
+        self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
+    ) -> DatabaseState:
+        await self._run(case, _retire, case, case.tenant.other_login(credentials.login), at_once=True)
+        self._verified[case.server.uid] = replace(verified, is_rotating=False, other_until=None)
+        return DatabaseState(credentials.login, verified.schema.revision)
+
+    async def _wait_for_pods(self, case: _Case, credentials: DatabaseCredentials, old: str) -> float | None:
+        """In how many seconds to look again whether pods still open sessions with the old login; None: they do not."""
+        uid, waited = case.server.uid, self._age(credentials)
+        if waited < rotation.SECONDS_AFTER_SWAP:
+            return rotation.SECONDS_AFTER_SWAP - waited
+        if waited >= rotation.LONGEST_WAIT:
+            return None
+        sighting = await self._run(case, _look, case, old, self._now().timestamp())
+        earlier = self._sightings.get(uid)
+        if earlier is None or not sighting.sessions <= earlier.sessions:
+            self._sightings[uid] = sighting
+            return SECONDS_BETWEEN_LOOKS
+        if not rotation.is_quiet(earlier, sighting):
+            return earlier.at + SECONDS_BETWEEN_LOOKS - sighting.at
+        return None
+
+    def _deadline(self, case: _Case) -> float:
+        """When an old login that is limited now has to be gone, in whole seconds since 1970."""
+        return float(int(self._now().timestamp() + case.wanted.deadline))
+
+    def _seconds_left(self, verified: _Verified) -> float:
+        """How long somebody may still be logged in by the old login; for ever until PostgreSQL has noted it."""
+        until = verified.other_until
+        return math.inf if until is None else until - self._now().timestamp()
+
+    def _age(self, credentials: DatabaseCredentials) -> float:
+        return (self._now() - credentials.rotated_at).total_seconds()
+
+    async def _run(
+        self,
+        case: _Case,
+        work: Callable[Arguments, Result],
+        *arguments: Arguments.args,
+        **keywords: Arguments.kwargs,
+    ) -> Result:
+        namespace = case.tenant.mark.namespace
+        return await self._servers.executor.run_for(
+            namespace, case.access.server, work, *arguments, **keywords
+        )
+
+
+def database_finding(store: PostgresBackend, state: DatabaseState) -> Finding:
+    """Say that the database can be used, and what goes on there."""
+    type_ = ConditionType.BACKEND_STORE_READY
+    where = f"Database {store.database} on {store.host}:{store.port}"
+    if state.retiring:
+        by = f" At {state.retired_by:%Y-%m-%dT%H:%M:%SZ} all of its sessions end." if state.retired_by else ""
+        return Finding(
+            type_,
+            Verdict.OK,
+            Reason.ROTATING_CREDENTIALS,
+            f"{where} is in use. Pods go from login {state.retiring} to {state.login}; both work until they have.{by}",
+        )
+    return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, f"{where} is in use, by login {state.login}.")
+
+
+def _require_same_place(store: PostgresBackend, access: Access) -> None:
+    """The admin's password is for the class's server only, whatever a server's record says."""
+    if (store.host, store.port) != (access.server.host, access.server.port):
+        raise Invalid(
+            Reason.RESOLVED_DIFFERS,
+            f"The class names PostgreSQL at {access.server} now, and database {store.database} of this server is on "
+            f"{store.host}:{store.port}, which its pods go on using: set the class back; or, if the database was moved "
+            "there with its data, ask the platform team to write the new host and port into status.placement.database.",
+        )
+
+
+def _at(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _provision(case: _Case, credentials: DatabaseCredentials, other_until: float) -> _Verified:
+    """Provision, then log in as the tenant: a password that is not the Secret's is put right."""
+    login = Login(credentials.login, credentials.password, "the server's own Secret")
+    desired = Desired(
+        case.tenant,
+        login.username,
+        login.password,
+        case.store.connection_limit,
+        other_until=other_until,
+    )
+    with _sessions(case.access) as sessions:
+        provisioned = provision(
+            sessions,
+            desired,
+            must_exist=case.wanted.must_exist,
+            most_databases=case.store.most_databases,
+        )
+        try:
+            schema = read_schema(case.access.server, login, case.tenant)
+        except Invalid as failure:
+            if failure.reason is not Reason.LOGIN_REFUSED:
+                raise
+            provision(sessions, replace(desired, set_password=True), must_exist=case.wanted.must_exist)
+            schema = read_schema(case.access.server, login, case.tenant)
+    return _Verified(
+        case.access,
+        case.tenant,
+        login.username,
+        login.password,
+        case.store.connection_limit,
+        case.wanted.migrated_by,
+        schema,
+        provisioned.is_rotating,
+        provisioned.other_until,
+    )
+
+
+def _require_own(case: _Case) -> None:
+    with _sessions(case.access) as sessions:
+        require_own(sessions, case.tenant, must_exist=case.wanted.must_exist)
+
+
+def _revoke(case: _Case) -> None:
+    with _sessions(case.access) as sessions:
+        teardown.retain(sessions, case.tenant)
+        # Before a Secret is written for a database that the server cannot have.
+        require_own(sessions, case.tenant, must_exist=case.wanted.must_exist)
+
+
+def _retain(access: Access, tenant: Tenant) -> None:
+    with _sessions(access) as sessions:
+        teardown.retain(sessions, tenant)
+
+
+def _drop(access: Access, tenant: Tenant) -> None:
+    with _sessions(access) as sessions:
+        teardown.drop(sessions, tenant)
+
+
+def _begin_rotation(case: _Case, new: DatabaseCredentials) -> None:
+    with _sessions(case.access) as sessions:
+        rotation.begin(sessions, case.tenant, new.login, new.password)
+
+
+def _limit_old_login(case: _Case, old: str, until: float) -> None:
+    with _sessions(case.access) as sessions:
+        rotation.limit(sessions, case.tenant, old, until)
+
+
+def _look(case: _Case, login: str, at: float) -> Sighting:
+    with _sessions(case.access) as sessions:
+        return rotation.look(sessions, login, at)
+
+
+def _retire(case: _Case, old: str, *, at_once: bool) -> bool:
+    with _sessions(case.access) as sessions:
+        return rotation.retire(sessions, case.tenant, old, at_once=at_once).complete
+
+
+def _sessions(access: Access) -> Sessions:
+    return Sessions(access.server, access.admin)

@@ -1,0 +1,1 @@
+"""What happens when a server is deleted: data and access, in the cluster and outside."""

@@ -1,0 +1,166 @@
+"""What becomes of a server's prefix in the bucket when the server is deleted.
+
+Objects are removed by a Job with the server's own identity, which reaches nothing else; then the identity goes.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.api.placement import ArtifactPlacement, Placement
+from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server_class import S3Offer
+from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.controllers.server.artifacts.prefixes import ArtifactPrefixes
+from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
+from tracking_operator.controllers.server.children.network import Networks
+from tracking_operator.controllers.server.children.ownership import owner_check
+from tracking_operator.controllers.server.deletion.outside_data import LeftStores
+from tracking_operator.controllers.server_class.buckets import BucketAccess, Buckets
+from tracking_operator.controllers.server_class.choice import ChosenClass
+from tracking_operator.failures import Invalid, Unavailable
+from tracking_operator.kube.apply import apply_all
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.errors import failure_from
+from tracking_operator.kube.events import EventRecorder
+from tracking_operator.kube.objects import JOB, NAMESPACE, describe, namespace_of, uid_of
+from tracking_operator.resources.config_maps import build_check_config_map
+from tracking_operator.resources.network_policy import build_artifact_jobs_policy
+from tracking_operator.resources.pod.artifact_jobs import (
+    DELETE_ARTIFACTS_CONTAINER,
+    build_artifact_deletion_job,
+)
+from tracking_operator.resources.server import S3Artifacts, ServerModel
+from tracking_operator.resources.service_account import build_service_account
+
+TYPE: Final = ConditionType.ARTIFACT_STORE_READY
+SECONDS_UNTIL_ANOTHER_TRY: Final = 15.0
+
+
+class LeftArtifacts(LeftStores[ArtifactPlacement, S3Offer, BucketAccess]):
+    """Retains or drops the prefixes of servers that are being deleted."""
+
+    type = TYPE
+    data = "the server's artifacts"
+    entrance = "the identity and the statements of the server's prefix"
+    store = "The object store"
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        cache: ObjectCache,
+        prefixes: ArtifactPrefixes,
+        buckets: Buckets,
+        *,
+        networks: Networks,
+        events: EventRecorder,
+        now: Callable[[], datetime],
+    ) -> None:
+        super().__init__(buckets, events)
+        self._kube = kube
+        self._cache = cache
+        self._prefixes = prefixes
+        self._networks = networks
+        self._now = now
+
+    def _place(self, placement: Placement) -> ArtifactPlacement | None:
+        return placement.artifacts
+
+    def _offer(self, chosen: ChosenClass, place: ArtifactPlacement) -> S3Offer:
+        offer = chosen.spec.s3
+        if offer is None or (offer.bucket, offer.endpoint) != (place.bucket, place.endpoint):
+            raise Invalid(
+                Reason.CLASS_NOT_FOUND,
+                f"The {chosen.title} is gone, or does not name bucket {place.bucket} at {place.endpoint or 'AWS'} any more, "
+                f"where the artifacts are.",
+            )
+        return offer
+
+    async def _drop(
+        self,
+        resource: TrackingServer,
+        place: ArtifactPlacement,
+        chosen: ChosenClass,
+        access: BucketAccess,
+        server: ServerModel | None,
+    ) -> Finding | None:
+        offer = self._offer(chosen, place)
+        store = server.artifact_store if server else None
+        role_arn = store.role_arn if isinstance(store, S3Artifacts) else None
+        desired = self._prefixes.desired_at_the_end(resource.metadata, place, offer, role_arn)
+        if await self._prefixes.is_empty(desired, access):
+            await self._prefixes.drop(desired, access)
+            return None
+        if server is None or not isinstance(store, S3Artifacts):
+            raise self._no_job(resource, place)
+        live = live_job(
+            self._cache.children(server.namespace, server.name),
+            server,
+            server.names.delete_artifacts,
+            DELETE_ARTIFACTS_CONTAINER,
+        )
+        if live is None:
+            await self._prefixes.grant_deletion(server, store, desired, access)
+            await self._apply(server)
+        elif live.is_done:  # and yet there are objects: somebody wrote until the end
+            await self._delete(live)
+        elif live.has_failed:
+            await self._fail(live, place)
+        return _artifacts_go(place, live)
+
+    def _no_job(self, resource: TrackingServer, place: ArtifactPlacement) -> Invalid:
+        """Why no Job can remove the objects."""
+        namespace = resource.metadata.namespace
+        live = self._cache.get(NAMESPACE, None, namespace) or {}
+        job = f"the Job that removes the objects under {place.uri} cannot be made"
+        if live.get("metadata", {}).get("deletionTimestamp"):
+            return Invalid(
+                Reason.NAMESPACE_TERMINATING,
+                f"Namespace {namespace} is being deleted, and {job} in it any more: remove the objects by hand.",
+            )
+        return Invalid(
+            Reason.INVALID_SPEC,
+            f"{job[0].upper()}{job[1:]}, because the server's specification is refused: correct that.",
+        )
+
+    async def _retain(
+        self, resource: TrackingServer, place: ArtifactPlacement, chosen: ChosenClass, access: BucketAccess
+    ) -> None:
+        offer = self._offer(chosen, place)
+        await self._prefixes.retain(
+            self._prefixes.desired_at_the_end(resource.metadata, place, offer, None), access
+        )
+
+    async def _apply(self, server: ServerModel) -> None:
+        """Make the Job, and what its pod needs, which a deletion in the foreground has taken already."""
+        resolved = await self._networks.with_destinations(server, fresh=False)
+        wanted = [
+            build_service_account(server),
+            build_artifact_jobs_policy(resolved),
+            build_check_config_map(server),
+            build_artifact_deletion_job(server),
+        ]
+        applied = await apply_all(self._kube, self._cache, wanted, owner=owner_check(server))
+        for obj, error in applied.failures:
+            raise failure_from(error, f"write {describe(obj)}") from error
+
+    async def _fail(self, live: LiveJob, place: ArtifactPlacement) -> None:
+        """Say why the Job failed; after a while it is made anew."""
+        if live.seconds_since_failure(self._now()) >= SECONDS_UNTIL_ANOTHER_TRY:
+            await self._delete(live)
+        said = live.result.message if live.result and live.result.message else "read the log of its pods."
+        raise Unavailable(
+            live.result.reason if live.result and live.result.reason else Reason.CHECK_FAILED,
+            f"Job {live.name}, which removes the objects under {place.uri}, failed: {said}",
+        )
+
+    async def _delete(self, live: LiveJob) -> None:
+        await self._kube.delete(JOB, namespace_of(live.job), live.name, uid=uid_of(live.job))
+
+
+def _artifacts_go(place: ArtifactPlacement, live: LiveJob | None) -> Finding:
+    progress = f" {live.problem.message}" if live and live.problem else ""
+    message = f"All objects under {place.uri} are being deleted, as spec.deletionPolicy asks.{progress}"
+    return Finding(TYPE, Verdict.WORKING, Reason.DELETING, message)

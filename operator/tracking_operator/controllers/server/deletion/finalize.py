@@ -1,0 +1,102 @@
+"""What a server leaves behind when it is deleted, in the cluster and outside: deleted or retained, as its policy says."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
+from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.controllers.server.deletion.volumes_and_keys import (
+    delete_data,
+    delete_keys,
+    deletion_policy,
+)
+from tracking_operator.controllers.server.plan import ReconcileSettings, make_plan
+from tracking_operator.controllers.server.spec.inputs import (
+    class_of,
+    classes_in,
+    labels_of_namespace,
+    surroundings_of,
+)
+from tracking_operator.controllers.server.spec.permissions import CHECKS_AT_DELETION, objection_to_deletion
+from tracking_operator.controllers.server_class.choice import ChosenClass
+from tracking_operator.failures import Failure
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.events import EventRecorder
+from tracking_operator.kube.objects import KubeObject
+from tracking_operator.resources.server import ServerModel
+
+
+class LeftStore(Protocol):
+    """What a server has in one kind of store outside of the cluster."""
+
+    async def leave(
+        self,
+        live: KubeObject,
+        resource: TrackingServer,
+        chosen: ChosenClass,
+        policy: DeletionPolicy,
+        server: ServerModel | None,
+        *,
+        others: Sequence[ChosenClass],
+    ) -> Finding | None:
+        """Drop or retain it; return what stands in the way of letting the server go."""
+
+
+class Cleanup:
+    """Does what a server's finalizer is for."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        cache: ObjectCache,
+        events: EventRecorder,
+        settings: ReconcileSettings,
+        stores: Sequence[LeftStore],
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._events = events
+        self._settings = settings
+        self._stores = stores
+
+    async def clean_up(self, live: KubeObject, resource: TrackingServer) -> Finding | None:
+        """Delete or retain the data, as the policy says; return what that waits for."""
+        children = self._cache.children(resource.metadata.namespace, resource.metadata.name)
+        chosen = class_of(resource, self._cache)
+        policy = self._policy(live, resource, chosen)
+        if policy is DeletionPolicy.DELETE and not await delete_data(self._kube, resource, children):
+            return _volumes_go()
+        server = self._model(resource)
+        others = [ChosenClass(one.metadata.name, one.spec) for one in classes_in(self._cache)]
+        for store in self._stores:
+            if unfinished := await store.leave(live, resource, chosen, policy, server, others=others):
+                return unfinished
+        if policy is DeletionPolicy.DELETE:
+            await delete_keys(self._kube, resource, children)
+        return None
+
+    def _policy(self, live: KubeObject, resource: TrackingServer, chosen: ChosenClass) -> DeletionPolicy:
+        """What is to happen to the data; it is kept where the class does not let it be deleted, and that is said."""
+        labels = labels_of_namespace(resource.metadata.namespace, self._cache)
+        if objection := objection_to_deletion(resource, chosen, labels):
+            message = (
+                f"The server's data is kept, and not deleted: {objection} Ask the platform team to delete it."
+            )
+            self._events.record(live, "Warning", Reason.NOT_PERMITTED.value, message)
+            return DeletionPolicy.RETAIN
+        return deletion_policy(resource, chosen.spec)
+
+    def _model(self, resource: TrackingServer) -> ServerModel | None:
+        """What the server's Jobs can be made from; None where its specification is refused."""
+        try:
+            around = surroundings_of(resource, self._cache)
+            return make_plan(resource, around, self._settings, CHECKS_AT_DELETION).model
+        except Failure:
+            return None
+
+
+def _volumes_go() -> Finding:
+    message = "The server's pods and volumes are being deleted, as spec.deletionPolicy asks."
+    return Finding(ConditionType.WORKLOAD_READY, Verdict.WORKING, Reason.DELETING, message)

@@ -1,0 +1,1 @@
+"""Whether requests from outside reach a server."""

@@ -1,0 +1,156 @@
+"""Whether clients get an answer at a server's address: found out by a request as they send it.
+
+A probe's 200 tells little: MLflow's /health answers whatever Host header comes, and without the database.
+"""
+
+import asyncio
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Final
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.kube.objects import KubeObject, uid_of
+from tracking_operator.mlflow.client import Answer, Login, MlflowApi, Target
+from tracking_operator.resources.server import ServerModel
+
+PATIENCE_SECONDS: Final = 0.5
+"""How long one look waits for an answer; a later one takes it up, so that servers that hang keep nobody waiting."""
+OPEN_TO_ALL: Final = " Nobody has to log in: whoever reaches the address can read and write."
+
+FIRST_RETRY_SECONDS: Final = 0.5
+LONGEST_RETRY_SECONDS: Final = 30.0
+PASSING_STATUSES: Final = (None, HTTPStatus.UNAUTHORIZED)
+"""What passes by itself: whoever leads requests to a new pod, or enforces NetworkPolicies, hears of it a moment after it is
+ready; and a user whom somebody has deleted is made again."""
+HARMLESS_REFUSALS: Final = 3
+"""How often in a row that is no news."""
+
+
+@dataclass(frozen=True)
+class Exposed:
+    """What became of the request, and when to ask again."""
+
+    finding: Finding | None
+    """None while there is no answer yet."""
+    look_again: float | None = None
+    """In seconds; None: when something changes."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A request, and the pods that it was for: while they are the same, so is the answer."""
+
+    target: Target
+    login: Login | None
+    pods: tuple[object, ...]
+
+
+@dataclass
+class _Asked:
+    question: Question
+    request: "asyncio.Task[Answer]"
+    failures: int = 0
+
+
+class Exposure:
+    """Asks servers for an answer of their API: once after each change, and again until there is one."""
+
+    def __init__(self, api: MlflowApi) -> None:
+        self._api = api
+        self._asked: dict[str, _Asked] = {}
+
+    def forget(self, uid: str) -> None:
+        """Forget a server that is gone, or that has no pods to ask."""
+        if asked := self._asked.pop(uid, None):
+            asked.request.cancel()
+
+    async def look(
+        self, server: ServerModel, deployment: KubeObject, *, login: Login | None = None, fresh: bool
+    ) -> Exposed:
+        """How the server answers; ``fresh`` asks anew although nothing has changed."""
+        question = Question(target_of(server), login, _identity_of_pods(deployment))
+        asked = self._asked_for(server.uid, question, fresh=fresh)
+        await asyncio.wait({asked.request}, timeout=PATIENCE_SECONDS)
+        if not asked.request.done():
+            return Exposed(None, FIRST_RETRY_SECONDS)
+        answer = asked.request.result()
+        if answer.is_ok:
+            asked.failures = 0
+            return Exposed(exposed_finding(server, answer))
+        asked.failures += 1
+        finding = exposed_finding(server, answer)
+        if answer.status in PASSING_STATUSES and asked.failures <= HARMLESS_REFUSALS:
+            finding = replace(finding, verdict=Verdict.WORKING)
+        pause = min(FIRST_RETRY_SECONDS * 2 ** (asked.failures - 1), LONGEST_RETRY_SECONDS)
+        return Exposed(finding, pause)
+
+    def _asked_for(self, uid: str, question: Question, *, fresh: bool) -> _Asked:
+        """The request to look at: the last one if it still counts, or a new one."""
+        asked = self._asked.get(uid)
+        is_same = asked is not None and asked.question == question
+        if asked is not None and is_same and not asked.request.done():
+            return asked
+        if asked is not None and is_same and not fresh and asked.request.result().is_ok:
+            return asked
+        if asked is not None:
+            asked.request.cancel()
+        request = asyncio.create_task(self._api.answer(question.target, question.login))
+        self._asked[uid] = _Asked(question, request, asked.failures if asked and is_same else 0)
+        return self._asked[uid]
+
+
+def target_of(server: ServerModel) -> Target:
+    """Where the operator asks a server: at its Service, as clients who come from outside do."""
+    return Target(server.service_url, server.address.host_header, server.namespace)
+
+
+def exposed_finding(server: ServerModel, answer: Answer) -> Finding:
+    """What an answer of the API says about the server's address. Pure."""
+    if answer.is_ok:
+        return _reachable(server)
+    reason, message = _refusal(server, answer)
+    return Finding(ConditionType.EXPOSED, Verdict.FAILING, reason, message)
+
+
+def _reachable(server: ServerModel) -> Finding:
+    warning = "" if server.login else OPEN_TO_ALL
+    if not server.address.url:
+        message = f"Clients in the cluster reach the server at {server.service_url}.{warning}"
+        return Finding(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE_IN_CLUSTER, message)
+    message = f"The API answers requests for {server.address.host_header} through the Service.{warning}"
+    return Finding(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE, message)
+
+
+def _refusal(server: ServerModel, answer: Answer) -> tuple[Reason, str]:
+    host = server.address.host_header
+    asked = f"{server.service_url} (Host {host})" if host else server.service_url
+    match answer.status:
+        case None:
+            return Reason.NOT_REACHABLE, (
+                f"The Service gives no answer at {asked}: {answer.problem}. If it stays so, look at NetworkPolicies "
+                "that keep the operator out, and at the log of the server's pods."
+            )
+        case HTTPStatus.FORBIDDEN:
+            return Reason.HOST_REFUSED, (
+                f"MLflow refuses requests at {asked}: {answer.problem}. If it stays so, add what clients send to "
+                "spec.access.allowedHosts."
+            )
+        case HTTPStatus.UNAUTHORIZED:
+            return Reason.LOGIN_REFUSED, f"MLflow lets nobody in at {asked}: {answer.problem}."
+        case HTTPStatus.NOT_FOUND:
+            return Reason.PATH_NOT_FOUND, (
+                f"There is no API at {asked}: {answer.problem}. The pods serve another path; if that does not pass, "
+                "look at the image and at spec.podTemplate.env."
+            )
+        case status:
+            return Reason.ANSWERS_WITH_ERROR, (
+                f"The API answers {asked} with {status}: {answer.problem}. Look at the backend store and at the log of "
+                "the server's pods; the operator goes on trying."
+            )
+
+
+def _identity_of_pods(deployment: KubeObject) -> tuple[object, ...]:
+    status = deployment.get("status") or {}
+    counts = (status.get("updatedReplicas", 0), status.get("availableReplicas", 0))
+    return (uid_of(deployment), deployment["metadata"].get("generation"), *counts)

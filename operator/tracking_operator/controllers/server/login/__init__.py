@@ -1,0 +1,1 @@
+"""Who can log in to a server's MLflow, with which passwords."""

@@ -1,0 +1,348 @@
+"""MLflow's own login: the Secret with its passwords, the users that have them, and other passwords for both.
+
+The Secret is the record. While passwords rotate it holds the next ones, too, so that whatever is interrupted can be gone on
+with: MLflow knows the one or the other. What was found right is remembered, so that a settled server is asked nothing.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS
+from tracking_operator.controllers.server.children.deployment import is_rolled_out
+from tracking_operator.controllers.server.children.managed_secrets import OwnSecrets
+from tracking_operator.controllers.server.children.ownership import controlled_by
+from tracking_operator.controllers.server.exposure.answer import exposed_finding
+from tracking_operator.controllers.server.report import Report
+from tracking_operator.failures import Failure, Invalid, Waiting
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.objects import SECRET, KubeObject
+from tracking_operator.mlflow.client import ALREADY_EXISTS, Answer, Login, MlflowApi, Target
+from tracking_operator.passwords import new_password
+from tracking_operator.resources.auth_secret import (
+    ADMIN,
+    USER,
+    LoginCredentials,
+    build_auth_secret,
+    login_credentials_in,
+)
+from tracking_operator.resources.pod.server_pod import asks_for_login
+from tracking_operator.resources.server import ServerModel
+
+PATIENCE_SECONDS: Final = 0.5
+"""How long one look waits for MLflow; a later one takes it up, so that servers that hang keep nobody waiting."""
+LOOK_AGAIN_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 5.0
+
+INVALID_PARAMETER: Final = "INVALID_PARAMETER_VALUE"
+"""What MLflow calls a password that is too short, or a name that it does not take."""
+
+
+@dataclass(frozen=True)
+class LoginWanted:
+    """What a server's login is to be."""
+
+    credentials: LoginCredentials | None
+    """The passwords; None without a login, and while the Secret cannot be had."""
+    rotation: str
+    """The value of the annotation that asks for other passwords."""
+    revocation: str = ""
+    """The value of the annotation that asks for the end of all that was made before; empty: nobody asks."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What MLflow is asked to be like: while it is the same, so is the answer."""
+
+    target: Target
+    credentials: LoginCredentials
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question that is under way, and the pods that it was put to: of others its answer says nothing."""
+
+    question: _Question
+    pods: tuple[object, ...]
+    task: "asyncio.Task[LoginCredentials]"
+
+
+class Logins:
+    """Sees to the logins of servers, and remembers which are right."""
+
+    def __init__(
+        self, kube: KubeClient, cache: ObjectCache, api: MlflowApi, now: Callable[[], datetime]
+    ) -> None:
+        self._secrets = OwnSecrets(kube, cache)
+        self._cache = cache
+        self._users = _Users(api)
+        self._now = now
+        self._right: dict[str, _Question] = {}
+        self._asked: dict[str, _Asked] = {}
+
+    def forget(self, uid: str) -> None:
+        """Forget a server that is gone, or where nobody has to log in."""
+        self._right.pop(uid, None)
+        if asked := self._asked.pop(uid, None):
+            asked.task.cancel()
+
+    def doubt(self, uid: str) -> None:
+        """Have the next look ask MLflow for the users: it has refused one."""
+        self._right.pop(uid, None)
+
+    async def credentials(
+        self, server: ServerModel, rotation: str, report: Report, *, revocation: str = ""
+    ) -> LoginCredentials | None:
+        """The passwords of the server's Secret, which is made if there is none; None without a login, or with a finding.
+
+        ``rotation`` is the value of the annotation that asks for other passwords, and ``revocation`` of the one that asks
+        for another key to sign with, too: the Secret has both from here on, unless a rotation has to end first.
+        """
+        if server.login is None:
+            self.forget(server.uid)
+            return None
+        try:
+            return await self._credentials(server, rotation, revocation)
+        except Failure as failure:
+            report.add_unwatched(failure, ConditionType.EXPOSED)
+            return None
+
+    async def look(
+        self,
+        server: ServerModel,
+        target: Target,
+        deployment: KubeObject,
+        wanted: LoginWanted,
+        *,
+        fresh: bool,
+    ) -> Login | None:
+        """The login with which clients are let in by the pods that serve now; None where these let everybody in.
+
+        Raises:
+            Failure: it is not there; with the reason Pending nothing is known yet, good or bad.
+
+        """
+        if server.login is None and not is_rolled_out(deployment, server.replicas):
+            return self._former_login(server)
+        if wanted.credentials is None or not asks_for_login(deployment):
+            return None
+        has_gone_over = is_rolled_out(deployment, server.replicas)
+        pods = (deployment["metadata"].get("generation"), has_gone_over)
+        try:
+            return await self.ensure_users(
+                server,
+                target,
+                wanted.credentials,
+                rotation=wanted.rotation,
+                revocation=wanted.revocation,
+                fresh=fresh,
+                pods=pods,
+            )
+        except Failure as failure:
+            if isinstance(failure, Invalid) or has_gone_over:
+                raise
+            # Not as before: those who were let in without a login will not be.
+            raise Waiting(
+                Reason.ROLLOUT_IN_PROGRESS,
+                "Waits for pods that ask for a login, and for its users.",
+                retry_after=LOOK_AGAIN_SECONDS * 2,
+            ) from failure
+
+    async def ensure_users(
+        self,
+        server: ServerModel,
+        target: Target,
+        credentials: LoginCredentials,
+        *,
+        rotation: str,
+        revocation: str = "",
+        fresh: bool,
+        pods: tuple[object, ...] = (),
+    ) -> Login:
+        """Make MLflow's users as the Secret says; return the ordinary user's login. With ``fresh`` MLflow is asked in any case.
+
+        A value of ``rotation`` that the passwords were not made for gives both users other ones.
+
+        Raises:
+            Failure: it cannot be done, or not yet.
+
+        """
+        if credentials.rotated_for != rotation and not credentials.is_rotating:
+            credentials = self._with_next_passwords(credentials, rotation)
+            # Before MLflow hears of the passwords, so that they cannot be lost.
+            await self._secrets.write(server, build_auth_secret(server, credentials))
+        question = _Question(target, credentials)
+        # What is under way is looked at in any case: nobody else would hear of what it found.
+        if fresh or server.uid in self._asked or self._right.get(server.uid) != question:
+            settled = await self._settled(server, question, pods)
+            if settled != credentials:
+                await self._secrets.write(server, build_auth_secret(server, settled))
+            self._right[server.uid] = _Question(target, settled)
+            credentials = settled
+        if _is_revocation_due(credentials, revocation):
+            # A rotation was under way, of which MLflow may have known the passwords that are revoked.
+            raise _still_asking()
+        return Login(credentials.user, credentials.user_password)
+
+    def has_revoked(self, uid: str, revocation: str) -> bool:
+        """Whether MLflow's users were found to have the passwords that were made for this revocation, or later ones."""
+        right = self._right.get(uid)
+        return right is not None and right.credentials.revoked_for == revocation
+
+    def _former_login(self, server: ServerModel) -> Login | None:
+        """A login that pods which still ask for one know, and others do not mind; None if there never was one."""
+        secret = self._cache.whole(SECRET, server.namespace, server.names.auth)
+        if secret is None or not controlled_by(secret, server.uid):
+            return None
+        known = login_credentials_in(secret, self._new_credentials("", ""))
+        return Login(known.user, known.user_password)
+
+    async def _credentials(self, server: ServerModel, rotation: str, revocation: str) -> LoginCredentials:
+        secret = await self._secrets.read(server, server.names.auth)
+        found = login_credentials_in(secret, self._new_credentials(rotation, revocation))
+        if _is_revocation_due(found, revocation) and not found.is_rotating:
+            found = replace(
+                self._with_next_passwords(found, rotation), secret_key=new_password(), revoked_for=revocation
+            )
+        await self._secrets.write(server, build_auth_secret(server, found))
+        return found
+
+    def _new_credentials(self, rotation: str, revocation: str) -> LoginCredentials:
+        return LoginCredentials(
+            admin=ADMIN,
+            admin_password=new_password(),
+            user=USER,
+            user_password=new_password(),
+            secret_key=new_password(),
+            rotated_for=rotation,
+            rotated_at=self._now().replace(microsecond=0),
+            revoked_for=revocation,
+        )
+
+    def _with_next_passwords(self, credentials: LoginCredentials, rotation: str) -> LoginCredentials:
+        return replace(
+            credentials,
+            next_admin_password=new_password(),
+            next_user_password=new_password(),
+            rotated_for=rotation,
+            rotated_at=self._now().replace(microsecond=0),
+        )
+
+    async def _settled(
+        self, server: ServerModel, question: _Question, pods: tuple[object, ...]
+    ) -> LoginCredentials:
+        """The credentials once MLflow's users have them; what is under way is gone on with by the next look."""
+        asked = self._asked.get(server.uid)
+        if asked is not None and (asked.question, asked.pods) != (question, pods):
+            # Another one may not begin before this one has ended: it may have changed a password meanwhile.
+            await _patiently(asked.task)
+            asked.task.exception()  # looked at, so that asyncio does not complain; the next one finds it anew
+            asked = None
+        if asked is None:
+            task = asyncio.create_task(self._users.settle(server, question.target, question.credentials))
+            asked = self._asked[server.uid] = _Asked(question, pods, task)
+        await _patiently(asked.task)
+        del self._asked[server.uid]
+        self._right.pop(server.uid, None)  # right again only if this says so
+        return asked.task.result()
+
+
+def _is_revocation_due(credentials: LoginCredentials, revocation: str) -> bool:
+    return bool(revocation) and credentials.revoked_for != revocation
+
+
+async def _patiently(task: "asyncio.Task[LoginCredentials]") -> None:
+    """Wait for a moment. Raises Waiting: the task has not ended."""
+    await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
+    if not task.done():
+        raise _still_asking()
+
+
+class _Users:
+    """Makes MLflow's users as they should be. Knows nothing of Secrets."""
+
+    def __init__(self, api: MlflowApi) -> None:
+        self._api = api
+
+    async def settle(
+        self, server: ServerModel, target: Target, credentials: LoginCredentials
+    ) -> LoginCredentials:
+        """Have the admin and the ordinary user log in by the credentials; return these as they are then. Raises Failure."""
+        admin = await self._admin(server, target, credentials)
+        wanted = credentials.settled()
+        admin = await self._changed_admin(server, target, admin, wanted)
+        user = Login(wanted.user, wanted.user_password)
+        if not credentials.next_user_password and (await self._api.log_in(target, user)).is_ok:
+            return wanted
+        await self._make(server, target, admin, user)
+        return wanted
+
+    async def _admin(self, server: ServerModel, target: Target, credentials: LoginCredentials) -> Login:
+        """The admin's login that MLflow knows. The next password first: workers remember an old one for a while."""
+        passwords = [credentials.next_admin_password, credentials.admin_password]
+        for password in filter(None, passwords):
+            admin = Login(credentials.admin, password)
+            answer = await self._api.log_in(target, admin)
+            if answer.is_ok:
+                return admin
+            if not answer.is_refused_login:
+                raise _no_answer(server, answer)
+        raise _refused_admin(server, credentials)
+
+    async def _changed_admin(
+        self, server: ServerModel, target: Target, admin: Login, wanted: LoginCredentials
+    ) -> Login:
+        new = Login(wanted.admin, wanted.admin_password)
+        if admin == new:
+            return admin
+        answer = await self._api.update_password(target, admin, new)
+        if not answer.is_ok:
+            raise _not_done(server, f"change the password of {new.username}", answer)
+        return new
+
+    async def _make(self, server: ServerModel, target: Target, admin: Login, user: Login) -> None:
+        """Make the ordinary user, or give the one of this name the password."""
+        answer = await self._api.create_user(target, admin, user)
+        if answer.error_code == ALREADY_EXISTS:
+            answer = await self._api.update_password(target, admin, user)
+        if not answer.is_ok:
+            raise _not_done(
+                server, f"give user {user.username} the password of Secret {server.names.auth}", answer
+            )
+
+
+def _still_asking() -> Waiting:
+    return Waiting(Reason.PENDING, "Waits for MLflow to see to its users.", retry_after=LOOK_AGAIN_SECONDS)
+
+
+def _no_answer(server: ServerModel, answer: Answer) -> Waiting:
+    """What keeps MLflow from answering at all keeps clients from it, too, and is told in the same words."""
+    finding = exposed_finding(server, answer)
+    return Waiting(finding.reason, finding.message, retry_after=RETRY_SECONDS)
+
+
+def _not_done(server: ServerModel, what: str, answer: Answer) -> Failure:
+    if answer.status is None or answer.is_refused_login:
+        return _no_answer(server, answer)
+    said = f"MLflow did not {what}: {answer.problem} (status {answer.status})."
+    if answer.error_code == INVALID_PARAMETER:
+        return Invalid(Reason.LOGIN_REFUSED, f"{said} Correct the Secret {server.names.auth}.")
+    return Waiting(
+        Reason.LOGIN_REFUSED, f"{said} The operator tries again.", retry_after=UNWATCHED_RETRY_SECONDS
+    )
+
+
+def _refused_admin(server: ServerModel, credentials: LoginCredentials) -> Waiting:
+    secret = server.names.auth
+    return Waiting(
+        Reason.LOGIN_REFUSED,
+        f"MLflow refuses the password of {credentials.admin} in Secret {secret}, so that somebody has changed it in MLflow: write "
+        f"the one that is right into the Secret (key password). If nobody knows it: kubectl exec -n {server.namespace} "
+        f"deployment/{server.name} -c mlflow -- python /opt/tracking-operator/prepare_login.py --reset gives MLflow the "
+        "Secret's. Everybody else can log in as before.",
+        retry_after=UNWATCHED_RETRY_SECONDS,
+    )

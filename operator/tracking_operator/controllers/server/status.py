@@ -1,0 +1,155 @@
+"""The status of both kinds: assembled here, written here, nowhere else."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tracking_operator.api.conditions import Condition
+from tracking_operator.api.placement import Placement
+from tracking_operator.api.tracking_server import (
+    Address,
+    ArtifactStoreStatus,
+    BackendStoreStatus,
+    ClientStatus,
+    DatabaseStatus,
+    TrackingServer,
+    TrackingServerStatus,
+)
+from tracking_operator.controllers.conditions.results import Finding
+from tracking_operator.controllers.server.workload.observe import Observed
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.events import EventRecorder
+from tracking_operator.kube.objects import KubeObject, name_of, namespace_of, uid_of
+from tracking_operator.resources.client_secret import has_client_secret
+from tracking_operator.resources.labels import pod_selector, selector_text
+from tracking_operator.resources.server import ServerModel
+
+SUMMARY: Final = "Ready"
+
+
+def status_of(
+    resource: TrackingServer,
+    conditions: tuple[Condition, ...],
+    placement: Placement,
+    server: ServerModel,
+    observed: Observed,
+) -> TrackingServerStatus:
+    """Assemble the status of a server whose specification could be carried out.
+
+    The version is one that the data was brought up to, or found at; it never runs ahead of that.
+    """
+    before = resource.status
+    revision = _found_revision(observed)
+    deployed = ((observed.deployment or {}).get("status") or {}).get("replicas", 0)
+    return TrackingServerStatus(
+        observed_generation=resource.metadata.generation,
+        conditions=conditions,
+        url=server.url,
+        address=Address(url=server.service_url),
+        class_name=placement.class_name or None,
+        version=before.version if revision is None else server.version,
+        schema_revision=revision or before.schema_revision,
+        login_revision=_login_revision(server, observed, before),
+        placement=placement,
+        artifact_root=server.artifact_root,
+        backend_store=BackendStoreStatus(kind=placement.backend_store),
+        artifact_store=_artifact_store_status(placement, observed, before),
+        database=_database_status(placement, observed, before),
+        client=ClientStatus(
+            config_map_name=server.names.client,
+            secret_name=server.names.client if has_client_secret(server) else None,
+        ),
+        revocation=before.revocation,
+        replicas=deployed,
+        selector=selector_text(pod_selector(server.name)),
+    )
+
+
+def _found_revision(observed: Observed) -> str | None:
+    """The revision that fits the wanted version: None while it was not found; empty if there was no word of it."""
+    if observed.gate:
+        return observed.gate.revision
+    check = observed.check
+    return check.revision if check and check.reason is None else None
+
+
+def _login_revision(server: ServerModel, observed: Observed, before: TrackingServerStatus) -> str | None:
+    """The revision of the login's tables, as it was found last for the wanted version."""
+    if server.login is None:
+        return None
+    check = observed.check.login_revision if observed.check else None
+    found = observed.gate.login_revision if observed.gate else check
+    return found or (before.login_revision if before.version == server.version else None)
+
+
+def _database_status(
+    placement: Placement, observed: Observed, before: TrackingServerStatus
+) -> DatabaseStatus | None:
+    if placement.database is None:
+        return None
+    database = placement.database
+    login_role = (
+        observed.database.login if observed.database else before.database and before.database.login_role
+    )
+    return DatabaseStatus(
+        host=database.host,
+        port=database.port,
+        name=database.name,
+        role=database.role,
+        login_role=login_role or None,
+    )
+
+
+def _artifact_store_status(
+    placement: Placement, observed: Observed, before: TrackingServerStatus
+) -> ArtifactStoreStatus:
+    artifacts = placement.artifacts
+    if artifacts is None:
+        return ArtifactStoreStatus(kind=placement.artifact_store)
+    checked_before = before.artifact_store.checked if before.artifact_store else None
+    return ArtifactStoreStatus(
+        kind=placement.artifact_store,
+        bucket=artifacts.bucket,
+        prefix=artifacts.prefix,
+        endpoint=artifacts.endpoint,
+        checked=(observed.artifacts.checked if observed.artifacts else None) or checked_before,
+    )
+
+
+async def write_status(
+    kube: KubeClient, cache: ObjectCache, live: KubeObject, status: KubeObject
+) -> KubeObject:
+    """Apply the status unless the resource already says it; return the resource as it then is.
+
+    Nothing is written to a successor.
+    """
+    if (live.get("status") or {}) == status:
+        return live
+    wanted: KubeObject = {
+        "apiVersion": live["apiVersion"],
+        "kind": live["kind"],
+        "metadata": {"name": name_of(live), "uid": uid_of(live)},
+        "status": status,
+    }
+    if namespace := namespace_of(live):
+        wanted["metadata"]["namespace"] = namespace
+    answer = await kube.apply(wanted, subresource="status")
+    cache.upsert(answer)
+    return answer
+
+
+def announce(
+    events: EventRecorder,
+    live: KubeObject,
+    before: Sequence[Condition],
+    findings: Sequence[Finding],
+    ready: Condition | None,
+) -> None:
+    """Post an Event for each problem that is new, and one when the server becomes ready."""
+    known = {(condition.type, condition.reason) for condition in before if not condition.is_true}
+    for finding in findings:
+        if finding.is_problem and (finding.type.value, finding.reason.value) not in known:
+            events.record(live, "Warning", finding.reason.value, finding.message)
+    was_ready = any(condition.type == SUMMARY and condition.is_true for condition in before)
+    if ready is not None and ready.is_true and not was_ready:
+        events.record(live, "Normal", SUMMARY, ready.message)

@@ -1,0 +1,1 @@
+"""How a server's pods stand, and when they may start."""

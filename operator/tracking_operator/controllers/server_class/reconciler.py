@@ -1,0 +1,295 @@
+"""The loop of the TrackingServerClass: can servers be made from it, and do its PostgreSQL and its bucket answer?"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Final, TypeVar
+
+from pydantic import ValidationError
+
+from tracking_operator import naming
+from tracking_operator.api.conditions import ConditionType, Reason, merge_conditions
+from tracking_operator.api.tracking_server_class import (
+    S3Offer,
+    TrackingServerClass,
+    TrackingServerClassStatus,
+)
+from tracking_operator.controllers.conditions.results import Finding, Verdict, finding_from, summarise
+from tracking_operator.controllers.gateway_api import GatewayApi
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS, Outcome
+from tracking_operator.controllers.server.address.wanted import require_usable_templates, words_of_access
+from tracking_operator.controllers.server.plan import ReconcileSettings
+from tracking_operator.controllers.server.spec.permissions import permitted_hosts
+from tracking_operator.controllers.server.spec.placement import (
+    named_database,
+    named_host,
+    named_path,
+    named_prefix,
+)
+from tracking_operator.controllers.server.status import write_status
+from tracking_operator.controllers.server_class.buckets import BucketAccess, Buckets
+from tracking_operator.controllers.server_class.choice import ChosenClass
+from tracking_operator.controllers.server_class.class_stores import OfferedStores
+from tracking_operator.controllers.server_class.postgres_servers import Access as PostgresAccess
+from tracking_operator.controllers.server_class.postgres_servers import PostgresServers
+from tracking_operator.controllers.server_class.s3_identities import identity_of, named_role, named_secret
+from tracking_operator.controllers.server_class.unique_templates import (
+    ambiguous_prefix,
+    require_unique_address,
+    require_unique_role,
+    require_unique_secret,
+)
+from tracking_operator.failures import Failure
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.objects import NAMESPACE, KubeObjects, describe, name_of, namespace_of, uid_of
+from tracking_operator.stores.ownership_mark import Mark, WrittenMark, namespace_digest, server_digest
+from tracking_operator.stores.s3.desired import server_key
+
+Offer = TypeVar("Offer")
+Access = TypeVar("Access")
+
+logger = logging.getLogger(__name__)
+
+PROBE_SECONDS: Final = 4.0
+"""How often a class's stores are asked whether they are well; servers learn from that, and ask nothing themselves."""
+
+EXAMPLE = naming.TemplateValues(
+    namespace="team-a", name="mlflow", class_name="example", cluster_name="example", namespace_labels={}
+)
+EXAMPLE_HOST: Final = "mlflow.example.com"
+"""What templates are tried on; a template that needs a label of the namespace is only tried in earnest."""
+
+
+class ClassReconciler:
+    """Reports whether a class can be used."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        cache: ObjectCache,
+        postgres: PostgresServers,
+        buckets: Buckets,
+        gateway_api: GatewayApi,
+        *,
+        settings: ReconcileSettings,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._postgres = postgres
+        self._buckets = buckets
+        self._gateway_api = gateway_api
+        self._settings = settings
+        self._now = now
+
+    async def reconcile(self, name: str, *, resync: bool) -> Outcome:
+        """Check one class and write its status; its stores are looked at again and again."""
+        live = self._cache.get(TRACKING_SERVER_CLASS, None, name)
+        if live is None:
+            self._postgres.forget(name)
+            self._buckets.forget(name)
+            return Outcome()
+        try:
+            resource = TrackingServerClass.model_validate(live)
+        except ValidationError as error:
+            logger.error("%s cannot be read by this version of the operator: %s", describe(live), error)
+            return Outcome()
+        is_led_to = resource.spec.access.gateway is None or self._gateway_api.ask_for()
+        findings = [
+            class_finding(resource, self._settings.cluster_name) if is_led_to else _no_gateway_api(resource)
+        ]
+        findings += await self._store_findings(resource, resync=resync)
+        conditions = merge_conditions(
+            resource.status.conditions,
+            summarise(findings, f"Class {name!r} can be used."),
+            observed_generation=resource.metadata.generation,
+            now=self._now(),
+        )
+        status = TrackingServerClassStatus(
+            observed_generation=resource.metadata.generation, conditions=conditions
+        )
+        await write_status(self._kube, self._cache, live, status.as_kubernetes())
+        if resource.spec.postgres or resource.spec.s3:
+            return Outcome(retry_after=PROBE_SECONDS)
+        return Outcome(retry_after=None if is_led_to else UNWATCHED_RETRY_SECONDS)
+
+    async def _store_findings(self, resource: TrackingServerClass, *, resync: bool) -> list[Finding]:
+        """How the class's stores are; both are looked at together, so that one that hangs does not hide the other."""
+        looks = []
+        if postgres := resource.spec.postgres:
+            looks.append(
+                self._look(
+                    resource,
+                    self._postgres,
+                    postgres,
+                    ConditionType.BACKEND_STORE_READY,
+                    tidy=self._take_access_of_the_dead,
+                    describe=_usable_postgres,
+                    resync=resync,
+                )
+            )
+        else:
+            self._postgres.forget(resource.metadata.name)
+        if s3 := resource.spec.s3:
+            looks.append(
+                self._look(
+                    resource,
+                    self._buckets,
+                    s3,
+                    ConditionType.ARTIFACT_STORE_READY,
+                    tidy=partial(self._take_rights_of_the_dead, s3),
+                    describe=_usable_bucket,
+                    resync=resync,
+                )
+            )
+        else:
+            self._buckets.forget(resource.metadata.name)
+        return list(await asyncio.gather(*looks))
+
+    async def _look(
+        self,
+        resource: TrackingServerClass,
+        stores: OfferedStores[Offer, Access],
+        offer: Offer,
+        type_: ConditionType,
+        *,
+        tidy: Callable[[Access], Awaitable[None]],
+        describe: Callable[[Access], str],
+        resync: bool,
+    ) -> Finding:
+        """Whether one store can be used; what the dead have left there is taken away when it could not be before."""
+        name, earlier = resource.metadata.name, resource.status.condition(type_)
+        was_well = earlier is not None and earlier.is_true
+        is_new = resource.status.observed_generation != resource.metadata.generation
+        try:
+            access = await stores.verify(name, offer, fresh=resync or is_new)
+        except Failure as failure:
+            return finding_from(failure, type_)
+        left = stores.left_behind(name)
+        if resync or is_new or not was_well or left:
+            gone = left - {uid_of(live) for live in self._living()}
+            try:
+                await tidy(access)
+                stores.settle(name, gone)
+            except Failure as failure:
+                # What one server has left says nothing about the store, which others use.
+                logger.warning(
+                    "What servers of class %s have left lets somebody in: %s", name, failure.message
+                )
+        return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, describe(access))
+
+    async def _take_access_of_the_dead(self, access: PostgresAccess) -> None:
+        """Let nobody in any more whose server is gone, as after a deletion while PostgreSQL was down, and end what is open.
+
+        What servers leave is found by its marks, so that nothing has to be remembered over a restart.
+        """
+        failure: Failure | None = None
+        found = await self._postgres.access_of_cluster(access, self._settings.cluster_name)
+        # Those that live are told apart at once. Of the others each is looked at again: a successor may have appeared meanwhile.
+        alive = self._alive()
+        for left in [one for one in found if self._is_dead(one.mark, alive)]:
+            if not self._is_dead(left.mark, self._alive()):
+                continue
+            names = ", ".join((*left.databases, *left.logins))
+            try:
+                await self._postgres.take_access(access, left)
+                logger.info("Ended the access by %s: the server is gone.", names)
+            except Failure as one:
+                failure = one  # the others are not to wait for this one
+        if failure:
+            raise failure
+
+    async def _take_rights_of_the_dead(self, offer: S3Offer, access: BucketAccess) -> None:
+        """Take identities and statements away whose server is gone; they tell their server by a hash only."""
+        if self._settings.namespaces:
+            return  # a server that is not seen may live
+        cluster, identity = self._settings.cluster_name, identity_of(offer, None)
+        found = await self._buckets.servers_with_rights(access, identity, cluster)
+        # Looked at afterwards: who had rights by then has been seen by then.
+        alive = {
+            server_key(Mark(cluster, namespace_of(live) or "", name_of(live))) for live in self._living()
+        }
+        dead = found - alive
+        if dead and (taken := await self._buckets.take_rights(access, identity, cluster, dead)):
+            logger.info("Took %s away: the servers are gone.", ", ".join(taken))
+
+    def _living(self) -> KubeObjects:
+        """The servers that are there, but for those that are finalized and that somebody else's finalizer holds."""
+        return [live for live in self._cache.list(TRACKING_SERVER) if not self._cache.is_finalized(live)]
+
+    def _alive(self) -> dict[str, str]:
+        """The servers that are there, by their digests, each with the UID of its namespace; empty if that is not known."""
+        cluster, alive = self._settings.cluster_name, dict[str, str]()
+        for live in self._living():
+            namespace = namespace_of(live) or ""
+            found = self._cache.get(NAMESPACE, None, namespace)
+            alive[server_digest(cluster, namespace, name_of(live))] = (uid_of(found) or "") if found else ""
+        return alive
+
+    def _is_dead(self, mark: WrittenMark, alive: Mapping[str, str]) -> bool:
+        """Whether a mark names a server that would be seen if it lived."""
+        cluster, served = self._settings.cluster_name, self._settings.namespaces
+        if served and mark.namespace not in {namespace_digest(cluster, one) for one in served}:
+            return False
+        if mark.server not in alive:
+            return True
+        # A namespace that is not known yet is no reason to take anything away.
+        namespace_uid = alive[mark.server]
+        return "" not in (namespace_uid, mark.namespace_uid) and namespace_uid != mark.namespace_uid
+
+
+def _usable_postgres(access: PostgresAccess) -> str:
+    # That the message names the admin is how servers hear of another one: they look when the class changes.
+    usable = f"PostgreSQL at {access.server} can be used by {access.admin.username}."
+    return " ".join((usable, *access.remarks))
+
+
+def _usable_bucket(access: BucketAccess) -> str:
+    keys = access.admin.keys
+    admin = f"access key {keys.access_key_id}" if keys else "the operator's own identity"
+    return " ".join((f"Bucket {access.admin.bucket} can be used by {admin}.", *access.remarks))
+
+
+def _no_gateway_api(resource: TrackingServerClass) -> Finding:
+    return Finding(
+        ConditionType.SPEC_VALID,
+        Verdict.FAILING,
+        Reason.GATEWAY_API_MISSING,
+        f"Class {resource.metadata.name!r} has access.gateway, but the cluster does not know HTTPRoutes: install the Gateway API "
+        "(version v1), or use access.ingress. The operator looks again by itself.",
+    )
+
+
+def class_finding(resource: TrackingServerClass, cluster_name: str = "example") -> Finding:
+    """Whether the class's templates yield usable names, and another one for each server."""
+    type_ = ConditionType.SPEC_VALID
+    chosen = ChosenClass(resource.metadata.name, resource.spec)
+    example = replace(EXAMPLE, class_name=chosen.name, cluster_name=cluster_name)
+    templates = resource.spec.naming
+    uses_labels = any(
+        "namespaceLabels" in (template or "")
+        for template in (
+            *(templates.database, templates.host, templates.path, templates.artifact_prefix),
+            *(resource.spec.permissions.hosts or ()),
+            *words_of_access(chosen),
+        )
+    )
+    try:
+        if not uses_labels:
+            for name in (named_database, named_host, named_path, named_prefix, named_role, named_secret):
+                name(chosen, example)
+            permitted_hosts(chosen, example)
+            require_usable_templates(chosen, example, named_host(chosen, example) or EXAMPLE_HOST)
+        for require in (require_unique_address, require_unique_role, require_unique_secret):
+            require(chosen, example)
+        ambiguous = ambiguous_prefix(chosen, example)
+    except Failure as failure:
+        return finding_from(failure, type_)
+    if ambiguous:
+        return Finding(type_, Verdict.OK, Reason.AMBIGUOUS_TEMPLATE, ambiguous)
+    return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, "The class's templates and versions can be used.")

@@ -1,0 +1,64 @@
+"""Which resources an event concerns. Pure: the cache is only read."""
+
+from collections.abc import Iterator
+
+from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.request import Key
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.objects import NAMESPACE, SECRET, KubeObject, kind_of, name_of, namespace_of
+
+
+def keys_for(obj: KubeObject, cache: ObjectCache) -> list[Key]:
+    """The resources that have to be looked at because ``obj`` was added, changed or deleted."""
+    match kind_of(obj):
+        case kind if kind == TRACKING_SERVER:
+            return [_server_key(obj), *_siblings_of_deleted(obj, cache)]
+        case kind if kind == TRACKING_SERVER_CLASS:
+            return [Key("TrackingServerClass", "", name_of(obj)), *_servers_of_class(obj, cache)]
+        case kind if kind == NAMESPACE:
+            return [_server_key(server) for server in cache.list(TRACKING_SERVER, name_of(obj))]
+        case kind if kind == SECRET:
+            return _owner(obj) or [*_classes_with_admin(obj, cache), *_servers_beside(obj, cache)]
+        case _:
+            return _owner(obj)
+
+
+def _classes_with_admin(secret: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+    """Classes that name a Secret of this name; that it is in the operator's namespace is not looked at here."""
+    for one in cache.list(TRACKING_SERVER_CLASS):
+        spec = one.get("spec") or {}
+        references = [(spec.get(store) or {}).get("adminSecretRef") or {} for store in ("postgres", "s3")]
+        if name_of(secret) in [reference.get("name") for reference in references]:
+            yield Key("TrackingServerClass", "", name_of(one))
+
+
+def _servers_beside(obj: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+    for server in cache.list(TRACKING_SERVER, namespace_of(obj)):
+        yield _server_key(server)
+
+
+def _owner(obj: KubeObject) -> list[Key]:
+    name = (obj["metadata"].get("labels") or {}).get(SERVER_LABEL)
+    return [Key("TrackingServer", namespace_of(obj) or "", name)] if name else []
+
+
+def _siblings_of_deleted(obj: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+    """A server that goes, or is gone, makes room for one that was over the namespace's limit."""
+    is_gone = cache.get(TRACKING_SERVER, namespace_of(obj), name_of(obj)) is None
+    if is_gone or obj["metadata"].get("deletionTimestamp"):
+        for server in cache.list(TRACKING_SERVER, namespace_of(obj)):
+            if name_of(server) != name_of(obj):
+                yield _server_key(server)
+
+
+def _servers_of_class(obj: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+    """Servers that name the class, and, as it may be or have been the default, those that name none."""
+    for server in cache.list(TRACKING_SERVER):
+        named = (server.get("spec") or {}).get("className")
+        if named in (None, name_of(obj)):
+            yield _server_key(server)
+
+
+def _server_key(server: KubeObject) -> Key:
+    return Key("TrackingServer", namespace_of(server) or "", name_of(server))

@@ -1,0 +1,1 @@
+"""What a team tries at the Kubernetes API, as an administrator of its own namespace and of nothing else."""

@@ -1,0 +1,305 @@
+"""Runs in the migration Job: brings a database to the schema of this image's MLflow, once, whoever else tries.
+
+    migrate_backend_store.py postgres SERVICE_FILE --version 3.17.2
+    migrate_backend_store.py external URI_FILE --version 3.17.2
+
+With ``--login`` it brings up the tables of MLflow's own login, too, and makes the admin (``prepare_login.py``). A lock in the database keeps two runs apart. A run that finds the schema at the image's revision does
+nothing; one that is killed leaves what the next one goes on from, because MLflow's migrations are one
+transaction on PostgreSQL. What happened goes to the termination log, and into the exit code: a Job tries
+again after some of them, and not after those for which a person is needed. ``check_backend_store.py``,
+which lies beside this script, has the table.
+
+The lock belongs to a session, so the database must be reached directly, not through a pooler that hands
+out a session per transaction.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING or __package__:
+    from tracking_operator.pod_tools import check_backend_store as check
+else:  # in a pod, two files side by side
+    import check_backend_store as check
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+SERVICE_URI = check.SERVICE_URI
+KEEP_ALIVE = "&keepalives_idle=30&keepalives_interval=10&keepalives_count=3"
+"""The session with the lock is idle while MLflow migrates; what lies between may forget an idle connection."""
+NOTICE_DEAD_CLIENTS = (
+    "-c tcp_keepalives_idle=60 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=6 "
+    "-c client_connection_check_interval=10000"
+)
+"""Has the database give up what a lost pod was doing, and its locks, within two minutes instead of hours."""
+
+LOCK_KEY = 5_718_032_964_001
+"""Of the advisory lock: any number, and for ever the same one, or two releases of the operator would migrate at once."""
+TRY_TO_LOCK = {
+    "postgresql": f"SELECT pg_try_advisory_lock({LOCK_KEY})",
+    # Locks of MySQL are of the whole server, and their names have at most 64 characters.
+    "mysql": f"SELECT GET_LOCK(CONCAT('{LOCK_KEY}/', MD5(DATABASE())), 0)",
+    "mariadb": f"SELECT GET_LOCK(CONCAT('{LOCK_KEY}/', MD5(DATABASE())), 0)",
+}
+"""By dialect, a query that says whether the session has the lock now. Elsewhere only the Job keeps to one pod."""
+LOCK_PATIENCE_SECONDS = 600.0
+LOCK_RETRY_SECONDS = 1.0
+
+UPGRADE = [sys.executable, "-m", "mlflow", "db", "upgrade"]
+PREPARE_LOGIN = [sys.executable, str(check.PREPARE_LOGIN_SCRIPT)]
+UPGRADE_WITHOUT_ARGUMENTS = (
+    "import runpy, sys; from pathlib import Path; "
+    "sys.argv = ['mlflow', 'db', 'upgrade', Path(sys.argv[1]).read_text().strip()]; "
+    "runpy.run_module('mlflow', run_name='__main__')"
+)
+"""`mlflow db upgrade` takes the URI as an argument only, and everybody on a node may read arguments."""
+LINES_KEPT = 400
+KILLED = 128
+"""Exit codes above this one stand for a signal; none of them is terminal for the Job."""
+
+ERROR_LINE = re.compile(r"^[\w.]+(Error|Exception|Exit|Interrupt)\b")
+FULL_DISK = re.compile(r"psycopg\d?\.errors\.DiskFull|No space left on device|\(1114,")
+IN_THE_WAY = re.compile(r"DeadlockDetected|LockNotAvailable|deadlock detected|lock timeout|\((1205|1213),")
+LOST = re.compile(r"(Operational|Interface)Error: \((psycopg|.*\((2002|2003|2006|2013|2055),)")
+"""What drivers say when the database or the connection went away. In PostgreSQL's, an OperationalError is always of that sort;
+in MySQL's it can be anything, and the number tells."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A database to migrate: how to reach it, and the command with which MLflow does."""
+
+    kind: check.Kind
+    uri: str = field(repr=False)
+    upgrade: list[str]
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    is_own: bool = False
+    """Whether it is the server's own, and nobody else's."""
+
+    def without_secrets(self, text: str) -> str:
+        """The text, fit for a log."""
+        for secret in self.secrets:
+            text = text.replace(secret, "***")
+        return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Migrate the database that the command line names and report; return the exit code."""
+    options = parse_arguments(arguments)
+    try:
+        check.require_version(options.version)
+        migrations = check.installed_migrations()
+        logins = check.installed_login_migrations() if options.login else None
+        revision, login_revision = migrate(store_of(options), migrations, logins, options.version)
+    except Killed as killed:
+        check.report("MigrationFailed", killed.message)
+        return KILLED + killed.signal
+    except check.CheckFailed as failure:
+        return check.report(failure.reason, failure.message)
+    return check.report(
+        "", f"The backend store is at revision {revision}.", revision, login_revision=login_revision
+    )
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind", choices=["postgres", "external"])
+    parser.add_argument("place", help="libpq's service file, or the file that holds the database URI")
+    parser.add_argument("--version", required=True, help="the MLflow version that the image must hold")
+    parser.add_argument("--login", action="store_true", help="bring up the tables of MLflow's login, too")
+    return parser.parse_args(arguments)
+
+
+def store_of(options: argparse.Namespace) -> Store:
+    """Find out how to reach the database that the command line names."""
+    if options.kind == "postgres":
+        check.use_service_file(options.place)
+        os.environ["PGOPTIONS"] = f"{os.environ.get('PGOPTIONS', '')} {NOTICE_DEAD_CLIENTS}".strip()
+        return Store(check.POSTGRES, SERVICE_URI + KEEP_ALIVE, [*UPGRADE, SERVICE_URI], is_own=True)
+    uri = check.read_uri(Path(options.place))
+    command = [sys.executable, "-c", UPGRADE_WITHOUT_ARGUMENTS, options.place]
+    return Store(check.EXTERNAL, uri, command, (uri, *passwords_in(uri)))
+
+
+def passwords_in(uri: str) -> tuple[str, ...]:
+    """The password of a URI, as it is and as URIs write it."""
+    import sqlalchemy
+
+    try:
+        password = sqlalchemy.make_url(uri).password
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return ()
+    return (str(password), quote(str(password), safe="")) if password else ()
+
+
+def migrate(
+    store: Store, migrations: check.Migrations, logins: check.Migrations | None, version: str
+) -> tuple[str, str]:
+    """Bring the database to the image's head, alone; return its revision, and that of the login's tables if there are any."""
+    with locked(store) as connection:
+        revision = bring_up_schema(store, check.revision_in(connection), migrations, version)
+        if logins is not None:
+            check.require_known(
+                check.revision_in(connection, check.LOGIN_TABLE) or logins.head, logins, version
+            )
+            prepare_login(store)
+    revision = revision or prove(store, migrations)
+    return revision, prove(store, logins, check.LOGIN_TABLE) if logins else ""
+
+
+@contextlib.contextmanager
+def locked(store: Store) -> "Iterator[sqlalchemy.Connection]":
+    """Hold the lock while the block runs, in a session of its own."""
+    with contextlib.ExitStack() as session:
+        connection = check.patiently(lambda: connect(store, session))
+        take_lock(connection)
+        yield connection
+
+
+def bring_up_schema(store: Store, found: str | None, migrations: check.Migrations, version: str) -> str:
+    """Migrate what was ``found``; return the revision if nothing had to be done, and nothing to prove."""
+    if found == migrations.head:
+        print("The schema is up to date.", flush=True)
+        return found
+    if found is not None:
+        check.require_known(found, migrations, version)
+    print(f"Migrating from revision {found or '(none)'} to {migrations.head}.", flush=True)
+    run_upgrade(store, store.upgrade, "mlflow db upgrade")
+    return ""
+
+
+def prepare_login(store: Store) -> None:
+    """Bring up the login's tables and make the admin."""
+    own_store = ["--own-store"] if store.is_own else []
+    uri = store.uri.removesuffix(KEEP_ALIVE)
+    run_upgrade(
+        store, [*PREPARE_LOGIN, *own_store], "The preparation of the login", {check.URI_VARIABLE: uri}
+    )
+
+
+def connect(store: Store, session: contextlib.ExitStack) -> "sqlalchemy.Connection":
+    """Log in; each statement commits by itself, so that no transaction stays open while MLflow migrates."""
+    connection = session.enter_context(check.connected(store.uri, store.kind))
+    return connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def take_lock(connection: "sqlalchemy.Connection") -> None:
+    """Wait until no other run holds the lock, and hold it from then on for as long as the session lives."""
+    from sqlalchemy import text
+
+    query = TRY_TO_LOCK.get(connection.dialect.name)
+    deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
+    waits = False
+    while query and not connection.scalar(text(query)):
+        if time.monotonic() >= deadline:
+            raise check.CheckFailed(
+                "Busy",
+                f"Another migration of this database has not ended within {LOCK_PATIENCE_SECONDS / 60:.0f} minutes; "
+                "the Job tries again by itself.",
+            )
+        if not waits:
+            waits = True
+            print("Another migration of this database is running: waiting for its end.", flush=True)
+        time.sleep(LOCK_RETRY_SECONDS)
+
+
+def run_upgrade(
+    store: Store, command: list[str], what: str, variables: Mapping[str, str] | None = None
+) -> None:
+    """Run MLflow's own migrations; their words go to the log as they come."""
+    said: deque[str] = deque(maxlen=LINES_KEPT)
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"} | dict(variables or {})
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as upgrade:
+        try:
+            for line in upgrade.stdout or ():
+                said.append(store.without_secrets(line.rstrip()))
+                print(said[-1], flush=True)
+        except BaseException:
+            upgrade.kill()  # or it would migrate on without the lock
+            raise
+    if upgrade.returncode < 0:
+        raise Killed(-upgrade.returncode)
+    if upgrade.returncode > 0:
+        raise failure_of(store, error_in(list(said)), what)
+
+
+def error_in(output: list[str]) -> str:
+    """The line that says what went wrong: SQLAlchemy writes more lines after it."""
+    lines = [line for line in output if line.strip()] or ["no output"]
+    return next((line for line in reversed(lines) if ERROR_LINE.match(line)), lines[-1])
+
+
+def failure_of(store: Store, error: str, what: str = "mlflow db upgrade") -> check.CheckFailed:
+    """Tell apart what another attempt may cure, and what a person must look at."""
+    if FULL_DISK.search(error):
+        return check.CheckFailed(
+            "DiskFull",
+            f"The database server has no disk space left: give it more, the Job tries again by itself. {error}",
+        )
+    if IN_THE_WAY.search(error):
+        return check.CheckFailed(
+            "Busy",
+            f"Something else held a lock on the tables; the Job tries again by itself, nothing was changed. {error}",
+        )
+    if LOST.search(error):
+        return check.CheckFailed("StoreUnreachable", f"The database went away during the migration. {error}")
+    try:
+        with check.connected(store.uri, store.kind):
+            pass
+    except check.CheckFailed as failure:
+        return failure
+    return check.CheckFailed(
+        "MigrationFailed",
+        f"{what} failed: {error} - read the log of the migration Job's pod for the rest.",
+    )
+
+
+def prove(store: Store, migrations: check.Migrations, table: str = check.SCHEMA_TABLE) -> str:
+    """Look, through another connection, whether the database is where the migration should have brought it."""
+    with contextlib.ExitStack() as session:
+        found = check.revision_in(check.patiently(lambda: connect(store, session)), table)
+    if found != migrations.head:
+        raise check.CheckFailed(
+            "MigrationFailed",
+            f"mlflow db upgrade ended well, but the database is at revision {found}, not {migrations.head}: "
+            "read the log of the migration Job's pod, and see whether something else writes to the database.",
+        )
+    return found
+
+
+class Killed(Exception):
+    """Somebody ended the migration with a signal."""
+
+    def __init__(self, signal: int) -> None:
+        self.signal = signal
+        self.message = (
+            f"mlflow db upgrade was killed by signal {signal}, for example because spec.resources.limits.memory is too "
+            "little for it; the Job tries again by itself."
+        )
+        super().__init__(self.message)
+
+
+if __name__ == "__main__":
+    check.end_when_told()
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Brings the tables of MLflow's own login up to date in the backend store, and sees to it that the admin can log in.
+
+    prepare_login.py               makes the admin if there is none
+    prepare_login.py --own-store   the same; an admin with another password than the Secret's gets the Secret's
+    prepare_login.py --reset       the same, in a pod that serves: for somebody who has lost the password
+
+The first two are started by ``migrate_backend_store.py`` (under its lock, which keeps two runs apart) and by
+``check_backend_store.py`` (on SQLite, which no other pod has open), with the database's URI in their environment. In a
+database that is the server's own, the Secret is right: an earlier server of the same name may have left an admin behind.
+In somebody else's, nobody's password is changed, unless a person says so.
+
+This script imports mlflow, which takes seconds.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING or __package__:
+    from tracking_operator.pod_tools import start_server as start
+else:  # in a pod, two files side by side
+    import start_server as start
+
+URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
+CONFIG_VARIABLE = "MLFLOW_AUTH_CONFIG_PATH"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Prepare the login; what goes wrong is a traceback, of which the caller reads the last line."""
+    options = parse_arguments(arguments)
+    for contradicting in start.CONTRADICTING_VARIABLES:
+        os.environ.pop(contradicting, None)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / start.LOGIN_FILE
+        start.write_login_file(file, database_uri(reset=options.reset), start.CREDENTIALS)
+        os.environ[CONFIG_VARIABLE] = str(file)
+        bring_about(passwords(start.CREDENTIALS / "login"), takes_over=options.own_store or options.reset)
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--own-store", action="store_true", help="the database is the server's own")
+    parser.add_argument("--reset", action="store_true", help="give the admin the password of the Secret")
+    return parser.parse_args(arguments)
+
+
+def database_uri(*, reset: bool) -> str:
+    """Where the tables are: a pod that serves has written it into its settings."""
+    if not reset:
+        return os.environ[URI_VARIABLE]
+    import configparser
+
+    settings = configparser.ConfigParser()
+    settings.read(Path(tempfile.gettempdir()) / start.LOGIN_FILE)
+    return settings["mlflow"]["database_uri"]
+
+
+def passwords(folder: Path) -> list[str]:
+    """The admin's password, and the next one while they rotate."""
+    files = [folder / "password", folder / "nextPassword"]
+    return [file.read_text().strip() for file in files if file.is_file()]
+
+
+def bring_about(known: list[str], *, takes_over: bool) -> None:
+    """Upgrade the tables and make the admin; both are MLflow's own doing, as at each start of a server."""
+    from mlflow.server import auth
+
+    auth.bootstrap_admin_user()
+    username = auth.auth_config.admin_username
+    print(f"The tables of the login are up to date, and there is a user {username}.", flush=True)
+    is_admin = auth.store.get_user(username).is_admin
+    is_known = any(auth.store.authenticate_user(username, one) for one in known)
+    if takes_over and not (is_admin and is_known):
+        auth.store.update_user(username, password=known[0], is_admin=True)
+        print(f"User {username} has the password of the Secret now.", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The Jobs that touch a server's prefix with its own identity: one tries it out, one empties it."""
+
+from tracking_operator.resources.config_maps import CHECK_ARTIFACTS_SCRIPT, DELETE_ARTIFACTS_SCRIPT
+from tracking_operator.resources.labels import ARTIFACT_CHECK_COMPONENT, ARTIFACT_DELETION_COMPONENT
+from tracking_operator.resources.pod.job import Task, build_job
+from tracking_operator.resources.pod.server_pod import (
+    CHECK_ARTIFACTS_CONTAINER,
+    artifact_store_container,
+    artifact_store_volumes,
+)
+from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
+
+DELETE_ARTIFACTS_CONTAINER = "delete-artifacts"
+
+CHECK_RETRIES = 3
+DELETION_RETRIES = 6
+TERMINAL_EXIT_CODES = (21, 27, 40, 41, 42, 44, 46)
+"""Exit codes of the scripts after which only a person can help; after others the Job tries again."""
+
+RESOURCES: KubeObject = {
+    "requests": {"cpu": "50m", "memory": "128Mi"},
+    "limits": {"memory": "512Mi"},
+}
+
+
+def build_artifact_check_job(server: ServerModel) -> KubeObject:
+    """Build the Job that tries out what the server's identity may do within its prefix, and what beyond."""
+    store = _own_prefix(server)
+    own_keys = ["--own-keys"] if store.has_own_keys else []
+    arguments = ["s3", *_place(store), *own_keys]
+    return build_job(
+        server,
+        Task(
+            name=server.names.check_artifacts,
+            component=ARTIFACT_CHECK_COMPONENT,
+            container=artifact_store_container(
+                server, CHECK_ARTIFACTS_CONTAINER, CHECK_ARTIFACTS_SCRIPT, arguments, RESOURCES
+            ),
+            volumes=artifact_store_volumes(server),
+            retries=CHECK_RETRIES,
+            terminal_exit_codes=TERMINAL_EXIT_CODES,
+        ),
+    )
+
+
+def build_artifact_deletion_job(server: ServerModel) -> KubeObject:
+    """Build the Job that removes all that lies under the server's prefix. It goes on from where another one ended."""
+    arguments = _place(_own_prefix(server))
+    return build_job(
+        server,
+        Task(
+            name=server.names.delete_artifacts,
+            component=ARTIFACT_DELETION_COMPONENT,
+            container=artifact_store_container(
+                server, DELETE_ARTIFACTS_CONTAINER, DELETE_ARTIFACTS_SCRIPT, arguments, RESOURCES
+            ),
+            volumes=artifact_store_volumes(server),
+            retries=DELETION_RETRIES,
+            terminal_exit_codes=TERMINAL_EXIT_CODES,
+        ),
+    )
+
+
+def _own_prefix(server: ServerModel) -> S3Artifacts:
+    if not isinstance(server.artifact_store, S3Artifacts):
+        raise TypeError(f"{server.namespace}/{server.name} has no prefix of its own in a bucket")
+    return server.artifact_store
+
+
+def _place(store: S3Artifacts) -> list[str]:
+    return [f"--bucket={store.bucket}", f"--prefix={store.prefix}"]

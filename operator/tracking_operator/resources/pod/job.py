@@ -1,0 +1,66 @@
+"""What the Jobs of a server have in common: when they try again, when they give up, and how long they can be looked at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tracking_operator.resources.labels import owned_labels
+from tracking_operator.resources.metadata import owned_metadata
+from tracking_operator.resources.pod.server_pod import credentials_annotation, pod_settings
+from tracking_operator.resources.server import KubeObject, ServerModel
+
+SECONDS_KEPT = 3600
+"""How long a finished Job can be looked at; what it found is in the server's status by then."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a Job runs, how often it tries, and the exit codes after which only a person can help."""
+
+    name: str
+    component: str
+    container: KubeObject
+    volumes: Sequence[KubeObject]
+    retries: int
+    terminal_exit_codes: Sequence[int]
+
+
+def build_job(server: ServerModel, task: Task) -> KubeObject:
+    """Build a Job of which only one pod at a time runs."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": owned_metadata(server, task.name, task.component),
+        "spec": {
+            "backoffLimit": task.retries,
+            "ttlSecondsAfterFinished": SECONDS_KEPT,
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "Ignore",
+                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                    },
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {
+                            "containerName": task.container["name"],
+                            "operator": "In",
+                            "values": list(task.terminal_exit_codes),
+                        },
+                    },
+                ]
+            },
+            "template": {
+                "metadata": {
+                    "labels": owned_labels(server.name, task.component, server.version),
+                    "annotations": credentials_annotation(server),
+                },
+                "spec": {
+                    **pod_settings(server),
+                    "restartPolicy": "Never",
+                    "containers": [task.container],
+                    "volumes": list(task.volumes),
+                },
+            },
+        },
+    }

@@ -1,0 +1,35 @@
+"""The Job that brings a database schema up to the MLflow version of a server, before its pods start."""
+
+from tracking_operator.resources.config_maps import MIGRATE_SCRIPT
+from tracking_operator.resources.labels import MIGRATION_COMPONENT
+from tracking_operator.resources.pod.job import Task, build_job
+from tracking_operator.resources.pod.server_pod import backend_store_container, backend_store_volumes
+from tracking_operator.resources.server import KubeObject, PostgresBackend, ServerModel
+
+MIGRATE_CONTAINER = "migrate"
+
+RETRIES = 6
+TERMINAL_EXIT_CODES = (24, 25, 27, 28)
+"""Exit codes of the script after which only a person can help; after others the Job tries again."""
+
+PG_OPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
+"""The defaults of the server's role would cancel a long migration, and the wait for the lock."""
+
+
+def build_migration_job(server: ServerModel) -> KubeObject:
+    """Build the Job. It may run again at any time: what is done already is not done twice."""
+    is_own = isinstance(server.backend_store, PostgresBackend)
+    # A pooler before somebody else's would refuse the options.
+    options = {"PGOPTIONS": PG_OPTIONS} if is_own else {}
+    container = backend_store_container(server, MIGRATE_CONTAINER, MIGRATE_SCRIPT, options)
+    return build_job(
+        server,
+        Task(
+            name=server.names.migration(server.version),
+            component=MIGRATION_COMPONENT,
+            container=container,
+            volumes=backend_store_volumes(server),
+            retries=RETRIES,
+            terminal_exit_codes=TERMINAL_EXIT_CODES,
+        ),
+    )

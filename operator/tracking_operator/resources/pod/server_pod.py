@@ -1,0 +1,422 @@
+"""The pod of a server: what checks the store first, what serves, and with what it may touch."""
+
+from collections.abc import Mapping, Sequence
+
+from tracking_operator.api.marks import GROUP
+from tracking_operator.naming import CONTAINER_PORT, service_host_names
+from tracking_operator.resources.artifact_environment import (
+    ARTIFACT_STORE_CREDENTIALS,
+    CA_KEY,
+    artifact_environment,
+)
+from tracking_operator.resources.config_maps import CHECK_ARTIFACTS_SCRIPT, CHECK_SCRIPT, START_SCRIPT
+from tracking_operator.resources.labels import SERVER_COMPONENT, owned_labels, pod_selector
+from tracking_operator.resources.pod.environment import SCRIPTS, Environment
+from tracking_operator.resources.server import (
+    ExternalArtifacts,
+    ExternalBackend,
+    KubeObject,
+    PostgresBackend,
+    S3Artifacts,
+    ServerModel,
+    SqliteBackend,
+    VolumeArtifacts,
+)
+from tracking_operator.stores.postgres.pool import UNBOUNDED
+
+SERVER_CONTAINER = "mlflow"
+CHECK_CONTAINER = "check-backend-store"
+CHECK_ARTIFACTS_CONTAINER = "check-artifact-store"
+
+BACKEND_STORE = "/mlflow/backend-store"
+ARTIFACT_STORE = "/mlflow/artifact-store"
+BACKEND_STORE_CREDENTIALS = "/etc/mlflow/backend-store"
+LOGIN_CREDENTIALS = "/etc/mlflow/login"
+ENCRYPTION_CREDENTIALS = "/etc/mlflow/encryption"
+SCRATCH = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
+MOUNT_PATHS = {
+    "scripts": (SCRIPTS, True),
+    "scratch": (SCRATCH, False),
+    "backend-store": (BACKEND_STORE, False),
+    "backend-store-credentials": (BACKEND_STORE_CREDENTIALS, True),
+    "login-credentials": (LOGIN_CREDENTIALS, True),
+    "encryption-credentials": (ENCRYPTION_CREDENTIALS, True),
+    "artifact-store": (ARTIFACT_STORE, False),
+    "artifact-store-credentials": (ARTIFACT_STORE_CREDENTIALS, True),
+}
+"""Volume → where it is mounted, and whether read-only."""
+BACKEND_STORE_PATHS = (
+    BACKEND_STORE,
+    BACKEND_STORE_CREDENTIALS,
+    LOGIN_CREDENTIALS,
+    ENCRYPTION_CREDENTIALS,
+)
+"""The tables of the login, and what is encrypted, are in the backend store, and nothing else has to do with it."""
+ARTIFACT_STORE_PATHS = (ARTIFACT_STORE, ARTIFACT_STORE_CREDENTIALS)
+SERVICE_FILE = f"{BACKEND_STORE_CREDENTIALS}/pg_service.conf"
+DATABASE_URI = "postgresql+psycopg2:///?service=mlflow"
+"""No password in it: libpq reads the rest from the service file, anew for each connection."""
+
+DATABASE_FILE = f"{BACKEND_STORE}/mlflow.db"
+CREDENTIALS_DIGEST_ANNOTATION = f"{GROUP}/credentials-digest"
+
+USER_ID = 10001
+TERMINATION_GRACE_SECONDS = 30
+ENDPOINT_REMOVAL_SECONDS = 5
+"""How long a stopping pod of a rolling update goes on serving, until every node has seen that it leaves."""
+
+LOGIN_OPTION = "--app-name=basic-auth"
+STATIC_PREFIX = "--static-prefix="
+ALLOWED_HOSTS = "--allowed-hosts="
+
+UVICORN_OPTIONS = "--timeout-graceful-shutdown 20 --timeout-keep-alive 75 --no-access-log"
+"""Without the first, a pod waits for ever for open requests; without the second, load balancers that keep
+connections for 60 s meet closed ones; without the third, probes fill the log."""
+
+SERVER_ENVIRONMENT = {
+    # A server with the job runner on can be made to run code (CVE-2026-0545), and needs 170 MiB more.
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "HOME": SCRATCH,
+    "TMPDIR": SCRATCH,
+}
+
+
+def build_pod_template(server: ServerModel) -> KubeObject:
+    """Build a pod that the ``restricted`` Pod Security Standard admits."""
+    tenant = server.pod_template
+    annotations = dict(tenant.annotations) | credentials_annotation(server)
+    labels = dict(tenant.labels) | owned_labels(server.name, SERVER_COMPONENT, server.version)
+    return {
+        "metadata": {"labels": labels, "annotations": annotations},
+        "spec": {
+            **pod_settings(server),
+            "initContainers": _check_containers(server),
+            "containers": [_server_container(server)],
+            "volumes": _volumes(server),
+        },
+    }
+
+
+def credentials_annotation(server: ServerModel) -> dict[str, str]:
+    """What changes the pods' template whenever a Secret changes that they read only when they start."""
+    return {CREDENTIALS_DIGEST_ANNOTATION: server.credentials_digest} if server.credentials_digest else {}
+
+
+def pod_settings(server: ServerModel) -> KubeObject:
+    """What all pods of a server have in common: as whom and where they run."""
+    return {
+        "serviceAccountName": server.names.workload,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": TERMINATION_GRACE_SECONDS,
+        "hostNetwork": False,
+        "hostPID": False,
+        "hostIPC": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **_scheduling(server),
+    }
+
+
+def backend_store_container(
+    server: ServerModel, name: str, script: str, variables: Mapping[str, str] | None = None
+) -> KubeObject:
+    """A container that runs one of our scripts on the backend store, and can reach nothing else."""
+    environment = _environment(server, _backend_store_environment(server) | dict(variables or {}))
+    login = ["--login"] if server.login else []
+    return {
+        "name": name,
+        "image": server.image,
+        "command": environment.command(script, *_place(server), f"--version={server.version}", *login),
+        "env": environment.variables(),
+        "resources": server.resources.as_kubernetes(),
+        "securityContext": _container_security(),
+        "volumeMounts": _mounts_without(server, ARTIFACT_STORE_PATHS),
+    }
+
+
+def backend_store_volumes(server: ServerModel) -> list[KubeObject]:
+    """The volumes that such a container mounts."""
+    return _volumes_without(server, ARTIFACT_STORE_PATHS)
+
+
+def artifact_store_container(
+    server: ServerModel, name: str, script: str, arguments: Sequence[str], resources: KubeObject
+) -> KubeObject:
+    """A container that runs one of our scripts on the artifact store with the server's identity, and reaches nothing else.
+
+    It gets the plain variables of the team, such as those of a proxy. What comes from other objects it does not: these
+    may be gone before the server is.
+    """
+    plain = [variable for variable in server.pod_template.env if not variable.value_from]
+    environment = Environment(server, artifact_environment(server.artifact_store) | SERVER_ENVIRONMENT, plain)
+    return {
+        "name": name,
+        "image": server.image,
+        "command": environment.command(script, *arguments),
+        "env": environment.variables(),
+        "resources": resources,
+        "securityContext": _container_security(),
+        "volumeMounts": _mounts_without(server, BACKEND_STORE_PATHS),
+    }
+
+
+def artifact_store_volumes(server: ServerModel) -> list[KubeObject]:
+    """The volumes that such a container mounts."""
+    return _volumes_without(server, BACKEND_STORE_PATHS)
+
+
+def server_arguments(server: ServerModel) -> list[str]:
+    """The arguments of ``mlflow server``."""
+    arguments = ["server", "--host=0.0.0.0", f"--port={CONTAINER_PORT}", f"--workers={server.workers}"]
+    if isinstance(server.backend_store, SqliteBackend):
+        arguments.append(f"--backend-store-uri=sqlite:///{DATABASE_FILE}")
+    if isinstance(server.backend_store, PostgresBackend):
+        arguments.append(f"--backend-store-uri={DATABASE_URI}")
+    arguments += _artifact_arguments(server)
+    if server.login:
+        arguments.append(LOGIN_OPTION)
+    if prefix := server.access.wanted.prefix:
+        arguments.append(f"{STATIC_PREFIX}{prefix}")
+    arguments.append(f"{ALLOWED_HOSTS}{','.join(allowed_hosts(server))}")
+    arguments.append(f"--cors-allowed-origins={','.join(allowed_origins(server))}")
+    arguments.append(f"--uvicorn-opts={UVICORN_OPTIONS}")
+    return arguments
+
+
+def asks_for_login(deployment: KubeObject | None) -> bool:
+    """Whether the pods of a live Deployment let in only those who log in."""
+    spec = ((deployment or {}).get("spec") or {}).get("template", {}).get("spec") or {}
+    containers = [one for one in spec.get("containers", ()) if one["name"] == SERVER_CONTAINER]
+    return any(LOGIN_OPTION in one.get("args", ()) for one in containers)
+
+
+def public_names(server: ServerModel) -> list[str]:
+    """Every name under which the server is reached, inside the cluster and outside."""
+    names = service_host_names(server.names.workload, server.namespace, server.cluster_domain)
+    return names + [host for host in server.access.hosts if host not in names]
+
+
+def allowed_hosts(server: ServerModel) -> list[str]:
+    """Every Host header that MLflow must answer; with any other, API and UI say 403 while /health stays 200.
+
+    MLflow compares the whole header, port included, and drops its own defaults once a list is given
+    (mlflow/server/security_utils.py, 3.17.2). A port-forward may listen on any port of the user's machine.
+    """
+    names = list(dict.fromkeys([*public_names(server), "localhost", "127.0.0.1"]))
+    # An entry with a star is matched by fnmatch, to which an opening bracket is special.
+    own = [entry for name in names for entry in (name, f"{name}:*")] + ["[::1]", "[[]::1]:*"]
+    return own + sorted(set(server.access.extra_hosts).difference(own))
+
+
+def allowed_origins(server: ServerModel) -> list[str]:
+    """Every Origin header that a browser may send; it does so even when page and API share one address."""
+    own = [
+        f"{scheme}://{name}{port}"
+        for name in public_names(server)
+        for scheme in ("http", "https")
+        for port in ("", ":*")
+    ]
+    return own + sorted(set(server.access.extra_origins).difference(own))
+
+
+def _artifact_arguments(server: ServerModel) -> list[str]:
+    store = server.artifact_store
+    place = ARTIFACT_STORE if isinstance(store, VolumeArtifacts) else store.uri
+    if server.proxied:
+        return ["--serve-artifacts", f"--artifacts-destination={place}"]
+    return ["--no-serve-artifacts", f"--default-artifact-root={place}"]
+
+
+def _check_containers(server: ServerModel) -> list[KubeObject]:
+    """What looks at the stores before each start; a prefix of the server's own is tried out by a Job instead."""
+    checks = [backend_store_container(server, CHECK_CONTAINER, CHECK_SCRIPT)]
+    if isinstance(server.artifact_store, ExternalArtifacts):
+        checks.append(_check_of_external_artifacts(server, server.artifact_store))
+    return checks
+
+
+def _check_of_external_artifacts(server: ServerModel, store: ExternalArtifacts) -> KubeObject:
+    container = artifact_store_container(
+        server,
+        CHECK_ARTIFACTS_CONTAINER,
+        CHECK_ARTIFACTS_SCRIPT,
+        ["external", store.uri],
+        server.resources.as_kubernetes(),
+    )
+    # All that MLflow itself would find: a team may name its endpoint or its keys there.
+    environment = _environment(server, _backend_store_environment(server))
+    return container | {
+        "command": environment.command(CHECK_ARTIFACTS_SCRIPT, "external", store.uri),
+        "env": environment.variables(),
+        "envFrom": _sources_of_team(server),
+    }
+
+
+def _place(server: ServerModel) -> list[str]:
+    """The backend store, as the command lines of our scripts name it."""
+    match server.backend_store:
+        case SqliteBackend():
+            return ["sqlite", DATABASE_FILE]
+        case PostgresBackend():
+            return ["postgres", SERVICE_FILE]
+        case ExternalBackend():
+            return ["external", f"{BACKEND_STORE_CREDENTIALS}/uri"]
+
+
+def _server_container(server: ServerModel) -> KubeObject:
+    environment = _environment(
+        server,
+        _pool_environment(server)
+        | _login_environment(server)
+        | artifact_environment(server.artifact_store)
+        | _backend_store_environment(server),
+    )
+    container: KubeObject = {
+        "name": SERVER_CONTAINER,
+        "image": server.image,
+        "command": environment.command(START_SCRIPT),
+        "args": server_arguments(server),
+        "ports": [{"name": "http", "containerPort": CONTAINER_PORT, "protocol": "TCP"}],
+        "env": environment.variables(),
+        "envFrom": _sources_of_team(server),
+        "resources": server.resources.as_kubernetes(),
+        "startupProbe": _probe(server, period=1, failures=180, timeout=2),
+        "readinessProbe": _probe(server, period=5, failures=3, timeout=5),
+        "livenessProbe": _probe(server, period=10, failures=6, timeout=10),
+        "securityContext": _container_security(),
+        "volumeMounts": _volume_mounts(server),
+    }
+    if not server.is_bound_to_one_pod:
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": ENDPOINT_REMOVAL_SECONDS}}}
+    return container
+
+
+def _probe(server: ServerModel, *, period: int, failures: int, timeout: int) -> KubeObject:
+    # /health does not ask the database: a blip there must not take every pod out of the Service at once.
+    return {
+        "httpGet": {"path": f"{server.access.wanted.prefix}/health", "port": "http", "scheme": "HTTP"},
+        "periodSeconds": period,
+        "failureThreshold": failures,
+        "timeoutSeconds": timeout,
+        "successThreshold": 1,
+    }
+
+
+def _environment(server: ServerModel, ours: Mapping[str, str]) -> Environment:
+    return Environment(server, ours, server.pod_template.env)
+
+
+def _backend_store_environment(server: ServerModel) -> dict[str, str]:
+    has_own_database = isinstance(server.backend_store, PostgresBackend)
+    return SERVER_ENVIRONMENT | ({"PGSERVICEFILE": SERVICE_FILE} if has_own_database else {})
+
+
+def _sources_of_team(server: ServerModel) -> list[KubeObject]:
+    return [source.as_kubernetes() for source in server.pod_template.env_from]
+
+
+def _pool_environment(server: ServerModel) -> dict[str, str]:
+    """How many connections MLflow may hold: a matter of the pods that serve, and of how many there are."""
+    if not isinstance(server.backend_store, PostgresBackend):
+        return {}
+    return {
+        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(server.pool_size(server.backend_store.connection_limit)),
+        "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(UNBOUNDED),
+    }
+
+
+def _login_environment(server: ServerModel) -> dict[str, str]:
+    if server.login is None:
+        return {}
+    return {"TRACKING_OPERATOR_DEFAULT_PERMISSION": server.login.default_permission.value}
+
+
+def _container_security() -> KubeObject:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _volumes(server: ServerModel) -> list[KubeObject]:
+    volumes: list[KubeObject] = [
+        {"name": "scripts", "configMap": {"name": server.names.check}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+    match server.backend_store:
+        case SqliteBackend(volume):
+            volumes.append({"name": "backend-store", "persistentVolumeClaim": {"claimName": volume.claim}})
+        case PostgresBackend():
+            source = {"secretName": server.backend_store.secret}
+            volumes.append({"name": "backend-store-credentials", "secret": source})
+        case ExternalBackend(secret, key):
+            items = [{"key": key, "path": "uri"}]
+            volumes.append(
+                {"name": "backend-store-credentials", "secret": {"secretName": secret, "items": items}}
+            )
+    if server.login:
+        volumes.append({"name": "login-credentials", "secret": {"secretName": server.names.auth}})
+    volumes.append({"name": "encryption-credentials", "secret": {"secretName": server.names.encryption}})
+    match server.artifact_store:
+        case VolumeArtifacts(volume):
+            volumes.append({"name": "artifact-store", "persistentVolumeClaim": {"claimName": volume.claim}})
+        case ExternalArtifacts(_, str(secret)):
+            volumes.append({"name": "artifact-store-credentials", "secret": {"secretName": secret}})
+        case S3Artifacts(secret=str(secret)) as store:
+            source = _artifact_credentials(secret, server.names.artifacts, store)
+            volumes.append({"name": "artifact-store-credentials", **source})
+    return volumes
+
+
+def _artifact_credentials(secret: str, written_by_us: str, store: S3Artifacts) -> KubeObject:
+    """Keys and CA in one folder, also where the keys are the team's and the CA is the class's."""
+    if secret == written_by_us or not store.has_own_ca:
+        return {"secret": {"secretName": secret}}
+    ca = {"name": written_by_us, "items": [{"key": CA_KEY, "path": CA_KEY}]}
+    return {"projected": {"sources": [{"secret": {"name": secret}}, {"secret": ca}]}}
+
+
+def _volumes_without(server: ServerModel, paths: Sequence[str]) -> list[KubeObject]:
+    return [volume for volume in _volumes(server) if MOUNT_PATHS[volume["name"]][0] not in paths]
+
+
+def _mounts_without(server: ServerModel, paths: Sequence[str]) -> list[KubeObject]:
+    return [mount for mount in _volume_mounts(server) if mount["mountPath"] not in paths]
+
+
+def _volume_mounts(server: ServerModel) -> list[KubeObject]:
+    mounts = []
+    for volume in _volumes(server):
+        path, read_only = MOUNT_PATHS[volume["name"]]
+        mounts.append({"name": volume["name"], "mountPath": path, "readOnly": read_only})
+    return mounts
+
+
+def _scheduling(server: ServerModel) -> KubeObject:
+    tenant = server.pod_template
+    wanted: KubeObject = {
+        "tolerations": [toleration.as_kubernetes() for toleration in tenant.tolerations],
+        "topologySpreadConstraints": [
+            {"labelSelector": {"matchLabels": pod_selector(server.name)}} | rule.as_kubernetes()
+            for rule in tenant.topology_spread_constraints
+        ],
+        "priorityClassName": tenant.priority_class_name,
+        "imagePullSecrets": [secret.as_kubernetes() for secret in tenant.image_pull_secrets],
+    }
+    # Stated even if empty, so that an addition by hand that leaves the pods without a node is taken away again.
+    stated: KubeObject = {
+        "nodeSelector": dict(tenant.node_selector),
+        "affinity": tenant.affinity.as_kubernetes() if tenant.affinity else {},
+    }
+    return stated | {field: value for field, value in wanted.items() if value}

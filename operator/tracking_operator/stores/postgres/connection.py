@@ -1,0 +1,292 @@
+"""Sessions with a PostgreSQL server that never wait longer than they are told to.
+
+libpq's own time-outs end when a connection is made, and ``statement_timeout`` is kept by the very server
+that may hang. So sessions run in psycopg2's asynchronous mode, and every wait here has a deadline. Nothing
+is left to the environment or home folder of the process (PGSSLMODE, ~/.pgpass, …).
+
+A tenant can make functions, operators, types and tables of any name in its own database, and give its roles
+settings. So every session asks for its settings when it connects, which goes before what ALTER ROLE and ALTER
+DATABASE say, and reads the search path back: a connection pooler may have dropped it. Statements name the
+schema of whatever they use, beside that (decision 0019).
+"""
+
+import os
+import select
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import psycopg2
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, make_dsn
+from psycopg2.sql import SQL, Composable
+
+from tracking_operator.api.conditions import Reason
+from tracking_operator.failures import Invalid
+from tracking_operator.stores.ca_files import ca_file
+from tracking_operator.stores.postgres.errors import Attempt, TimedOut, TooMuch, failure_from
+from tracking_operator.stores.postgres.relay import LOOPBACK, Relay
+from tracking_operator.stores.postgres.server import DEFAULT_TIMEOUTS, Login, PostgresServer, Timeouts
+
+Row = tuple[Any, ...]
+Connection = psycopg2.extensions.connection
+
+APPLICATION_NAME: Final = "tracking-operator"
+SEARCH_PATH: Final = "pg_catalog, pg_temp"
+"""Where names are looked for: never in a schema that a tenant can write to. Temporary tables, which PostgreSQL
+looks at first unless they are named, come last."""
+
+SETTINGS: Final = {
+    "search_path": SEARCH_PATH.replace(" ", ""),
+    "standard_conforming_strings": "on",
+    "client_min_messages": "error",
+    "row_security": "off",
+}
+"""What a session begins with. With ``row_security`` off a policy of a tenant is an error instead of code that runs."""
+
+MOST_BYTES: Final = 256 * 1024
+"""What a server may answer to one statement, and while it lets us in: many times what it ever needs. Rows of it take a few
+MiB of memory."""
+
+MOST_BYTES_OF_CATALOG: Final = 16 * 1024 * 1024
+"""The same in the maintenance database, where no tenant writes what we ask for, and lists are as long as there are servers."""
+
+GRACE_SECONDS: Final = 1.0
+"""How much later than the server's own time-out we give up, so that nothing goes on there unseen."""
+
+Watcher = Callable[[Composable], None]
+"""Called with each statement before it is sent: for metrics, and for tests that count or interrupt."""
+
+
+class Session:
+    """One connection to one database as one login; not to be shared between threads."""
+
+    def __init__(
+        self,
+        server: PostgresServer,
+        login: Login,
+        database: str,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        watch: Watcher | None = None,
+    ) -> None:
+        """Connect.
+
+        Raises:
+            Failure: of the kind and reason that ``errors`` makes of libpq's answer.
+
+        """
+        self.server = server
+        self.login = login
+        self.database = database
+        self._timeouts = timeouts
+        self._watch = watch
+        is_shared = database == server.maintenance_database
+        self._most_bytes = MOST_BYTES_OF_CATALOG if is_shared else MOST_BYTES
+        self._relay, self._connection = self._connect()
+        self._require_search_path()
+
+    @property
+    def server_version(self) -> int:
+        """The server's version as a number: 150018 is 15.18."""
+        return int(self._connection.info.server_version)
+
+    def rows(
+        self, statement: Composable, parameters: Mapping[str, object] | None = None, *, doing: str
+    ) -> list[Row]:
+        """Look: what a query returns, in a transaction that cannot write.
+
+        ``doing`` completes the sentence "PostgreSQL did not …". A session whose statement failed is closed.
+        """
+        # One message is one transaction (PostgreSQL's documentation, "Multiple Statements in a Simple Query").
+        return self._answer(SQL("SET TRANSACTION READ ONLY; ") + statement, parameters, doing, slow=False)
+
+    @contextmanager
+    def looking(self, *, doing: str) -> Iterator[None]:
+        """Hold the locks of several looks until the block ends: they are one transaction that cannot write."""
+        self.execute(SQL("BEGIN TRANSACTION READ ONLY"), doing=doing)
+        yield
+        self.execute(SQL("COMMIT"), doing=doing)
+
+    def rows_undone(
+        self,
+        changes: Sequence[Composable],
+        query: Composable,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        doing: str,
+    ) -> list[Row]:
+        """What a query returns after changes that nobody else sees, and that are never committed. ``doing`` is as in ``rows``."""
+        statement = SQL("; ").join([SQL("BEGIN"), *changes, query])
+        rows = self._answer(statement, parameters, doing, slow=False)
+        self._answer(SQL("ROLLBACK"), None, doing, slow=False)
+        return rows
+
+    def execute(self, statement: Composable, *, doing: str, slow: bool = False) -> None:
+        """Change something by a statement, which may be a transaction of several. ``doing`` is as in ``rows``."""
+        if slow:
+            seconds = self._timeouts.slow_statement
+            patience = SQL("SET statement_timeout = {}").format(_milliseconds(seconds))
+            self._answer(patience, None, doing, slow=False)
+        self._answer(statement, None, doing, slow=slow)
+
+    def close(self) -> None:
+        """End the session; does nothing when it has ended."""
+        self._connection.close()
+        self._relay.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connect(self) -> tuple[Relay, Connection]:
+        doing = f"let {self.login.username} into database {self.database}"
+        deadline = time.monotonic() + self._timeouts.connect
+        relay, parameters = None, self._parameters()
+        try:
+            relay = Relay(self.server, MOST_BYTES, deadline)
+            connection = psycopg2.connect(make_dsn(None, **parameters, port=relay.port), async_=True)
+            _wait_for(connection, relay, deadline)
+        except (psycopg2.Error, TimedOut, TooMuch) as error:
+            if relay:
+                relay.close()
+            if isinstance(error, TimedOut):
+                error = TimedOut(self._timeouts.connect)
+            raise failure_from(error, self._attempt(doing)) from None
+        relay.shut_door()
+        return relay, connection
+
+    def _parameters(self) -> dict[str, str]:
+        settings = {**SETTINGS, "statement_timeout": str(int(self._timeouts.statement * 1000))}
+        parameters = {
+            "host": self.server.host,
+            "hostaddr": LOOPBACK,
+            "dbname": self.database,
+            "user": self.login.username,
+            "password": self.login.password,
+            "passfile": os.devnull,
+            "application_name": APPLICATION_NAME,
+            "client_encoding": "UTF8",
+            "gssencmode": "disable",
+            "sslmode": str(self.server.ssl_mode),
+            "sslcert": os.devnull + ".none",
+            "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+        }
+        if self.server.ssl_mode.verifies:
+            parameters["sslrootcert"] = ca_file(self.server.ca_certificates) or _system_ca_file(self.server)
+        return parameters
+
+    def _require_search_path(self) -> None:
+        doing = f"tell the search path of its session in database {self.database}"
+        found = self._answer(SQL("SHOW search_path"), None, doing, slow=False)[0][0]
+        if found != SEARCH_PATH.replace(" ", ""):
+            self.close()
+            raise Invalid(
+                Reason.SESSION_SETTINGS_DROPPED,
+                f"PostgreSQL at {self.server} runs sessions of {self.login.username} in database {self.database} without "
+                "the search_path that they ask for when they connect. A connection pooler is in between: name the server itself "
+                "in postgres.host and postgres.port of the class.",
+            )
+
+    def _answer(
+        self, statement: Composable, parameters: Mapping[str, object] | None, doing: str, *, slow: bool
+    ) -> list[Row]:
+        if self._watch:
+            self._watch(statement)
+        seconds = self._timeouts.slow_statement if slow else self._timeouts.statement
+        try:
+            cursor = self._connection.cursor()
+            cursor.execute(statement, parameters)
+            self._relay.allow(self._most_bytes)
+            _wait_for(self._connection, self._relay, time.monotonic() + seconds + GRACE_SECONDS)
+            return cursor.fetchall() if cursor.description else []
+        except (psycopg2.Error, TimedOut, TooMuch) as error:
+            self.close()
+            if isinstance(error, TimedOut):
+                error = TimedOut(seconds + GRACE_SECONDS)
+            # Not chained: the text of the original quotes statements, and so may show a verifier.
+            raise failure_from(error, self._attempt(doing)) from None
+
+    def _attempt(self, doing: str) -> Attempt:
+        return Attempt(self.server, self.login, doing, self.database)
+
+
+class Sessions:
+    """The sessions that one piece of work needs with one server: one per database, opened when first used."""
+
+    def __init__(
+        self,
+        server: PostgresServer,
+        login: Login,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        watch: Watcher | None = None,
+    ) -> None:
+        self.server = server
+        self.login = login
+        self._timeouts = timeouts
+        self._watch = watch
+        self._open: dict[str, Session] = {}
+
+    def session(self, database: str | None = None) -> Session:
+        """The session in ``database``, or in the maintenance database."""
+        name = self.server.maintenance_database if database is None else database
+        if name not in self._open:
+            self._open[name] = self.new_session(self.login, name)
+        return self._open[name]
+
+    def new_session(self, login: Login, database: str) -> Session:
+        """A session as any login, which the caller closes."""
+        return Session(self.server, login, database, self._timeouts, self._watch)
+
+    def close_session(self, database: str) -> None:
+        """End the session in ``database``, if there is one: it would stand in the way of dropping it."""
+        if session := self._open.pop(database, None):
+            session.close()
+
+    def close(self) -> None:
+        """End all sessions."""
+        for database in list(self._open):
+            self.close_session(database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _wait_for(connection: Connection, relay: Relay, deadline: float) -> None:
+    """Let a connection do what it has begun, until a deadline that no drop of an answer puts off."""
+    try:
+        while (state := connection.poll()) != POLL_OK:
+            relay.carry_until(connection, _EVENTS[state], deadline)
+    except (TimedOut, TooMuch):
+        connection.close()
+        raise
+
+
+_EVENTS: Final = {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}
+
+
+def _milliseconds(seconds: float) -> SQL:
+    return SQL(str(int(seconds * 1000)))
+
+
+def _system_ca_file(server: PostgresServer) -> str:
+    paths = ssl.get_default_verify_paths()
+    for candidate in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
+        if candidate and Path(candidate).is_file():
+            return candidate
+    raise Invalid(
+        Reason.TLS_FAILED,
+        f"sslMode {server.ssl_mode} needs a CA to verify PostgreSQL at {server} with, and the system has none: "
+        "name a ConfigMap with one in postgres.caConfigMapRef of the class.",
+    )

@@ -1,0 +1,218 @@
+"""What is read from the status of pods, as kubelets really write it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.controllers.live import (
+    INITIALIZING,
+    PASSED,
+    RUNNING,
+    STARTING,
+    check_failed,
+    crashed,
+    pod,
+    said,
+    terminated,
+    waiting,
+)
+from tests.unit.examples import Manifest
+from tracking_operator.api.conditions import Reason
+from tracking_operator.controllers.server.children.pods import (
+    CheckResult,
+    check_result,
+    newest_first,
+    pod_problem,
+)
+
+UNSCHEDULABLE = "0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available."
+CHECK_REASONS = [
+    "StoreUnreachable",
+    "LoginRefused",
+    "SchemaMissing",
+    "SchemaBehind",
+    "SchemaTooNew",
+    "ImageVersionMismatch",
+    "VolumeFull",
+    "UnsupportedUri",
+    "MigrationFailed",
+]
+
+
+def unscheduled(message: str) -> Manifest:
+    return {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+
+
+def result(*pods: Manifest) -> CheckResult:
+    found = check_result(pods, "3.17.2")
+    assert found is not None
+    return found
+
+
+class TestCheckResult:
+    def test_of_a_check_that_passed_has_the_revision(self) -> None:
+        assert result(pod(check=PASSED)) == CheckResult(None, "The backend store is at revision abc.", "abc")
+
+    @pytest.mark.parametrize("reason", CHECK_REASONS)
+    def test_of_a_check_that_failed_has_its_reason_and_sentence(self, reason: str) -> None:
+        failed = result(pod(check=check_failed(20, said(reason, "This is why."))))
+        assert (failed.reason, failed.message) == (reason, "This is why.")
+
+    def test_is_read_at_once_and_not_only_in_the_back_off(self) -> None:
+        state = {"state": terminated(23, "Error", said("SchemaBehind", "Old."))}
+        assert result(pod(check=state)).reason is Reason.SCHEMA_BEHIND
+
+    def test_of_a_repeated_check_stands_while_the_next_attempt_runs(self) -> None:
+        again = {"state": {"running": {}}, "lastState": terminated(23, "Error", said("SchemaBehind", "Old."))}
+        assert result(pod(check=again)).reason is Reason.SCHEMA_BEHIND
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            None,
+            "",
+            "Traceback (most recent call last)",
+            "null",
+            "[]",
+            "5",
+            '"text"',
+            '{"reason": ',
+            '{"reason": 7}',
+        ],
+    )
+    def test_of_a_check_that_died_without_a_word_points_to_its_log(self, message: str | None) -> None:
+        failed = result(pod(check=check_failed(137, message)))
+        assert failed.reason is Reason.CRASH_LOOPING
+        assert "exit code 137" in failed.message
+        assert "check-backend-store" in failed.message
+
+    @pytest.mark.parametrize("word", ["AsExpected", "Suspended", "nonsense", "Conflict"])
+    def test_takes_only_reasons_that_the_check_can_have(self, word: str) -> None:
+        assert result(pod(check=check_failed(1, said(word, "Hello.")))).reason is Reason.CRASH_LOOPING
+
+    @given(st.text(), st.integers(0, 255))
+    def test_can_be_read_from_any_message(self, message: str, exit_code: int) -> None:
+        found = result(pod(check=check_failed(exit_code, message)))
+        assert (found.reason is None) == (exit_code == 0)
+
+    @pytest.mark.parametrize(
+        "check", [None, {"state": {"running": {}}}, {"state": waiting("PodInitializing")}, {}]
+    )
+    def test_is_not_there_before_the_check_has_ended(self, check: Manifest | None) -> None:
+        assert check_result([pod(check=check)], "3.17.2") is None
+
+    def test_of_pods_of_another_version_says_nothing_about_this_one(self) -> None:
+        assert check_result([pod(check=PASSED, version="3.16.1")], "3.17.2") is None
+
+    def test_comes_from_the_newest_pod_that_has_one(self) -> None:
+        old = pod(
+            name="old", check=check_failed(26, said("VolumeFull", "Full.")), created="2026-01-01T09:00:00Z"
+        )
+        new = pod(name="new", check=PASSED)
+        assert result(old, new).reason is None
+        starting = pod(name="newest", check={}, created="2026-01-01T11:00:00Z")
+        assert result(old, new, starting).reason is None
+
+    def test_does_not_come_from_a_pod_that_is_on_its_way_out(self) -> None:
+        assert check_result([pod(check=PASSED, deleted=True)], "3.17.2") is None
+
+
+class TestPodProblem:
+    @pytest.mark.parametrize(
+        ("reason", "message"),
+        [
+            ("ErrImagePull", 'failed to pull image "x:1": not found'),
+            ("ImagePullBackOff", 'Back-off pulling image "x:1"'),
+            ("InvalidImageName", "couldn't parse image name"),
+            ("ErrImageNeverPull", "image is not present with pull policy of Never"),
+        ],
+    )
+    def test_an_image_that_cannot_be_pulled(self, reason: str, message: str) -> None:
+        # The init container has the same image, so it is the first to fail.
+        problem = pod_problem([pod(check={"state": waiting(reason, message)}, server=INITIALIZING)])
+        assert problem
+        assert problem.reason is Reason.IMAGE_PULL_FAILED
+        assert message in problem.message
+        assert "imagePullSecrets" in problem.message
+
+    def test_a_container_that_needs_a_secret_which_is_not_there(self) -> None:
+        state = {"state": waiting("CreateContainerConfigError", 'secret "token" not found')}
+        problem = pod_problem([pod(check=state)])
+        assert problem
+        assert problem.reason is Reason.POD_REFUSED
+        assert 'secret "token" not found' in problem.message
+
+    def test_no_node_with_room(self) -> None:
+        problem = pod_problem([pod(conditions=[unscheduled(UNSCHEDULABLE)])])
+        assert problem
+        assert problem.reason is Reason.UNSCHEDULABLE
+        assert "3 Insufficient memory" in problem.message
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found",
+            '0/1 nodes are available: persistentvolumeclaim "mlflow-backend-store" not found.',
+        ],
+    )
+    def test_a_volume_that_is_being_provisioned_is_no_problem_of_the_nodes(self, message: str) -> None:
+        assert pod_problem([pod(conditions=[unscheduled(message)])]) is None
+
+    def test_too_little_memory(self) -> None:
+        problem = pod_problem([pod(check=PASSED, server=crashed(137, "OOMKilled"))])
+        assert problem
+        assert problem.reason is Reason.OUT_OF_MEMORY
+        assert "spec.resources.limits.memory" in problem.message
+
+    @pytest.mark.parametrize(("exit_code", "reason"), [(1, "Error"), (0, "Completed"), (137, "Error")])
+    def test_a_server_that_ends_has_crashed_whatever_its_exit_code(self, exit_code: int, reason: str) -> None:
+        # `mlflow server` ends with 0 when its uvicorn crashed.
+        problem = pod_problem([pod(check=PASSED, server=crashed(exit_code, reason))])
+        assert problem
+        assert problem.reason is Reason.CRASH_LOOPING
+        assert f"exit code {exit_code}" in problem.message
+        assert "kubectl logs --previous mlflow-1" in problem.message
+
+    def test_a_crash_before_the_back_off_is_seen_as_well(self) -> None:
+        problem = pod_problem([pod(check=PASSED, server={"state": terminated(1, "Error"), "ready": False})])
+        assert problem
+        assert problem.reason is Reason.CRASH_LOOPING
+
+    def test_a_crash_that_is_over_is_no_problem(self) -> None:
+        recovered = RUNNING | {"lastState": terminated(137, "OOMKilled")}
+        assert pod_problem([pod(check=PASSED, server=recovered)]) is None
+
+    @pytest.mark.parametrize("server", [None, INITIALIZING, STARTING, RUNNING])
+    def test_an_ordinary_start_has_none(self, server: Manifest | None) -> None:
+        assert pod_problem([pod(check=PASSED, server=server)]) is None
+
+    def test_only_the_newest_pod_is_looked_at(self) -> None:
+        broken = pod(name="old", server=crashed(1, "Error"), created="2026-01-01T09:00:00Z")
+        assert pod_problem([broken, pod(name="new", server=STARTING)]) is None
+
+    def test_a_long_message_is_cut(self) -> None:
+        problem = pod_problem([pod(conditions=[unscheduled("x" * 5000)])])
+        assert problem
+        assert len(problem.message) < 700
+
+    def test_logs_of_the_container_are_never_quoted(self) -> None:
+        # With terminationMessagePolicy FallbackToLogsOnError they would be in the message.
+        state = crashed(1, "Error")
+        state["lastState"]["terminated"]["message"] = "password=hunter2"
+        problem = pod_problem([pod(check=PASSED, server=state)])
+        assert problem
+        assert "hunter2" not in problem.message
+
+    def test_without_pods_there_is_none(self) -> None:
+        assert pod_problem([]) is None
+
+    def test_a_pod_without_status_has_none(self) -> None:
+        bare = pod()
+        del bare["status"]
+        assert pod_problem([bare]) is None
+        assert check_result([bare], "3.17.2") is None
+
+
+def test_pods_of_the_same_second_have_an_order() -> None:
+    pods = [pod(name=name) for name in ("b", "a", "c")]
+    assert newest_first(pods) == newest_first(list(reversed(pods)))

@@ -1,0 +1,29 @@
+"""MLflow's API without MLflow: answers as it is told to, at once or never, and remembers what it was asked."""
+
+import asyncio
+from typing import cast
+
+from tracking_operator.mlflow.client import Answer, Login, MlflowApi, Target
+
+NEVER = Answer(0)
+
+
+class AnsweringServers:
+    """All servers of a test."""
+
+    def __init__(self, *answers: Answer) -> None:
+        """Give the answers one after the other, and the last one for ever."""
+        self.answers = list(answers or [Answer(200)])
+        self.asked: list[tuple[Target, Login | None]] = []
+
+    def as_client(self) -> MlflowApi:
+        """These servers in the place of the real client."""
+        return cast(MlflowApi, self)
+
+    async def answer(self, target: Target, login: Login | None = None) -> Answer:
+        """Answer a request for experiments."""
+        self.asked.append((target, login))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is NEVER:
+            await asyncio.Event().wait()
+        return answer

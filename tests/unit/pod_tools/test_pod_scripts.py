@@ -1,0 +1,339 @@
+"""The pod scripts, as far as they are plain functions; what they do to stores is tested in tests/stores."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.mlflow_image import CHECK_SCRIPT
+from tests.unit.examples import model
+from tracking_operator.controllers.server.children.pods import SAID_REASONS
+from tracking_operator.pod_tools import check_backend_store as check
+from tracking_operator.pod_tools import migrate_backend_store as migrate
+from tracking_operator.pod_tools.start_server import credentials_environment
+from tracking_operator.resources.pod.migration_job import TERMINAL_EXIT_CODES
+from tracking_operator.resources.pod.server_pod import server_arguments
+
+START_SCRIPT = CHECK_SCRIPT.with_name("start_server.py")
+KUBELET_KEEPS = 4096  # bytes of a termination log
+
+FIRST = 'revision = "aaa"\ndown_revision = None\n'
+
+
+class TestMigrations:
+    @pytest.mark.parametrize(
+        "second",
+        [
+            'revision = "bbb"\ndown_revision = "aaa"\n',
+            "revision = 'bbb'\ndown_revision = 'aaa'\n",
+            'revision: str = "bbb"\ndown_revision: str | None = "aaa"\n',
+            'revision: str = "bbb"\ndown_revision: Union[str, None] = "aaa"\n',
+            'revision = "bbb"\ndown_revision = ("aaa",)\n',
+        ],
+    )
+    def test_are_read_however_alembic_writes_them(self, second: str) -> None:
+        assert check.migrations_in([FIRST, second]) == check.Migrations(frozenset({"aaa", "bbb"}), "bbb")
+
+    def test_that_merge_two_branches_have_one_head(self) -> None:
+        branches = [f'revision = "{name}"\ndown_revision = "aaa"\n' for name in ("bbb", "ccc")]
+        merge = 'revision = "ddd"\ndown_revision = ("bbb", "ccc")\n'
+        assert check.migrations_in([FIRST, *branches, merge]).head == "ddd"
+
+    @pytest.mark.parametrize("scripts", [[], ["nothing"], [FIRST, FIRST.replace("aaa", "bbb")]])
+    def test_without_exactly_one_head_are_refused(self, scripts: list[str]) -> None:
+        with pytest.raises(check.CheckFailed, match="heads, not one") as refused:
+            check.migrations_in(scripts)
+        assert refused.value.reason == "MigrationFailed"
+
+
+class TestReport:
+    @pytest.fixture
+    def log(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setattr(check, "TERMINATION_LOG", tmp_path / "log")
+        return tmp_path / "log"
+
+    def test_says_the_same_by_exit_code_and_by_message(self, log: Path) -> None:
+        assert check.report("VolumeFull", "No room.") == 26
+        assert json.loads(log.read_text()) == {"reason": "VolumeFull", "message": "No room.", "revision": ""}
+
+    def test_of_success_has_the_revision(self, log: Path) -> None:
+        assert check.report("", "Fine.", "abc") == 0
+        assert json.loads(log.read_text())["revision"] == "abc"
+
+    @pytest.mark.parametrize("character", ["x", "ä", "😀", "\x00", '"'])
+    def test_is_never_cut_by_kubelet_into_something_unreadable(self, log: Path, character: str) -> None:
+        check.report("StoreUnreachable", character * 10_000)
+        assert len(log.read_bytes()) < KUBELET_KEEPS
+
+    def test_outside_a_pod_needs_no_termination_log(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(check, "TERMINATION_LOG", Path("/nowhere/at/all"))
+        assert check.report("", "Fine.", "abc") == 0
+
+
+class TestExitCodes:
+    def test_differ_and_are_none_that_python_or_a_signal_gives(self) -> None:
+        codes = list(check.EXIT_CODES.values())
+        assert len(set(codes)) == len(codes)
+        assert all(3 <= code < 125 for code in codes)
+
+    def test_are_the_reasons_that_the_operator_understands(self) -> None:
+        assert set(check.EXIT_CODES) == {reason.value for reason in SAID_REASONS}
+
+    def test_after_which_the_job_gives_up_are_those_that_no_other_attempt_cures(self) -> None:
+        lasting = {"SchemaTooNew", "ImageVersionMismatch", "UnsupportedUri", "MigrationFailed"}
+        assert set(TERMINAL_EXIT_CODES) == {check.EXIT_CODES[reason] for reason in lasting}
+        assert max(TERMINAL_EXIT_CODES) <= migrate.KILLED
+
+
+class TestConnectionFailures:
+    @pytest.mark.parametrize(
+        ("text", "reason", "passing"),
+        [
+            ('FATAL: password authentication failed for user "x"', "LoginRefused", False),
+            ('FATAL: database "x" does not exist', "LoginRefused", False),
+            (
+                "(1045, \"Access denied for user 'x'@'10.0.0.1' (using password: YES)\")",
+                "LoginRefused",
+                False,
+            ),
+            ('FATAL: no pg_hba.conf entry for host "10.0.0.1"', "LoginRefused", False),
+            ("permission denied for table alembic_version", "LoginRefused", False),
+            ("connection refused\n\tIs the server running on that host?", "StoreUnreachable", True),
+            ('could not translate host name "db" to address', "StoreUnreachable", True),
+            ("FATAL: the database system is starting up", "StoreUnreachable", True),
+            ("FATAL: sorry, too many clients already", "StoreUnreachable", True),
+        ],
+    )
+    def test_are_told_apart_by_what_a_person_must_do(self, text: str, reason: str, passing: bool) -> None:
+        failure = check.connection_failure(text, None)
+        assert (failure.reason, failure.passing) == (reason, passing)
+        assert "\n" not in failure.message
+
+    def test_never_repeat_the_password(self) -> None:
+        failure = check.connection_failure("cannot connect to x:s3cr%t@db", "s3cr%t")
+        assert "s3cr%t" not in failure.message
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            'FATAL: password authentication failed for user "x_a"',
+            'FATAL: role "x_a" is not permitted to log in',
+            'FATAL: database "x" is not currently accepting connections',
+            'FATAL: permission denied for database "x"',
+            "fe_sendauth: no password supplied",
+        ],
+    )
+    def test_of_a_login_that_the_operator_makes_pass(self, text: str) -> None:
+        failure = check.connection_failure(text, None, check.POSTGRES)
+        assert (failure.reason, failure.passing) == ("LoginRefused", True)
+        assert "URI" not in failure.message
+
+    def test_for_want_of_a_ca_file_are_no_refused_login(self) -> None:
+        text = 'root certificate file "/etc/mlflow/backend-store/ca.crt" does not exist'
+        assert check.connection_failure(text, None, check.POSTGRES).reason == "StoreUnreachable"
+
+
+class TestRevisions:
+    MIGRATIONS = check.Migrations(frozenset({"aaa", "bbb"}), "bbb")
+
+    @pytest.mark.parametrize(("found", "reason"), [(None, "SchemaMissing"), ("aaa", "SchemaBehind")])
+    def test_of_our_own_database_wait_for_the_job(self, found: str | None, reason: str) -> None:
+        with pytest.raises(check.CheckFailed, match="the migration Job brings it up") as failed:
+            check.check_revision(found, check.POSTGRES, self.MIGRATIONS, "3.17.2")
+        assert (failed.value.reason, failed.value.passing) == (reason, True)
+
+    @pytest.mark.parametrize(("found", "reason"), [(None, "SchemaMissing"), ("aaa", "SchemaBehind")])
+    def test_of_somebody_elses_are_reported_at_once(self, found: str | None, reason: str) -> None:
+        with pytest.raises(check.CheckFailed, match="the migration Job brings it up") as failed:
+            check.check_revision(found, check.EXTERNAL, self.MIGRATIONS, "3.17.2")
+        assert (failed.value.reason, failed.value.passing) == (reason, False)
+
+    @pytest.mark.parametrize("kind", [check.POSTGRES, check.EXTERNAL])
+    def test_that_are_unknown_are_refused_at_once(self, kind: check.Kind) -> None:
+        with pytest.raises(check.CheckFailed) as failed:
+            check.check_revision("zzz", kind, self.MIGRATIONS, "3.17.2")
+        assert (failed.value.reason, failed.value.passing) == ("SchemaTooNew", False)
+
+
+class TestMigrationFailures:
+    STORE = migrate.Store(check.EXTERNAL, "postgresql+psycopg2://x:s3cr%25t@db/x", [], ("s3cr%t", "s3cr%25t"))
+
+    @pytest.mark.parametrize(
+        ("error", "reason"),
+        [
+            ("sqlalchemy.exc.OperationalError: (psycopg2.errors.DiskFull) could not extend file", "DiskFull"),
+            ("sqlalchemy.exc.OperationalError: (pymysql.err.OperationalError) (1114, 'full')", "DiskFull"),
+            ("sqlalchemy.exc.OperationalError: (psycopg2.errors.DeadlockDetected) deadlock", "Busy"),
+            ("sqlalchemy.exc.OperationalError: (pymysql.err.OperationalError) (1205, 'wait')", "Busy"),
+            (
+                "sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) server closed",
+                "StoreUnreachable",
+            ),
+            ("sqlalchemy.exc.InterfaceError: (psycopg2.InterfaceError) closed", "StoreUnreachable"),
+            (
+                "sqlalchemy.exc.OperationalError: (pymysql.err.OperationalError) (2006, 'x')",
+                "StoreUnreachable",
+            ),
+        ],
+    )
+    def test_that_pass_are_known_by_the_words_of_the_drivers(self, error: str, reason: str) -> None:
+        failure = migrate.failure_of(self.STORE, error)
+        assert failure.reason == reason
+        assert check.EXIT_CODES[failure.reason] not in TERMINAL_EXIT_CODES
+        assert error in failure.message
+
+    def test_are_told_by_the_last_line_that_names_an_error(self) -> None:
+        output = [
+            "Traceback (most recent call last):",
+            "sqlalchemy.exc.DataError: (x) bad",
+            "[SQL: y]",
+            "(Background)",
+        ]
+        assert migrate.error_in(output) == "sqlalchemy.exc.DataError: (x) bad"
+
+    def test_without_such_a_line_are_told_by_the_last_one(self) -> None:
+        assert migrate.error_in(["Usage: mlflow", "no such command", ""]) == "no such command"
+        assert migrate.error_in([]) == "no output"
+
+    def test_never_repeat_a_password(self) -> None:
+        assert self.STORE.without_secrets("x:s3cr%t@db, x:s3cr%25t@db") == "x:***@db, x:***@db"
+        assert migrate.passwords_in(self.STORE.uri) == ("s3cr%t", "s3cr%25t")
+        assert "s3cr" not in repr(self.STORE)
+
+
+class TestPatience:
+    @pytest.fixture(autouse=True)
+    def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(check, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(check, "RETRY_SECONDS", 0.001)
+
+    def test_outlasts_a_failure_that_passes(self) -> None:
+        answers = iter([False, False, True])
+
+        def attempt() -> str:
+            if next(answers):
+                return "abc"
+            raise check.CheckFailed("StoreUnreachable", "Not yet.", passing=True)
+
+        assert check.patiently(attempt) == "abc"
+
+    def test_ends_at_once_where_waiting_does_not_help(self) -> None:
+        attempts = []
+
+        def attempt() -> str:
+            attempts.append(1)
+            raise check.CheckFailed("LoginRefused", "No.")
+
+        with pytest.raises(check.CheckFailed, match=r"No\."):
+            check.patiently(attempt)
+        assert len(attempts) == 1
+
+    def test_does_not_wait_for_an_attempt_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(check, "ATTEMPT_SECONDS", 0.05)
+        with pytest.raises(check.CheckFailed, match="it said nothing"):
+            check.patiently(threading.Event().wait)
+
+    def test_raises_what_the_attempt_raises(self) -> None:
+        with pytest.raises(ZeroDivisionError):
+            check.patiently(lambda: 1 / 0)
+
+    def test_ends_after_its_time(self) -> None:
+        def attempt() -> str:
+            raise check.CheckFailed("StoreUnreachable", "Never.", passing=True)
+
+        with pytest.raises(check.CheckFailed, match=r"Never\."):
+            check.patiently(attempt)
+
+
+class TestStartServer:
+    """Mounted credentials become what MLflow and the clients of the clouds read."""
+
+    @staticmethod
+    def mounted(folder: Path, **files: str) -> Path:
+        for name, content in files.items():
+            store, _, key = name.partition("__")
+            path = folder / store.replace("_", "-") / key
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content)
+        return folder
+
+    def test_nothing_mounted_sets_nothing(self, tmp_path: Path) -> None:
+        assert credentials_environment(tmp_path) == {}
+
+    def test_the_database_uri_goes_where_mlflow_reads_it(self, tmp_path: Path) -> None:
+        folder = self.mounted(tmp_path, backend_store__uri="postgresql+psycopg2://u:p%40ss@db/m\n")
+        assert credentials_environment(folder) == {
+            "MLFLOW_BACKEND_STORE_URI": "postgresql+psycopg2://u:p%40ss@db/m"
+        }
+
+    def test_keys_of_s3_by_the_names_that_classes_use(self, tmp_path: Path) -> None:
+        folder = self.mounted(
+            tmp_path, artifact_store__accessKeyId="id", artifact_store__secretAccessKey="key"
+        )
+        assert credentials_environment(folder) == {
+            "AWS_ACCESS_KEY_ID": "id",
+            "AWS_SECRET_ACCESS_KEY": "key",
+        }
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SESSION_TOKEN",
+            "AZURE_STORAGE_CONNECTION_STRING",
+            "MLFLOW_S3_ENDPOINT_URL",
+        ],
+    )
+    def test_keys_by_the_names_of_their_variables_as_the_reference_says(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        folder = self.mounted(tmp_path, **{f"artifact_store__{name}": "value"})
+        assert credentials_environment(folder) == {name: "value"}
+
+    @pytest.mark.parametrize(
+        "name", ["LD_PRELOAD", "PATH", "PYTHONPATH", "MLFLOW_BACKEND_STORE_URI", "HOME", "lower", "..data"]
+    )
+    def test_other_keys_become_no_variables(self, tmp_path: Path, name: str) -> None:
+        # The class may forbid variables of the team's own: a Secret must not be a way around that.
+        folder = self.mounted(tmp_path, **{f"artifact_store__{name}": "value"})
+        assert credentials_environment(folder) == {}
+
+    @pytest.mark.parametrize(
+        ("file", "variable"),
+        [
+            ("credentials", "AWS_SHARED_CREDENTIALS_FILE"),
+            ("credentials.json", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ],
+    )
+    def test_credential_files_are_passed_by_their_path(
+        self, tmp_path: Path, file: str, variable: str
+    ) -> None:
+        folder = self.mounted(tmp_path, **{f"artifact_store__{file}": "content"})
+        assert credentials_environment(folder) == {variable: str(folder / "artifact-store" / file)}
+
+    def test_becomes_mlflow_with_all_arguments_and_no_secret_among_them(self, tmp_path: Path) -> None:
+        bin_folder = tmp_path / "bin"
+        bin_folder.mkdir()
+        fake = bin_folder / "mlflow"
+        fake.write_text(
+            f"#!{sys.executable}\nimport json, os, sys\n"
+            "json.dump([os.getpid(), sys.argv[1:], os.environ['MLFLOW_BACKEND_STORE_URI']], sys.stdout)\n"
+        )
+        fake.chmod(0o755)
+        folder = self.mounted(tmp_path, backend_store__uri="postgresql://secret")
+        arguments = server_arguments(model())
+        started = subprocess.Popen(
+            [sys.executable, str(START_SCRIPT), *arguments],
+            env={"PATH": str(bin_folder), "TRACKING_OPERATOR_CREDENTIALS": str(folder)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        output, _ = started.communicate(timeout=30)
+        pid, given, uri = json.loads(output)
+        assert pid == started.pid, "a signal to the container must reach MLflow itself"
+        assert given == arguments
+        assert uri == "postgresql://secret"

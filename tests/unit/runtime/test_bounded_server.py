@@ -1,0 +1,99 @@
+"""A port that anybody in the cluster may connect to answers whoever probes it, over real sockets."""
+
+import contextlib
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import pytest
+
+from tracking_operator.runtime.bounded_server import (
+    LONGEST_REQUEST,
+    MOST_CONNECTIONS,
+    PLAIN,
+    Answer,
+    BoundedServer,
+)
+
+LARGE = b"x" * 1_000_000
+"""More than the buffers of a connection take."""
+
+
+def respond(path: str) -> Answer:
+    if path == "/broken":
+        raise ValueError("a mistake")
+    return Answer(HTTPStatus.OK, PLAIN, LARGE if path == "/large" else path.encode())
+
+
+@pytest.fixture
+def server() -> Iterator[BoundedServer]:
+    server = BoundedServer(0, respond, name="test", seconds=60)
+    server.start()
+    yield server
+    server.stop()
+
+
+def ask(server: BoundedServer, path: str, method: str = "GET") -> tuple[int, bytes]:
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 — our own URL
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def connect(server: BoundedServer, stack: contextlib.ExitStack, sends: bytes = b"") -> socket.socket:
+    connection = stack.enter_context(socket.socket())
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(5)
+    connection.connect(("127.0.0.1", server.port))
+    connection.sendall(sends)
+    return connection
+
+
+def test_what_it_answers(server: BoundedServer) -> None:
+    assert ask(server, "/a?b") == (200, b"/a")
+    assert ask(server, "/a", "HEAD") == (200, b"")
+    assert ask(server, "/a", "POST")[0] == 405
+    assert ask(server, "/broken") == (500, b"ValueError\n")
+
+
+@pytest.mark.parametrize("sends", [b"", b"GET /a HTTP/1.1\r\nHost: ", b"GET /large HTTP/1.1\r\n\r\n"])
+def test_a_thousand_connections_that_say_nothing_or_read_nothing_keep_no_probe_waiting(
+    server: BoundedServer, sends: bytes
+) -> None:
+    with contextlib.ExitStack() as stack:
+        for number in range(200 if b"large" in sends else 1000):
+            with contextlib.suppress(OSError):
+                connect(server, stack, sends)
+            if number % 100 == 99:
+                assert ask(server, "/a") == (200, b"/a")
+        assert server.connections <= MOST_CONNECTIONS
+
+
+def test_connection_ends_after_its_time(server: BoundedServer) -> None:
+    hasty = BoundedServer(0, respond, name="test", seconds=0.1)
+    hasty.start()
+    with contextlib.ExitStack() as stack:
+        dripping = connect(hasty, stack, b"GET ")
+        with contextlib.suppress(ConnectionResetError):
+            assert dripping.recv(100) == b""
+    hasty.stop()
+
+
+def test_request_without_an_end_is_refused(server: BoundedServer) -> None:
+    with contextlib.ExitStack() as stack:
+        endless = connect(server, stack, b"GET /a HTTP/1.1\r\nX: " + b"x" * LONGEST_REQUEST)
+        assert endless.recv(100).startswith(b"HTTP/1.1 431")
+
+
+def test_nonsense_is_refused(server: BoundedServer) -> None:
+    with contextlib.ExitStack() as stack:
+        assert connect(server, stack, b"\x00\xff\r\n\r\n").recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_port_that_is_taken_is_an_os_error(server: BoundedServer) -> None:
+    with pytest.raises(OSError, match="in use"):
+        BoundedServer(server.port, respond, name="test")
