@@ -71,6 +71,9 @@ class MemoryApi:
         wanted_uid = obj["metadata"].get("uid")
         if wanted_uid and (before is None or before["metadata"]["uid"] != wanted_uid):
             raise ApiError(409, "Conflict", f"{describe(obj)} has another UID")
+        read = obj["metadata"].get("resourceVersion")
+        if read and (before is None or before["metadata"]["resourceVersion"] != read):
+            raise ApiError(409, "Conflict", f"{describe(obj)} was changed since version {read}")
         if subresource == "status":  # all of it is ours, so that what is not mentioned goes
             return self.store({**(before or {}), "status": obj["status"]})
         return self.store(_merged(before or {}, obj))

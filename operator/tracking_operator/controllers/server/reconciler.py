@@ -456,8 +456,8 @@ class ServerReconciler:
         self, live: KubeObject, resource: TrackingServer, status: TrackingServerStatus, report: Report
     ) -> Outcome:
         ready = find_condition(status.conditions, ConditionType.READY)
-        announce(self._events, live, resource.status.conditions, report.findings, ready)
         await write_status(self._kube, self._cache, live, status.as_kubernetes())
+        announce(self._events, live, resource.status.conditions, report.findings, ready)
         return report.outcome()
 
     def _observe(

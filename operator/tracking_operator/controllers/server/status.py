@@ -121,14 +121,19 @@ async def write_status(
 ) -> KubeObject:
     """Apply the status unless the resource already says it; return the resource as it then is.
 
-    Nothing is written to a successor.
+    Raises ApiError (409): somebody changed the resource after it was read. A status made from what they changed, for
+    example a placement that the platform team corrects, would undo it. Nothing is written to a successor either.
     """
     if (live.get("status") or {}) == status:
         return live
     wanted: KubeObject = {
         "apiVersion": live["apiVersion"],
         "kind": live["kind"],
-        "metadata": {"name": name_of(live), "uid": uid_of(live)},
+        "metadata": {
+            "name": name_of(live),
+            "uid": uid_of(live),
+            "resourceVersion": live["metadata"]["resourceVersion"],
+        },
         "status": status,
     }
     if namespace := namespace_of(live):

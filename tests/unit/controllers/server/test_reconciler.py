@@ -220,6 +220,17 @@ class TestCreation:
         assert world.api.writes == ["apply TrackingServer/status", "patch TrackingServer"]
         assert world.resource["status"]["placement"] == placement
 
+    async def test_never_undoes_what_the_platform_team_wrote_into_the_status_meanwhile(self) -> None:
+        world = await serving()
+        world.edit({"suspend": True})
+        world.watch()
+        corrected = world.resource["status"]["placement"] | {"className": "corrected"}
+        world.put(world.resource | {"status": world.resource["status"] | {"placement": corrected}})
+        with pytest.raises(ApiError) as refused:
+            await world.loop.reconcile("team-a", "mlflow", resync=False)
+        assert refused.value.status == 409
+        assert world.resource["status"]["placement"] == corrected
+
     async def test_reports_last_and_says_what_it_waits_for(self) -> None:
         world = World()
         await world.reconcile()
