@@ -14,6 +14,8 @@ RUN_HOME = Path("/run/tracking-operator-dev")
 DEFAULT_NAME = "tracking-operator"
 LONGEST_NAME = 30
 SLOTS = range(64)
+FIRST_SERVICE_NETWORK = 128
+"""The Services of slot 0 are in 10.128.0.0/16, those of the last slot in 10.191.0.0/16."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +81,18 @@ class Layout:
 
     @property
     def service_cidr(self) -> str:
-        """The addresses of the Services."""
-        return f"10.203.{self.slot}.0/24"
+        """The addresses of the Services: a /24 would end at 254 of them."""
+        return f"10.{FIRST_SERVICE_NETWORK + self.slot}.0.0/16"
 
     @property
     def api_service_address(self) -> str:
         """The Service `kubernetes` in namespace `default`: always the first address."""
-        return f"10.203.{self.slot}.1"
+        return f"10.{FIRST_SERVICE_NETWORK + self.slot}.0.1"
 
     @property
     def dns_address(self) -> str:
         """The Service `kube-dns`."""
-        return f"10.203.{self.slot}.10"
+        return f"10.{FIRST_SERVICE_NETWORK + self.slot}.0.10"
 
     @property
     def server(self) -> str:

@@ -45,6 +45,13 @@ def test_no_two_slots_share_a_network() -> None:
     assert not any(one.overlaps(other) for one, other in combinations(every, 2))
 
 
+def test_a_cluster_has_addresses_for_a_thousand_services() -> None:
+    services = ipaddress.IPv4Network(Layout("any", SLOTS[-1]).service_cidr)
+    assert services.num_addresses > 1000
+    for address in (Layout("any", SLOTS[-1]).api_service_address, Layout("any", SLOTS[-1]).dns_address):
+        assert ipaddress.IPv4Address(address) in services
+
+
 def test_a_slot_whose_network_the_machine_uses_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "_networks_in_use", lambda: [ipaddress.IPv4Network("10.202.0.0/23")])
     assert slots.claim_slot("first").slot == 2
