@@ -33,7 +33,7 @@ from dev.database import ClusterPostgres, deploy_postgres
 from dev.development_cluster import DevelopmentCluster, development_cluster
 from dev.local_cluster.progress import say
 from dev.service_account import kubeconfig_of
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError

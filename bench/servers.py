@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from tracking_operator.api.marks import API_VERSION, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LABEL
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.server.plan import ReconcileSettings, make_plan
-from tracking_operator.controllers.server.spec.inputs import Surroundings
+from tracking_operator.controllers.server.spec.inputs import Inputs
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -46,7 +46,7 @@ def tracking_server(namespace: str, *, suspend: bool) -> KubeObject:
 
 def objects_of(server: KubeObject) -> KubeObjects:
     """Build the objects that a stored server has to get."""
-    around = Surroundings([], {}, namespace_is_terminating=False, siblings=[])
+    around = Inputs([], {}, namespace_is_terminating=False, siblings=[])
     return build_objects(make_plan(TrackingServer.model_validate(server), around, _SETTINGS).model)
 
 

@@ -16,7 +16,7 @@ from bench.watching import Watcher, watching
 from dev.audit import AuditLog
 from dev.classes import generous
 from dev.development_cluster import DevelopmentCluster
-from tracking_operator.api.marks import API_VERSION
+from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import open_session

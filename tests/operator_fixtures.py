@@ -28,7 +28,7 @@ from dev.service_account import kubeconfig_of
 from tests.kube_api import KubeApi
 from tests.service_proxy import ServiceProxy, service_proxy
 from tests.waiting import wait_until
-from tracking_operator.api.marks import API_VERSION, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,

@@ -43,7 +43,7 @@ from tracking_operator.kube.objects import (
     name_of,
 )
 from tracking_operator.resources.artifact_environment import CA_KEY, CREDENTIALS_KEY
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

@@ -34,14 +34,14 @@ from dev.database import deploy_postgres
 from dev.development_cluster import DevelopmentCluster
 from dev.object_store import ClusterObjectStore, deploy_object_store
 from dev.object_store.manifests import NAME as DEPLOYMENT_OF_STORE
-from tracking_operator.api.marks import WATCH_LABEL
+from tracking_operator.api.labels_and_annotations import WATCH_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import SECRET, KubeObject, name_of
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3 import policy
-from tracking_operator.stores.s3.desired import Tenant
 from tracking_operator.stores.s3.policy import PolicyPrincipals
+from tracking_operator.stores.s3.tenant import Tenant
 
 READY_AIM_SECONDS: Final = 30.0
 POLICY_CROWD: Final = 30

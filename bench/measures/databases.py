@@ -21,7 +21,7 @@ from dev.classes import generous
 from dev.database import deploy_postgres
 from dev.postgres import PostgresServer as RunningServer
 from dev.postgres import postgres_server
-from tracking_operator.api.marks import API_VERSION, COMPONENT_LABEL
+from tracking_operator.api.labels_and_annotations import API_VERSION, COMPONENT_LABEL
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of, namespace_of
@@ -29,9 +29,9 @@ from tracking_operator.passwords import new_password
 from tracking_operator.resources.labels import MIGRATION_COMPONENT, SERVER_COMPONENT
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres.connection import Sessions
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.provision import provision
-from tracking_operator.stores.postgres.schema import read_schema
-from tracking_operator.stores.postgres.server import Login, PostgresServer
+from tracking_operator.stores.postgres.schema_revision import read_schema
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
 
 CLASS: Final = "bench-postgres"

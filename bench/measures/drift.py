@@ -11,7 +11,7 @@ from bench.report import Table
 from bench.samples import Samples, duration, ratio, verdict
 from bench.stage import Floor, Stage
 from bench.watching import Place, Sighting
-from tracking_operator.api.marks import COMPONENT_LABEL
+from tracking_operator.api.labels_and_annotations import COMPONENT_LABEL
 from tracking_operator.kube.json_patch import JsonPatchOperation
 from tracking_operator.kube.objects import (
     CONFIG_MAP,

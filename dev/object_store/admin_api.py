@@ -16,7 +16,7 @@ from botocore.httpsession import URLLib3Session
 
 from dev.local_cluster.failures import ClusterError
 from dev.object_store.manifests import REGION
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 Role = Literal["admin", "userplus", "user"]
 

@@ -6,7 +6,7 @@ import boto3
 from botocore.config import Config
 
 from dev.object_store.manifests import REGION
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

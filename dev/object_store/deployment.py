@@ -21,7 +21,7 @@ from dev.object_store.manifests import (
 )
 from dev.object_store.object_store import ClusterObjectStore
 from dev.stores.deployment import apply_objects, new_certificate, remove_store, secrets_in
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 ROOT = "root"
 ADMIN = "tracking-admin"

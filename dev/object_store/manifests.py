@@ -18,7 +18,7 @@ from dev.stores.manifests import (
     service_hosts,
 )
 from tracking_operator.kube.objects import KubeObject
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 NAME = "s3"
 PORT = 7070

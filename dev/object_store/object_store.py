@@ -20,7 +20,7 @@ from dev.object_store.manifests import (
 )
 from dev.stores.running import CONNECT_TIMEOUT, RunningStore
 from tracking_operator.stores.ca_files import ca_file
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

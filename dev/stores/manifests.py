@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tracking_operator.api.marks import WATCH_LABEL
+from tracking_operator.api.labels_and_annotations import WATCH_LABEL
 from tracking_operator.kube.objects import KubeObject
 
 USER_ID = 10001

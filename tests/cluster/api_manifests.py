@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tests.waiting import wait_until
-from tracking_operator.api.admission import store_kind_binding, store_kind_policy
 from tracking_operator.api.crds import all_crds
-from tracking_operator.api.marks import API_VERSION
+from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.reserved_names import reserved_names_binding, reserved_names_policy
+from tracking_operator.api.store_kind_admission import store_kind_binding, store_kind_policy
 
 Manifest = dict[str, Any]
 

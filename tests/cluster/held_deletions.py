@@ -13,7 +13,7 @@ from typing import Final
 
 from tests.kube_api import KubeApi
 from tests.stores.postgres.world import make_certificates
-from tracking_operator.api.marks import GROUP, VERSION
+from tracking_operator.api.labels_and_annotations import GROUP, VERSION
 from tracking_operator.kube.objects import Kind, KubeObject, register
 
 SECONDS_TO_HOLD: Final = 25.0

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.kube.apply import AppliedSet, Ownership, apply_all
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import Call, KubeClient

@@ -8,7 +8,10 @@ import pytest
 
 from tests.cluster.api_manifests import DEADLINE, ApiServer, Cluster, Manifest, tracking_server
 from tests.waiting import wait_until
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, ROTATE_CREDENTIALS_ANNOTATION
+from tracking_operator.api.labels_and_annotations import (
+    ALLOW_EMPTY_STORE_ANNOTATION,
+    ROTATE_CREDENTIALS_ANNOTATION,
+)
 
 LET_IN = None
 

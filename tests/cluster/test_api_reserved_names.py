@@ -8,7 +8,7 @@ import pytest
 
 from tests.cluster.api_manifests import DEADLINE, ApiServer, Cluster, Manifest, tracking_server
 from tests.waiting import wait_until
-from tracking_operator.api.marks import (
+from tracking_operator.api.labels_and_annotations import (
     APPLIED_ANNOTATION,
     RESOLVED_ANNOTATION,
     ROTATE_CREDENTIALS_ANNOTATION,

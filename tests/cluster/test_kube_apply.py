@@ -19,7 +19,7 @@ from tests.cluster.kube_objects import (
     service,
 )
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import APPLIED_ANNOTATION, FIELD_MANAGER
+from tracking_operator.api.labels_and_annotations import APPLIED_ANNOTATION, FIELD_MANAGER
 from tracking_operator.failures import Waiting
 from tracking_operator.kube.apply import Ownership, apply_all, prune
 from tracking_operator.kube.compare import first_difference

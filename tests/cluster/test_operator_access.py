@@ -19,7 +19,7 @@ from tests.operator_fixtures import (
     condition_of,
 )
 from tests.waiting import wait_until
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,

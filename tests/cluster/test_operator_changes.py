@@ -5,7 +5,7 @@ import pytest
 from dev.development_cluster import DevelopmentCluster
 from tests.kube_api import Refused
 from tests.operator_fixtures import OperatorCalls, RunningOperator, Team, a_class
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION
+from tracking_operator.api.labels_and_annotations import ALLOW_EMPTY_STORE_ANNOTATION
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import (
     DEPLOYMENT,

@@ -15,7 +15,7 @@ from tests.operator_fixtures import (
     condition_of,
 )
 from tests.waiting import wait_until
-from tracking_operator.api.marks import FINALIZER
+from tracking_operator.api.labels_and_annotations import FINALIZER
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, LEASE, SERVICE, SERVICE_ACCOUNT, KubeObject
 

@@ -10,8 +10,8 @@ from dev.classes import generous
 from tests.kube_api import KubeApi, Refused
 from tests.operator_fixtures import OperatorCalls, RunningOperator, Team, a_class
 from tests.waiting import wait_until
-from tracking_operator.api.admission import store_kind_binding
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
+from tracking_operator.api.labels_and_annotations import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
+from tracking_operator.api.store_kind_admission import store_kind_binding
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     DEPLOYMENT,

@@ -4,7 +4,7 @@ import pytest
 
 from tests.operator_fixtures import CHILDREN_AT_LEAST, RunningOperator, Team, a_class, a_team
 from tests.waiting import wait_until
-from tracking_operator.api.marks import FINALIZER
+from tracking_operator.api.labels_and_annotations import FINALIZER
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import (
     CONFIG_MAP,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.operator_fixtures import OperatorCalls, RunningOperator, Team
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,

@@ -13,7 +13,7 @@ from tests.kube_api import KubeApi
 from tests.operator_fixtures import OperatorCalls, RunningOperator, Team, a_class
 from tests.service_proxy import Asked, Said, ServiceProxy
 from tests.waiting import wait_until
-from tracking_operator.api.marks import REVOKE_NOW_ANNOTATION, ROTATE_CREDENTIALS_ANNOTATION
+from tracking_operator.api.labels_and_annotations import REVOKE_NOW_ANNOTATION, ROTATE_CREDENTIALS_ANNOTATION
 from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject
 
 SECONDS = 15.0

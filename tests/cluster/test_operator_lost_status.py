@@ -7,7 +7,7 @@ from tests.operator_postgres import RealPostgres, a_postgres_class, a_postgres_t
 from tests.waiting import wait_until
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import SECRET
-from tracking_operator.stores.s3.desired import OWN_FOLDER, mark_key
+from tracking_operator.stores.s3.tenant import OWN_FOLDER, mark_key
 
 pytest_plugins = ["tests.operator_object_store"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.operator_fixtures import OperatorHost, RunningOperator, Team
 from tests.waiting import wait_until
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.kube.objects import KubeObject
 
 OBJECTS = 100

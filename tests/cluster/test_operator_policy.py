@@ -16,7 +16,7 @@ from dev.development_cluster import DevelopmentCluster
 from tests.kube_api import KubeApi, Refused
 from tests.operator_fixtures import OPERATOR_NAMESPACE, OPERATOR_USER, OperatorHost, Team, a_class, a_team
 from tests.waiting import wait_until
-from tracking_operator.api.marks import API_VERSION
+from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.operator_admission import OPERATOR_POLICY_NAME
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (

@@ -27,7 +27,11 @@ from tests.operator_postgres import (
 )
 from tests.stores.postgres.world import random_password
 from tests.waiting import wait_until
-from tracking_operator.api.marks import REVOKE_NOW_ANNOTATION, ROTATE_CREDENTIALS_ANNOTATION, WATCH_LABEL
+from tracking_operator.api.labels_and_annotations import (
+    REVOKE_NOW_ANNOTATION,
+    ROTATE_CREDENTIALS_ANNOTATION,
+    WATCH_LABEL,
+)
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     DEPLOYMENT,

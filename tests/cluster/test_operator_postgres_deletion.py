@@ -21,7 +21,7 @@ from tests.operator_postgres import (
     connected_by,
 )
 from tests.waiting import wait_until
-from tracking_operator.api.marks import FINALIZER, FORCE_ORPHAN_ANNOTATION
+from tracking_operator.api.labels_and_annotations import FINALIZER, FORCE_ORPHAN_ANNOTATION
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import NAMESPACE, uid_of
 from tracking_operator.stores.ownership_mark import Mark

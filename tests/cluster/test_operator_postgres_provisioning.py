@@ -16,7 +16,7 @@ from tests.operator_postgres import (
 )
 from tests.operator_stores import HOST, NOWHERE
 from tests.waiting import wait_until
-from tracking_operator.api.marks import API_VERSION, FIELD_MANAGER, FINALIZER
+from tracking_operator.api.labels_and_annotations import API_VERSION, FIELD_MANAGER, FINALIZER
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, SECRET, uid_of
 from tracking_operator.stores.ownership_mark import Mark

@@ -10,7 +10,7 @@ from tests.kube_api import KubeApi
 from tests.operator_fixtures import CHILD_KINDS, OperatorHost, RunningOperator
 from tests.operator_object_store import RealObjectStore, S3Team, an_s3_class, an_s3_team, may
 from tests.waiting import wait_until
-from tracking_operator.api.marks import ROTATE_CREDENTIALS_ANNOTATION
+from tracking_operator.api.labels_and_annotations import ROTATE_CREDENTIALS_ANNOTATION
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
@@ -24,7 +24,7 @@ from tracking_operator.kube.objects import (
     uid_of,
 )
 from tracking_operator.resources.secret import ROTATED_AT_ANNOTATION
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 pytest_plugins = ["tests.operator_object_store"]
 

@@ -9,10 +9,10 @@ from tests.kube_api import KubeApi
 from tests.operator_fixtures import RunningOperator
 from tests.operator_object_store import RealObjectStore, S3Class, S3Team, an_s3_class, an_s3_team, may
 from tests.waiting import wait_until
-from tracking_operator.api.marks import FINALIZER, FORCE_ORPHAN_ANNOTATION
+from tracking_operator.api.labels_and_annotations import FINALIZER, FORCE_ORPHAN_ANNOTATION
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import DEPLOYMENT, JOB, NAMESPACE, name_of
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 pytest_plugins = ["tests.operator_object_store"]
 

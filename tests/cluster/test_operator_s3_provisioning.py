@@ -24,7 +24,7 @@ from tests.operator_object_store import (
     an_s3_team,
 )
 from tests.waiting import wait_until
-from tracking_operator.api.marks import API_VERSION, FINALIZER, WATCH_LABEL
+from tracking_operator.api.labels_and_annotations import API_VERSION, FINALIZER, WATCH_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
@@ -189,7 +189,7 @@ def test_a_success_is_remembered_so_that_a_job_that_is_gone_does_not_run_again(
     since = team.store.log_size()
 
     operators.share()
-    look_again(team)
+    requeue_after(team)
     wait_until(lambda: verified(team, since), SECONDS_TO_NOTICE, "the operator has looked at the prefix")
 
     team.wait_for_condition("ArtifactStoreReady", status="True")
@@ -209,7 +209,7 @@ def test_a_settled_server_costs_no_request_and_no_write(
     calls.mark()
 
     for number in range(5):
-        look_again(team, str(number))
+        requeue_after(team, str(number))
     wait_until(lambda: len(probes(team, since)) >= 2, 20, "the class's bucket was probed twice")
 
     assert not without_probes(team, since), without_probes(team, since)
@@ -364,7 +364,7 @@ def test_a_secret_of_the_teams_own_is_waited_for_and_tried_out(
         assert "mlflow-s3" in json.dumps(deployment["spec"]["template"]["spec"]["volumes"])
         assert team.users() == []
         assert team.statements() == []
-        look_again(team)
+        requeue_after(team)
         team.wait_for_condition("ArtifactStoreReady", reason="ReachesBeyondPrefix")
         assert team.get(DEPLOYMENT)["spec"] == deployment["spec"]
 
@@ -471,7 +471,7 @@ def settle(team: S3Team) -> None:
     )
 
 
-def look_again(team: S3Team, why: str = "again") -> None:
+def requeue_after(team: S3Team, why: str = "again") -> None:
     """Have the operator look at the server."""
     team.patch_server({"metadata": {"annotations": {"example.com/look": why}}})
 

@@ -15,15 +15,15 @@ from dev.development_cluster import DevelopmentCluster
 from tests.cluster.api_proxy import ApiProxy, an_api_proxy
 from tests.cluster.kube_objects import config_map, ours, service
 from tests.unit.kube.waiting import until
-from tracking_operator.api.marks import API_VERSION, SERVER_LABEL, WATCH_LABEL
+from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LABEL, WATCH_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER
-from tracking_operator.controllers.request import Key
-from tracking_operator.controllers.watches import keys_for
+from tracking_operator.controllers.request import Request
+from tracking_operator.controllers.watches import requests_for
 from tracking_operator.kube.apply import apply_all
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import CONFIG_MAP, NAMESPACE, SECRET, KubeObject
-from tracking_operator.runtime import traffic
+from tracking_operator.runtime import watch_traffic
 from tracking_operator.runtime.informers import Informers, InformersFailedError
 from tracking_operator.runtime.work_queue import Priority, Work, WorkQueue
 
@@ -43,10 +43,10 @@ class Station:
         self.queue = informers._queue
 
     @property
-    def owner(self) -> Key:
-        return Key("TrackingServer", self.namespace, "kube-test")
+    def owner(self) -> Request:
+        return Request("TrackingServer", self.namespace, "kube-test")
 
-    async def next(self, key: Key) -> Work[Key]:
+    async def next(self, key: Request) -> Work[Request]:
         """Return the next work on this key; other keys are passed over."""
         async with asyncio.timeout(10):
             while True:
@@ -56,7 +56,7 @@ class Station:
                 if work.key == key:
                     return work
 
-    def drain(self) -> list[Work[Key]]:
+    def drain(self) -> list[Work[Request]]:
         """Take all that waits."""
         found = []
         while work := self.queue.take():
@@ -73,12 +73,12 @@ async def a_station(
     client: KubeClient, namespace: str, *, watch_seconds: int = 240, grace_seconds: float = 60.0
 ) -> AsyncIterator[Station]:
     cache = ObjectCache(owner_label=SERVER_LABEL)
-    queue: WorkQueue[Key] = WorkQueue()
+    queue: WorkQueue[Request] = WorkQueue()
     informers = Informers(
         client,
         cache,
         queue,
-        keys_for,
+        requests_for,
         namespaces=(namespace,),
         watch_seconds=watch_seconds,
         grace_seconds=grace_seconds,
@@ -131,12 +131,12 @@ async def test_nothing_is_queued_before_everything_is_in_the_cache(
     cache = ObjectCache(owner_label=SERVER_LABEL)
     seen: list[int] = []
 
-    class Spy(WorkQueue[Key]):
-        def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
+    class Spy(WorkQueue[Request]):
+        def add(self, key: Request, priority: Priority = Priority.CHANGE) -> None:
             seen.append(len(cache.children(namespace, "kube-test")))
             super().add(key, priority)
 
-    informers = Informers(client, cache, Spy(), keys_for, namespaces=(namespace,))
+    informers = Informers(client, cache, Spy(), requests_for, namespaces=(namespace,))
     await informers.start()
     running = asyncio.create_task(informers.run())
     await until(lambda: seen)
@@ -213,7 +213,7 @@ async def test_child_that_changes_hands_is_news_for_both(client: KubeClient, nam
         await client.json_patch(
             CONFIG_MAP, namespace, "settings", [{"op": "replace", "path": path, "value": "other"}]
         )
-        heirs = {station.owner, Key("TrackingServer", namespace, "other")}
+        heirs = {station.owner, Request("TrackingServer", namespace, "other")}
         async with asyncio.timeout(10):
             while heirs:
                 work = await station.queue.get()
@@ -332,7 +332,7 @@ async def test_deletion_in_a_gap_of_the_watch_is_found_out(
 async def test_list_in_many_parts_is_complete(
     client: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(traffic, "OBJECTS_PER_PAGE", 7)
+    monkeypatch.setattr(watch_traffic, "OBJECTS_PER_PAGE", 7)
     for number in range(30):
         await client.create(config_map(namespace, f"child-{number}"))
     async with a_station(client, namespace) as station:

@@ -37,8 +37,8 @@ from tests.waiting import wait_until
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject
-from tracking_operator.stores.s3.desired import OWN_FOLDER, mark_key
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
+from tracking_operator.stores.s3.tenant import OWN_FOLDER, mark_key
 
 pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 from dev.object_store.admin_api import AdminApi, User
 from dev.versitygw import VersitygwServer, versitygw_server
 from tests.postgres import free_port
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

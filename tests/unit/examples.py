@@ -13,11 +13,11 @@ from dev.classes import generous
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.controllers.server.plan import Plan, ReconcileSettings, make_plan
-from tracking_operator.controllers.server.spec.inputs import Surroundings
+from tracking_operator.controllers.server.spec.inputs import Inputs
 from tracking_operator.resources.artifacts_secret import ArtifactKeys
 from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.database_secret import DatabaseCredentials, build_database_secret
-from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
 
 Manifest = dict[str, Any]
 
@@ -77,8 +77,8 @@ def plan_of(
     namespace_labels: dict[str, str] | None = None,
     namespace_is_terminating: bool = False,
 ) -> Plan:
-    """Plan a server in surroundings of which only what matters is said."""
-    around = Surroundings(
+    """Plan a server in inputs of which only what matters is said."""
+    around = Inputs(
         classes=classes,
         namespace_labels=namespace_labels or {},
         namespace_is_terminating=namespace_is_terminating,

@@ -20,7 +20,7 @@ FAILURES = {"failures"}
 STORES = {"stores"}
 POD_ENVIRONMENT = {"pod_tools.in_clean_environment"}
 """What a program finds in a container is said once, by the tool that cleans it up."""
-MARKS_AND_CONDITIONS = {"api.marks", "api.conditions"}
+MARKS_AND_CONDITIONS = {"api.labels_and_annotations", "api.conditions"}
 STORE_DRIVERS = {"psycopg2", "boto3", "botocore"}
 TYPES_OF_BOTO3 = {"types_boto3_s3", "types_boto3_iam"}
 """Read by the type checker only."""

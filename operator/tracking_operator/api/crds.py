@@ -5,7 +5,7 @@ from typing import Any, Final
 import yaml
 from pydantic import BaseModel
 
-from tracking_operator.api.marks import GROUP, VERSION
+from tracking_operator.api.labels_and_annotations import GROUP, VERSION
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 

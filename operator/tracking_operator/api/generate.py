@@ -4,11 +4,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from tracking_operator.api.admission import store_kind_binding, store_kind_policy
 from tracking_operator.api.crds import GENERATED_HEADER, Schema, all_crds, as_yaml
 from tracking_operator.api.operator_admission import operator_policy, operator_policy_binding
 from tracking_operator.api.reference import reference_pages
 from tracking_operator.api.reserved_names import reserved_names_binding, reserved_names_policy
+from tracking_operator.api.store_kind_admission import store_kind_binding, store_kind_policy
 
 
 def generated_files() -> dict[Path, str]:

@@ -8,9 +8,9 @@ ServiceAccount, and is evaluated by the API server, so that it holds against an 
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from tracking_operator.api.admission import binding_everywhere, policy_of, resource_rule
 from tracking_operator.api.crds import Schema
-from tracking_operator.api.marks import FIELD_MANAGER, GROUP, MANAGED_BY_LABEL, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import FIELD_MANAGER, GROUP, MANAGED_BY_LABEL, SERVER_LABEL
+from tracking_operator.api.store_kind_admission import binding_everywhere, policy_of, resource_rule
 
 OPERATOR_POLICY_NAME: Final = f"operator-writes.{GROUP}"
 

@@ -15,7 +15,7 @@ from tracking_operator.api.kubernetes_types import (
     Toleration,
     TopologySpreadConstraint,
 )
-from tracking_operator.api.marks import GROUP
+from tracking_operator.api.labels_and_annotations import GROUP
 
 RESERVED_ENV: Final = (
     "DO_NOT_TRACK",

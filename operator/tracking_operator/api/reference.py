@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Final
 
-from tracking_operator.api.admission import STORE_KIND_RULES
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.crds import Schema, tracking_server_class_crd, tracking_server_crd
 from tracking_operator.api.pod_template import RESERVED_ENV, RESERVED_ENV_PREFIXES
+from tracking_operator.api.store_kind_admission import STORE_KIND_RULES
 
 _HEADER: Final = "<!-- Generated from operator/tracking_operator/api/ by `make generate`. Do not edit. -->\n"
 

@@ -7,9 +7,8 @@ the status of tracking servers is the operator or the platform team, and passes.
 from collections.abc import Mapping
 from typing import Final
 
-from tracking_operator.api.admission import binding_everywhere, policy_of, resource_rule
 from tracking_operator.api.crds import Schema
-from tracking_operator.api.marks import (
+from tracking_operator.api.labels_and_annotations import (
     ALLOW_EMPTY_STORE_ANNOTATION,
     FORCE_ORPHAN_ANNOTATION,
     GROUP,
@@ -18,6 +17,7 @@ from tracking_operator.api.marks import (
     VERSION,
     WATCH_LABEL,
 )
+from tracking_operator.api.store_kind_admission import binding_everywhere, policy_of, resource_rule
 
 POLICY_NAME: Final = f"reserved-names.{GROUP}"
 SERVERS: Final = "trackingservers"

@@ -6,7 +6,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from tracking_operator.api.access import Access, ServerNetworkPolicy
 from tracking_operator.api.base import (
     ApiModel,
     ImageReference,
@@ -25,7 +24,7 @@ from tracking_operator.api.kubernetes_types import (
     ResourceRequirements,
     SecretKeyReference,
 )
-from tracking_operator.api.marks import (
+from tracking_operator.api.labels_and_annotations import (
     ALLOW_EMPTY_STORE_ANNOTATION,
     API_VERSION,
     FORCE_ORPHAN_ANNOTATION,
@@ -34,6 +33,7 @@ from tracking_operator.api.marks import (
 )
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind, Placement
 from tracking_operator.api.pod_template import PodTemplate
+from tracking_operator.api.server_access import Access, ServerNetworkPolicy
 
 MAX_NAME_LENGTH: Final = 40
 """The longest name of a server, in characters: names of child objects are made from it."""

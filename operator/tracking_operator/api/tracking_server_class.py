@@ -6,7 +6,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from tracking_operator.api.access import HostPattern, OfferedAccess, Template
 from tracking_operator.api.base import (
     SET,
     ApiModel,
@@ -28,7 +27,8 @@ from tracking_operator.api.kubernetes_types import (
     ResourceList,
     ResourceRequirements,
 )
-from tracking_operator.api.marks import API_VERSION, DEFAULT_CLASS_ANNOTATION
+from tracking_operator.api.labels_and_annotations import API_VERSION, DEFAULT_CLASS_ANNOTATION
+from tracking_operator.api.server_access import HostPattern, ServerAccessSpec, Template
 from tracking_operator.api.tracking_server import ConnectionLimit, DeletionPolicy
 
 DEFAULT_CONNECTION_LIMIT: Final = 40
@@ -44,7 +44,7 @@ DEFAULT_MOST_RESOURCES: Final[Mapping[str, str]] = {"cpu": "8", "memory": "16Gi"
 """What a class permits that does not say: more than one server needs, and less than a cluster has."""
 
 
-class OfferedVersion(ApiModel):
+class VersionSpec(ApiModel):
     """An MLflow release that servers of the class may use, and the image that holds it."""
 
     version: MlflowVersion
@@ -53,7 +53,7 @@ class OfferedVersion(ApiModel):
     """The image that holds it, for example registry.example.com/mlflow:3.17.2."""
 
 
-class MlflowOffer(ApiModel):
+class MlflowSpec(ApiModel):
     """Which MLflow releases servers of the class may use."""
 
     model_config = with_rules(
@@ -66,7 +66,7 @@ class MlflowOffer(ApiModel):
     )
 
     versions: Annotated[
-        tuple[OfferedVersion, ...], Field(max_length=64, json_schema_extra=map_by("version"))
+        tuple[VersionSpec, ...], Field(max_length=64, json_schema_extra=map_by("version"))
     ] = ()
     """The releases on offer, each with its image. Default: the operator's built-in table."""
     default_version: MlflowVersion | None = None
@@ -108,7 +108,7 @@ _IPV6_ADDRESS: Final = "[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*"
 """Two colons or more: what has one is a host with a port."""
 
 
-class PostgresOffer(ApiModel):
+class PostgresStoreSpec(ApiModel):
     """A PostgreSQL server (15 to 18) on which every server of the class gets a database and roles of its own."""
 
     host: Annotated[
@@ -309,7 +309,7 @@ class S3Identity(ApiModel):
     """Keys that somebody else made, in a Secret of the server's namespace."""
 
 
-class S3Offer(ApiModel):
+class S3StoreSpec(ApiModel):
     """A bucket in which every server of the class gets a prefix of its own, and an identity that ends there."""
 
     model_config = with_rules(
@@ -515,17 +515,17 @@ class TrackingServerClassSpec(ApiModel):
 
     allowed_namespaces: LabelSelector | None = None
     """The namespaces, by their labels, whose servers may use the class. Default: all."""
-    mlflow: MlflowOffer = MlflowOffer()
+    mlflow: MlflowSpec = MlflowSpec()
     """Which MLflow releases servers may use."""
     naming: Naming = Naming()
     """How names are made: sandboxed Jinja with the variables namespace, name, class, clusterName and namespaceLabels."""
-    postgres: PostgresOffer | None = None
+    postgres: PostgresStoreSpec | None = None
     """A PostgreSQL server on which every server of the class gets a database and roles of its own. Default: none."""
-    s3: S3Offer | None = None
+    s3: S3StoreSpec | None = None
     """A bucket in which every server of the class gets a prefix of its own. Default: none."""
     rotation: Rotation = Rotation()
     """How new credentials take the place of old ones."""
-    access: OfferedAccess = OfferedAccess()
+    access: ServerAccessSpec = ServerAccessSpec()
     """How people and programs reach the servers."""
     permissions: Permissions = Permissions()
     """What tenants may ask for."""

@@ -10,7 +10,7 @@ from tracking_operator.kube.connection import NoClusterError
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.runtime import preflight
 from tracking_operator.runtime.settings import OperatorSettings, SettingsError, read_settings
-from tracking_operator.runtime.watched import watched_kinds
+from tracking_operator.runtime.watched_kinds import watched_kinds
 
 SUMMARY = "Check that the definitions are installed and that all permissions are granted; change nothing."
 EXAMPLES = """examples:

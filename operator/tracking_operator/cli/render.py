@@ -11,7 +11,7 @@ from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.controllers.server.artifacts.iam_documents import NOTHING, iam_documents
 from tracking_operator.controllers.server.plan import Plan, ReconcileSettings, make_plan
-from tracking_operator.controllers.server.spec.inputs import Surroundings
+from tracking_operator.controllers.server.spec.inputs import Inputs
 from tracking_operator.failures import Failure
 from tracking_operator.resources import build_objects
 from tracking_operator.runtime.settings import SettingsError, read_settings
@@ -50,7 +50,7 @@ def execute(options: argparse.Namespace) -> int:
         server = TrackingServer.model_validate(_read(options.server))
         classes = [TrackingServerClass.model_validate(_read(path)) for path in options.classes]
         labels = dict(label.split("=", 1) for label in options.namespace_label)
-        around = Surroundings(classes, labels, namespace_is_terminating=False, siblings=[])
+        around = Inputs(classes, labels, namespace_is_terminating=False, siblings=[])
         operator = read_settings()
         settings = ReconcileSettings(
             operator.cluster_name,

@@ -6,12 +6,12 @@ from datetime import datetime
 from http import HTTPStatus
 
 from tracking_operator.controllers.gateway_api import GatewayApi
-from tracking_operator.controllers.request import Key, Outcome
+from tracking_operator.controllers.request import Outcome, Request
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.reconciler import ServerReconciler
-from tracking_operator.controllers.server_class.buckets import Buckets
-from tracking_operator.controllers.server_class.postgres_servers import PostgresServers
+from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.controllers.server_class.reconciler import ClassReconciler
+from tracking_operator.controllers.server_class.s3_admin import S3Admin
 from tracking_operator.failures import CONFLICT_RETRY_SECONDS
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -38,8 +38,8 @@ class Reconciler:
         gateway_api: GatewayApi,
         now: Callable[[], datetime],
     ) -> None:
-        postgres = PostgresServers(kube, cache, executor, settings.namespace)
-        buckets = Buckets(kube, cache, executor, settings.namespace)
+        postgres = PostgresAdmin(kube, cache, executor, settings.namespace)
+        buckets = S3Admin(kube, cache, executor, settings.namespace)
         self._servers = ServerReconciler(
             kube=kube,
             cache=cache,
@@ -55,7 +55,7 @@ class Reconciler:
             kube, cache, postgres, buckets, gateway_api, settings=settings, now=now
         )
 
-    async def reconcile(self, key: Key, *, resync: bool) -> Outcome:
+    async def reconcile(self, key: Request, *, resync: bool) -> Outcome:
         """Bring one resource to what its owner wants; ``resync`` verifies what is not watched, too."""
         try:
             if key.kind == "TrackingServerClass":
@@ -65,7 +65,7 @@ class Reconciler:
             return _after(error, key)
 
 
-def _after(error: ApiError, key: Key) -> Outcome:
+def _after(error: ApiError, key: Request) -> Outcome:
     """When to look again after a call failed without which nothing can go on."""
     if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
         logger.info("%s %s was changed or deleted meanwhile: %s", key.kind, key.name, error.message)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tracking_operator.api.marks import API_VERSION
+from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.kube.objects import Kind, register
 
 TRACKING_SERVER: Final = register(Kind(API_VERSION, "TrackingServer", "trackingservers"))

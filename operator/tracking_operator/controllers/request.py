@@ -8,7 +8,7 @@ UNWATCHED_RETRY_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, order=True)
-class Key:
+class Request:
     """One resource that wants to be looked at; ``namespace`` is empty for a TrackingServerClass."""
 
     kind: Literal["TrackingServer", "TrackingServerClass"]

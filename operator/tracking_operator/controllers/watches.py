@@ -2,63 +2,63 @@
 
 from collections.abc import Iterator
 
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.controllers.request import Key
+from tracking_operator.controllers.request import Request
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import NAMESPACE, SECRET, KubeObject, kind_of, name_of, namespace_of
 
 
-def keys_for(obj: KubeObject, cache: ObjectCache) -> list[Key]:
+def requests_for(obj: KubeObject, cache: ObjectCache) -> list[Request]:
     """The resources that have to be looked at because ``obj`` was added, changed or deleted."""
     match kind_of(obj):
         case kind if kind == TRACKING_SERVER:
-            return [_server_key(obj), *_siblings_of_deleted(obj, cache)]
+            return [_server_request(obj), *_siblings_of_deleted(obj, cache)]
         case kind if kind == TRACKING_SERVER_CLASS:
-            return [Key("TrackingServerClass", "", name_of(obj)), *_servers_of_class(obj, cache)]
+            return [Request("TrackingServerClass", "", name_of(obj)), *_servers_of_class(obj, cache)]
         case kind if kind == NAMESPACE:
-            return [_server_key(server) for server in cache.list(TRACKING_SERVER, name_of(obj))]
+            return [_server_request(server) for server in cache.list(TRACKING_SERVER, name_of(obj))]
         case kind if kind == SECRET:
             return _owner(obj) or [*_classes_with_admin(obj, cache), *_servers_beside(obj, cache)]
         case _:
             return _owner(obj)
 
 
-def _classes_with_admin(secret: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+def _classes_with_admin(secret: KubeObject, cache: ObjectCache) -> Iterator[Request]:
     """Classes that name a Secret of this name; that it is in the operator's namespace is not looked at here."""
     for one in cache.list(TRACKING_SERVER_CLASS):
         spec = one.get("spec") or {}
         references = [(spec.get(store) or {}).get("adminSecretRef") or {} for store in ("postgres", "s3")]
         if name_of(secret) in [reference.get("name") for reference in references]:
-            yield Key("TrackingServerClass", "", name_of(one))
+            yield Request("TrackingServerClass", "", name_of(one))
 
 
-def _servers_beside(obj: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+def _servers_beside(obj: KubeObject, cache: ObjectCache) -> Iterator[Request]:
     for server in cache.list(TRACKING_SERVER, namespace_of(obj)):
-        yield _server_key(server)
+        yield _server_request(server)
 
 
-def _owner(obj: KubeObject) -> list[Key]:
+def _owner(obj: KubeObject) -> list[Request]:
     name = (obj["metadata"].get("labels") or {}).get(SERVER_LABEL)
-    return [Key("TrackingServer", namespace_of(obj) or "", name)] if name else []
+    return [Request("TrackingServer", namespace_of(obj) or "", name)] if name else []
 
 
-def _siblings_of_deleted(obj: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+def _siblings_of_deleted(obj: KubeObject, cache: ObjectCache) -> Iterator[Request]:
     """A server that goes, or is gone, makes room for one that was over the namespace's limit."""
     is_gone = cache.get(TRACKING_SERVER, namespace_of(obj), name_of(obj)) is None
     if is_gone or obj["metadata"].get("deletionTimestamp"):
         for server in cache.list(TRACKING_SERVER, namespace_of(obj)):
             if name_of(server) != name_of(obj):
-                yield _server_key(server)
+                yield _server_request(server)
 
 
-def _servers_of_class(obj: KubeObject, cache: ObjectCache) -> Iterator[Key]:
+def _servers_of_class(obj: KubeObject, cache: ObjectCache) -> Iterator[Request]:
     """Servers that name the class, and, as it may be or have been the default, those that name none."""
     for server in cache.list(TRACKING_SERVER):
         named = (server.get("spec") or {}).get("className")
         if named in (None, name_of(obj)):
-            yield _server_key(server)
+            yield _server_request(server)
 
 
-def _server_key(server: KubeObject) -> Key:
-    return Key("TrackingServer", namespace_of(server) or "", name_of(server))
+def _server_request(server: KubeObject) -> Request:
+    return Request("TrackingServer", namespace_of(server) or "", name_of(server))

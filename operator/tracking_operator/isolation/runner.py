@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from tracking_operator.api.conditions import ConditionType
-from tracking_operator.api.marks import API_VERSION
+from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS

@@ -14,8 +14,9 @@ from enum import Enum, auto
 from http import HTTPStatus
 from typing import Final
 
-from tracking_operator.api.marks import APPLIED_ANNOTATION
+from tracking_operator.api.labels_and_annotations import APPLIED_ANNOTATION
 from tracking_operator.kube.cache import ObjectCache, place_of
+from tracking_operator.kube.cache_memory import trim
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.compare import (
     Difference,
@@ -25,7 +26,6 @@ from tracking_operator.kube.compare import (
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.field_managers import claim_own_updates, own_updates
 from tracking_operator.kube.json_patch import JsonPatchOperation, patch_operations
-from tracking_operator.kube.kept import trim
 from tracking_operator.kube.objects import (
     Kind,
     KubeObject,
@@ -139,7 +139,7 @@ async def apply_all(
     are in the result, so that one refused object does not hold up the others.
     """
     applier = _Applier(client, cache, owner)
-    await asyncio.gather(*(applier.bring_about(obj) for obj in desired))
+    await asyncio.gather(*(applier.ensure(obj) for obj in desired))
     return applier.result
 
 
@@ -188,7 +188,7 @@ class _Applier:
         self._owner = owner
         self._places = asyncio.Semaphore(CONCURRENT_WRITES)
 
-    async def bring_about(self, desired: KubeObject) -> None:
+    async def ensure(self, desired: KubeObject) -> None:
         async with self._places:
             try:
                 live = await self._look_up(desired)

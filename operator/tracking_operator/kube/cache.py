@@ -4,8 +4,8 @@ from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Collection
 from typing import Final, TypeVar, cast
 
-from tracking_operator.api.marks import GROUP
-from tracking_operator.kube.kept import (
+from tracking_operator.api.labels_and_annotations import GROUP
+from tracking_operator.kube.cache_memory import (
     MOST_BYTES_OF_A_RESOURCE,
     MOST_BYTES_OF_ALL_RESOURCES,
     MOST_BYTES_OF_RESOURCES,
@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 REMEMBERED_REMOVALS: Final = 4096
 """How many removed objects are remembered, so that a late answer to a write does not bring one back."""
-MOST_CUT_SHORT: Final = 256
+MOST_REMOVED_BEFORE_FINALIZED: Final = 256
 """Of how many servers with data outside the last state is kept that went before they were finalized. Who only watches keeps those that others
 finalize."""
 
@@ -81,7 +81,7 @@ class ObjectCache:
         self._of_owner: defaultdict[tuple[str | None, str], dict[Place, KubeObject]] = defaultdict(dict)
         self._removed: OrderedDict[Place, int] = OrderedDict()
         self._settled: dict[Place, tuple[int, str]] = {}
-        self._cut_short: OrderedDict[Place, KubeObject] = OrderedDict()
+        self._removed_before_finalized: OrderedDict[Place, KubeObject] = OrderedDict()
         self._finalized: set[str] = set()
 
     def __len__(self) -> int:
@@ -113,18 +113,18 @@ class ObjectCache:
         self._note_end(place, obj)
         return self._forget(place)
 
-    def cut_short(self, kind: Kind, namespace: str | None, name: str) -> KubeObject | None:
+    def removed_before_finalized(self, kind: Kind, namespace: str | None, name: str) -> KubeObject | None:
         """Return the last state of a server that went before it was finalized, and has no successor.
 
         Whoever may write it may take our finalizer off. And the API server reads the finalizers once, when a deletion
         begins: one that is written while it is under way is accepted, and removed with the object
         (kubernetes/kubernetes#77988, seen with 1.35).
         """
-        return self._cut_short.get((kind, namespace if kind.namespaced else None, name))
+        return self._removed_before_finalized.get((kind, namespace if kind.namespaced else None, name))
 
-    def note_cleaned_up(self, obj: KubeObject) -> None:
+    def note_finalized_after_removal(self, obj: KubeObject) -> None:
         """Forget an object that was cut short: what its finalizer was for has been done."""
-        self._cut_short.pop(place_of(obj), None)
+        self._removed_before_finalized.pop(place_of(obj), None)
 
     def note_finalized(self, obj: KubeObject) -> None:
         """Note that what our finalizer is for has been done for this very object, if it is still there."""
@@ -136,7 +136,7 @@ class ObjectCache:
         """Whether that was noted of this very object."""
         return str(uid_of(obj)) in self._finalized
 
-    def forget_absent(
+    def evict_absent(
         self, kind: Kind, present: Collection[Place], version: int, *, namespace: str | None = None
     ) -> KubeObjects:
         """Forget what a complete list of a kind (in a namespace), true at ``version``, does not have; return it."""
@@ -240,7 +240,7 @@ class ObjectCache:
         self._remember(place, outline(obj))
 
     def _remember(self, place: Place, obj: KubeObject) -> None:
-        self._cut_short.pop(place, None)
+        self._removed_before_finalized.pop(place, None)
         self._objects[place] = obj
         self._of_kind[place[0]][place] = obj
         self._in_namespace[place[0], place[1]][place] = obj
@@ -282,17 +282,21 @@ class ObjectCache:
         if self.is_finalized(obj):
             self._finalized.discard(str(uid_of(obj)))
         elif _is_a_tenants(place[0]):
-            self._note_cut_short(place, obj)
+            self._note_removed_before_finalized(place, obj)
 
-    def _note_cut_short(self, place: Place, obj: KubeObject) -> None:
+    def _note_removed_before_finalized(self, place: Place, obj: KubeObject) -> None:
         state = last_state(obj)
         if state is None:
             return
-        self._cut_short[place] = state
-        if len(self._cut_short) > MOST_CUT_SHORT:
+        self._removed_before_finalized[place] = state
+        if len(self._removed_before_finalized) > MOST_REMOVED_BEFORE_FINALIZED:
             # Nobody loses its place to a namespace that has more of them.
-            (most, _), *_ = Counter(namespace for _, namespace, _ in self._cut_short).most_common(1)
-            del self._cut_short[next(one for one in self._cut_short if one[1] == most)]
+            (most, _), *_ = Counter(
+                namespace for _, namespace, _ in self._removed_before_finalized
+            ).most_common(1)
+            del self._removed_before_finalized[
+                next(one for one in self._removed_before_finalized if one[1] == most)
+            ]
 
     def _owner_of(self, obj: KubeObject) -> str | None:
         owner: str | None = (obj["metadata"].get("labels") or {}).get(self._owner_label)

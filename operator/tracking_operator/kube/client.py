@@ -16,7 +16,7 @@ from typing import Final, Self
 import aiohttp
 from kubernetes.aio.client import Configuration
 
-from tracking_operator.api.marks import FIELD_MANAGER
+from tracking_operator.api.labels_and_annotations import FIELD_MANAGER
 from tracking_operator.kube.connection import load_configuration, open_session
 from tracking_operator.kube.errors import NO_ANSWER, ApiError
 from tracking_operator.kube.json_patch import JsonPatchOperation

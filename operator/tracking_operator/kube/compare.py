@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
-from tracking_operator.kube.kept import Digest
+from tracking_operator.kube.cache_memory import Digest
 from tracking_operator.kube.merge_keys import MERGE_KEYS, MergeKeys
 from tracking_operator.kube.objects import KubeObject
 from tracking_operator.kube.quantities import parse_quantity

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 from uuid import uuid4
 
-from tracking_operator.api.marks import FIELD_MANAGER
+from tracking_operator.api.labels_and_annotations import FIELD_MANAGER
 from tracking_operator.foreign_text import LONGEST_EVENT, quotable
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError

@@ -7,7 +7,7 @@ is moved to the apply first (as client-go's ``csaupgrade`` does).
 
 from typing import TYPE_CHECKING
 
-from tracking_operator.api.marks import FIELD_MANAGER
+from tracking_operator.api.labels_and_annotations import FIELD_MANAGER
 from tracking_operator.kube.objects import Kind, KubeObject
 
 if TYPE_CHECKING:

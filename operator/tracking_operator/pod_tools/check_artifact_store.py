@@ -64,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     os.environ.update(start_server.credentials_environment(start_server.CREDENTIALS))
     try:
-        found = check.patiently(
+        found = check.with_retries(
             lambda: try_out(options),
             what="The object store",
             seconds=PATIENCE_SECONDS,

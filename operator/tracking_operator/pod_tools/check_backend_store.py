@@ -189,12 +189,14 @@ def check_store(
             return revision, prepare_sqlite_login(database, logins, version) if logins else ""
         case "postgres":
             use_service_file(options.place)
-            revision = patiently(lambda: check_postgres(migrations, version))
-            return revision, patiently(lambda: check_postgres(logins, version, LOGIN_TABLE)) if logins else ""
+            revision = with_retries(lambda: check_postgres(migrations, version))
+            return revision, with_retries(
+                lambda: check_postgres(logins, version, LOGIN_TABLE)
+            ) if logins else ""
         case _:
             uri = read_uri(Path(options.place))
-            revision = patiently(lambda: check_external(uri, migrations, version))
-            return revision, patiently(
+            revision = with_retries(lambda: check_external(uri, migrations, version))
+            return revision, with_retries(
                 lambda: check_external(uri, logins, version, LOGIN_TABLE)
             ) if logins else ""
 
@@ -207,10 +209,10 @@ def move_encryption(options: argparse.Namespace) -> str:
         case "sqlite":
             uri, rows = f"sqlite:///{options.place}", encrypted_in_sqlite(Path(options.place))
         case "postgres":
-            uri, rows = SERVICE_URI, patiently(encrypted_in_postgres)
+            uri, rows = SERVICE_URI, with_retries(encrypted_in_postgres)
         case _:
             uri = read_uri(Path(options.place))
-            rows = patiently(lambda: encrypted_in_external(uri))
+            rows = with_retries(lambda: encrypted_in_external(uri))
     if not rows:
         return ""
     moved = subprocess.run(
@@ -534,7 +536,7 @@ def full_volume(database: Path) -> CheckFailed:
 # Databases on a server. Nothing is created, changed or dropped in them.
 
 
-def patiently(
+def with_retries(
     check: Callable[[], Found],
     *,
     what: str = "The database",

@@ -128,7 +128,7 @@ def remove_all(folder: Folder, next_batch: Callable[[Folder], list[Version]]) ->
 def lists_versions(folder: Folder) -> bool:
     """Whether versions can be listed: a store may know none, and an identity may not be permitted to."""
     try:
-        check.patiently(lambda: next_versions(folder), what="The object store", seconds=PATIENCE_SECONDS)
+        check.with_retries(lambda: next_versions(folder), what="The object store", seconds=PATIENCE_SECONDS)
     except check.CheckFailed as failure:
         if failure.reason not in REFUSED:
             raise

@@ -165,7 +165,7 @@ def migrate(
 def locked(store: Store) -> "Iterator[sqlalchemy.Connection]":
     """Hold the lock while the block runs, in a session of its own."""
     with contextlib.ExitStack() as session:
-        connection = check.patiently(lambda: connect(store, session))
+        connection = check.with_retries(lambda: connect(store, session))
         take_lock(connection)
         yield connection
 
@@ -278,7 +278,7 @@ def failure_of(store: Store, error: str, what: str = "mlflow db upgrade") -> che
 def prove(store: Store, migrations: check.Migrations, table: str = check.SCHEMA_TABLE) -> str:
     """Look, through another connection, whether the database is where the migration should have brought it."""
     with contextlib.ExitStack() as session:
-        found = check.revision_in(check.patiently(lambda: connect(store, session)), table)
+        found = check.revision_in(check.with_retries(lambda: connect(store, session)), table)
     if found != migrations.head:
         raise check.CheckFailed(
             "MigrationFailed",

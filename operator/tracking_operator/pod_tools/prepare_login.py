@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
         file = Path(scratch) / start.LOGIN_FILE
         start.write_login_file(file, database_uri(reset=options.reset), start.CREDENTIALS)
         os.environ[CONFIG_VARIABLE] = str(file)
-        bring_about(passwords(start.CREDENTIALS / "login"), takes_over=options.own_store or options.reset)
+        ensure(passwords(start.CREDENTIALS / "login"), takes_over=options.own_store or options.reset)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -66,7 +66,7 @@ def passwords(folder: Path) -> list[str]:
     return [file.read_text().strip() for file in files if file.is_file()]
 
 
-def bring_about(known: list[str], *, takes_over: bool) -> None:
+def ensure(known: list[str], *, takes_over: bool) -> None:
     """Upgrade the tables and make the admin; both are MLflow's own doing, as at each start of a server."""
     from mlflow.server import auth
 

@@ -6,7 +6,7 @@ from tracking_operator.resources.http_route import build_http_route
 from tracking_operator.resources.ingress import build_ingress
 from tracking_operator.resources.network_policy import build_network_policies
 from tracking_operator.resources.persistent_volume_claims import build_persistent_volume_claims
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 from tracking_operator.resources.service import build_service
 from tracking_operator.resources.service_account import build_service_account
 

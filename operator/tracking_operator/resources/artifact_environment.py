@@ -7,7 +7,7 @@ MLflow reads two of them itself (mlflow/store/artifact/s3_artifact_repo.py, 3.17
 import json
 from typing import Final
 
-from tracking_operator.resources.server import ArtifactStore, S3Artifacts
+from tracking_operator.resources.server_model import ArtifactStore, S3Artifacts
 
 ARTIFACT_STORE_CREDENTIALS: Final = "/etc/mlflow/artifact-store"
 """Where pods find the Secret of their artifact store."""

@@ -12,7 +12,7 @@ from tracking_operator.resources.artifact_environment import CA_KEY, CREDENTIALS
 from tracking_operator.resources.labels import ARTIFACT_STORE_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.secret import rotation_annotations, rotation_in, text_in, watched_secret
-from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
 
 PROFILE = "default"
 

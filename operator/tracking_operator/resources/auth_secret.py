@@ -17,7 +17,7 @@ from tracking_operator.resources.secret import (
     text_in,
     watched_secret,
 )
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 ADMIN: Final = "admin"
 USER: Final = "team"

@@ -5,7 +5,7 @@ from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.labels import CLIENT_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.secret import watched_secret
-from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
 
 
 def build_client_secret(

@@ -6,7 +6,7 @@ from importlib.resources import files
 from tracking_operator.resources.artifact_environment import connection_environment
 from tracking_operator.resources.labels import CLIENT_COMPONENT, SERVER_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
 
 FIRST_SCRIPT = "in_clean_environment.py"
 CHECK_SCRIPT = "check_backend_store.py"

@@ -3,7 +3,7 @@
 from tracking_operator.resources.labels import SERVER_COMPONENT, pod_selector
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.pod.server_pod import build_pod_template
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 from tracking_operator.stores.postgres.pool import SURGE
 
 PROGRESS_DEADLINE_SECONDS = 600

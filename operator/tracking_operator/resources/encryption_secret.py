@@ -9,7 +9,7 @@ from typing import Final
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.metadata import kept_metadata
 from tracking_operator.resources.secret import text_in, watched_secret
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 PASSPHRASE_KEY: Final = "kekPassphrase"  # noqa: S105 - the name of a key
 VERSION_KEY: Final = "kekVersion"

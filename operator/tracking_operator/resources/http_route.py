@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from tracking_operator.api.access import GatewayReference
+from tracking_operator.api.server_access import GatewayReference
 from tracking_operator.naming import SERVICE_PORT
-from tracking_operator.resources.address import Address
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server_address import Address
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
 

@@ -2,7 +2,7 @@
 
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 
 def build_ingress(server: ServerModel) -> KubeObject | None:

@@ -1,6 +1,11 @@
 """The labels of owned objects, and the selector that never changes."""
 
-from tracking_operator.api.marks import COMPONENT_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import (
+    COMPONENT_LABEL,
+    FIELD_MANAGER,
+    MANAGED_BY_LABEL,
+    SERVER_LABEL,
+)
 
 SERVER_COMPONENT = "server"
 MIGRATION_COMPONENT = "migration"

@@ -1,7 +1,7 @@
 """The metadata that every owned object carries."""
 
 from tracking_operator.resources.labels import owned_labels
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 
 def owned_metadata(

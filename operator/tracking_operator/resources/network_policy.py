@@ -20,7 +20,7 @@ from tracking_operator.resources.labels import (
     pod_selector,
 )
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
 from tracking_operator.resources.store_endpoints import unresolved
 
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"

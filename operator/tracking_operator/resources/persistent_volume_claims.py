@@ -2,7 +2,13 @@
 
 from tracking_operator.resources.labels import ARTIFACT_STORE_COMPONENT, BACKEND_STORE_COMPONENT
 from tracking_operator.resources.metadata import kept_metadata
-from tracking_operator.resources.server import KubeObject, ServerModel, SqliteBackend, Volume, VolumeArtifacts
+from tracking_operator.resources.server_model import (
+    KubeObject,
+    ServerModel,
+    SqliteBackend,
+    Volume,
+    VolumeArtifacts,
+)
 
 
 def build_persistent_volume_claims(server: ServerModel) -> list[KubeObject]:

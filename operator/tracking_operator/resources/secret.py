@@ -4,8 +4,8 @@ import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from tracking_operator.api.marks import GROUP, WATCH_LABEL
-from tracking_operator.resources.server import KubeObject
+from tracking_operator.api.labels_and_annotations import GROUP, WATCH_LABEL
+from tracking_operator.resources.server_model import KubeObject
 
 ROTATED_FOR_ANNOTATION = f"{GROUP}/rotated-for"
 """The value of the server's rotate-credentials annotation that the credentials were made for."""

@@ -3,7 +3,7 @@
 from tracking_operator.naming import SERVICE_PORT
 from tracking_operator.resources.labels import SERVER_COMPONENT, pod_selector
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 
 def build_service(server: ServerModel) -> KubeObject:

@@ -2,7 +2,7 @@
 
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
 
 ROLE_ANNOTATION = "eks.amazonaws.com/role-arn"
 """Has EKS give the pods a token for the role (https://github.com/aws/amazon-eks-pod-identity-webhook)."""

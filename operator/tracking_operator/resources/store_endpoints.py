@@ -6,7 +6,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from tracking_operator.resources.destinations import Destination, Destinations, Endpoint, anywhere
-from tracking_operator.resources.server import (
+from tracking_operator.resources.server_model import (
     ExternalArtifacts,
     ExternalBackend,
     PostgresBackend,

@@ -13,14 +13,14 @@ from typing import Final
 
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
-from tracking_operator.controllers.request import Key
-from tracking_operator.controllers.watches import keys_for
+from tracking_operator.controllers.request import Request
+from tracking_operator.controllers.watches import requests_for
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import HTTP_ROUTE
 from tracking_operator.runtime.informers import Informers, InformersFailedError
-from tracking_operator.runtime.watched import GATEWAY_API
+from tracking_operator.runtime.watched_kinds import GATEWAY_API
 from tracking_operator.runtime.work_queue import Priority, WorkQueue
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class GatewayWatch:
         self,
         client: KubeClient,
         cache: ObjectCache,
-        queue: WorkQueue[Key],
+        queue: WorkQueue[Request],
         gateway_api: GatewayApi,
         *,
         namespaces: tuple[str, ...],
@@ -91,7 +91,7 @@ class GatewayWatch:
             self._client,
             self._cache,
             self._queue,
-            keys_for,
+            requests_for,
             namespaces=self._namespaces,
             watched=GATEWAY_API,
             may_vanish=True,
@@ -128,5 +128,5 @@ class GatewayWatch:
         self._api.is_served = is_served
         for one in self._cache.list(TRACKING_SERVER_CLASS):
             if ((one.get("spec") or {}).get("access") or {}).get("gateway"):
-                for key in keys_for(one, self._cache):
+                for key in requests_for(one, self._cache):
                     self._queue.add(key, Priority.CHANGE)

@@ -14,12 +14,12 @@ from typing import Final, cast
 import kopf
 
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.controllers.request import Key
+from tracking_operator.controllers.request import Request
 from tracking_operator.kube.cache import ObjectCache, Place, place_of
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import CONNECT_TIMEOUT_SECONDS, REQUEST_TIMEOUT_SECONDS, open_session
 from tracking_operator.kube.objects import KubeObject, kind_of, name_of, namespace_of
-from tracking_operator.runtime.traffic import (
+from tracking_operator.runtime.watch_traffic import (
     GRACE_SECONDS,
     OBJECTS_PER_PAGE,
     WATCH_SECONDS,
@@ -28,10 +28,10 @@ from tracking_operator.runtime.traffic import (
     WatchEvent,
     WatchTraffic,
 )
-from tracking_operator.runtime.watched import WATCHED, Watched
+from tracking_operator.runtime.watched_kinds import WATCHED, Watched
 from tracking_operator.runtime.work_queue import Priority, WorkQueue
 
-Route = Callable[[KubeObject, ObjectCache], Sequence[Key]]
+Route = Callable[[KubeObject, ObjectCache], Sequence[Request]]
 """Which resources an event about an object concerns."""
 
 STOP_SECONDS: Final = 3.0
@@ -55,7 +55,7 @@ class Informers:
         self,
         client: KubeClient,
         cache: ObjectCache,
-        queue: WorkQueue[Key],
+        queue: WorkQueue[Request],
         route: Route,
         *,
         namespaces: tuple[str, ...] = (),
@@ -154,7 +154,7 @@ class Informers:
         if not page.is_last:
             self._present[page.path] = present
             return
-        for gone in self._cache.forget_absent(kind, present, page.version, namespace=namespace):
+        for gone in self._cache.evict_absent(kind, present, page.version, namespace=namespace):
             self._add_keys(gone, Priority.CHANGE)
         self._note_listed(page.path)
 

@@ -9,17 +9,17 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Final, TextIO
 
-from tracking_operator.controllers.request import Key
+from tracking_operator.controllers.request import Request
 from tracking_operator.foreign_text import printable
 
-_key: ContextVar[Key | None] = ContextVar("key", default=None)
+_key: ContextVar[Request | None] = ContextVar("key", default=None)
 
 _QUIET: Final = {"kopf": logging.WARNING, "aiohttp": logging.WARNING, "asyncio": logging.WARNING}
 """Libraries whose INFO lines say nothing about a tracking server."""
 
 
 @contextmanager
-def about(key: Key) -> Iterator[None]:
+def about(key: Request) -> Iterator[None]:
     """Let every log line of this block, and of what it awaits, carry the key's kind, namespace and name."""
     token = _key.set(key)
     try:

@@ -12,19 +12,19 @@ from datetime import UTC, datetime
 from typing import Final, NoReturn
 from uuid import uuid4
 
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.dispatch import Reconciler
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.controllers.request import Key
+from tracking_operator.controllers.request import Request
 from tracking_operator.controllers.server.plan import ReconcileSettings
-from tracking_operator.controllers.watches import keys_for
+from tracking_operator.controllers.watches import requests_for
 from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.cache_memory import MEBIBYTE, Shares
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import NoClusterError
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.events import EventRecorder
-from tracking_operator.kube.kept import MEBIBYTE, Shares
 from tracking_operator.kube.lease import LeaderElection
 from tracking_operator.kube.objects import NAMESPACE, uid_of
 from tracking_operator.mlflow.client import MlflowApi
@@ -37,7 +37,7 @@ from tracking_operator.runtime.logs import configure_logging
 from tracking_operator.runtime.metrics import Metrics
 from tracking_operator.runtime.refusals import Refusals
 from tracking_operator.runtime.settings import OperatorSettings
-from tracking_operator.runtime.watched import watched_kinds
+from tracking_operator.runtime.watched_kinds import watched_kinds
 from tracking_operator.runtime.work_queue import Lane, WorkQueue
 from tracking_operator.runtime.worker import WorkerPool
 from tracking_operator.stores.executor import StoreExecutor
@@ -88,7 +88,7 @@ class _Operator:
         self._refusals = Refusals(self._events)
         shares = Shares(most_bytes_in_all=settings.cache_mebibytes * MEBIBYTE)
         self._cache = ObjectCache(owner_label=SERVER_LABEL, shares=shares, on_refused=self._refusals.note)
-        self._queue: WorkQueue[Key] = WorkQueue(
+        self._queue: WorkQueue[Request] = WorkQueue(
             workers=settings.workers, group=lambda key: key.namespace or None, lane=self._lane_of
         )
         self._heartbeat = Heartbeat()
@@ -96,7 +96,7 @@ class _Operator:
             client,
             self._cache,
             self._queue,
-            keys_for,
+            requests_for,
             namespaces=settings.watch_namespaces,
             watched=watched_kinds(secrets=settings.watch_secrets),
         )
@@ -234,14 +234,14 @@ class _Operator:
     def _not_ready(self) -> str | None:
         return None if self._informers.is_synced else "The first lists are not complete."
 
-    def _lane_of(self, key: Key) -> Lane:
+    def _lane_of(self, key: Request) -> Lane:
         if key.kind == TRACKING_SERVER_CLASS.kind:
             return Lane.CLASSES
         live = self._cache.get(TRACKING_SERVER, key.namespace, key.name)
         is_going = live is None or "deletionTimestamp" in live["metadata"]
         return Lane.DELETIONS if is_going else Lane.SERVERS
 
-    def _exists(self, key: Key) -> bool:
+    def _exists(self, key: Request) -> bool:
         kind = TRACKING_SERVER if key.kind == TRACKING_SERVER.kind else TRACKING_SERVER_CLASS
         return self._cache.get(kind, key.namespace or None, key.name) is not None
 

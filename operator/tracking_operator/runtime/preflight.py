@@ -13,7 +13,7 @@ from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import EVENT, LEASE, Kind
-from tracking_operator.runtime.watched import Watched
+from tracking_operator.runtime.watched_kinds import Watched
 
 _CUSTOM: Final = (TRACKING_SERVER, TRACKING_SERVER_CLASS)
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Final
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import SERVER_LABEL, WATCH_LABEL
-from tracking_operator.kube.events import EventRecorder
-from tracking_operator.kube.kept import (
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL, WATCH_LABEL
+from tracking_operator.kube.cache_memory import (
     MEBIBYTE,
     MOST_BYTES_OF_A_NAMESPACE,
     MOST_BYTES_OF_AN_OBJECT,
     MOST_OBJECTS_OF_A_NAMESPACE,
 )
+from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import KubeObject, describe, name_of, namespace_of, uid_of
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from tracking_operator.kube.kept import MEBIBYTE, MOST_BYTES_OF_ALL_NAMESPACES
+from tracking_operator.kube.cache_memory import MEBIBYTE, MOST_BYTES_OF_ALL_NAMESPACES
 
 _OWN_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _API_SERVER_VARIABLE: Final = "KUBERNETES_SERVICE_HOST"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import uniform
 from typing import Final, Protocol
 
-from tracking_operator.controllers.request import Key, Outcome
+from tracking_operator.controllers.request import Outcome, Request
 from tracking_operator.runtime.logs import about
 from tracking_operator.runtime.metrics import Metrics
 from tracking_operator.runtime.work_queue import Lane, Priority, Work, WorkQueue
@@ -28,7 +28,7 @@ LONGEST_RECONCILE_SECONDS: Final = 300.0
 class Reconciler(Protocol):
     """The control loop, as the workers see it."""
 
-    async def reconcile(self, key: Key, *, resync: bool) -> Outcome:
+    async def reconcile(self, key: Request, *, resync: bool) -> Outcome:
         """Look at one resource and put right what can be put right."""
         ...
 
@@ -41,13 +41,13 @@ class WorkerPool:
 
     def __init__(
         self,
-        queue: WorkQueue[Key],
+        queue: WorkQueue[Request],
         reconciler: Reconciler,
         metrics: Metrics,
         *,
         size: int,
         resync_seconds: float,
-        exists: Callable[[Key], bool],
+        exists: Callable[[Request], bool],
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[float, float], float] = uniform,
         slow_seconds: float = SLOW_SECONDS,
@@ -63,7 +63,7 @@ class WorkerPool:
         self._chance = chance
         self._slow_seconds = slow_seconds
         self._deadline_seconds = deadline_seconds
-        self._started: dict[Key, float] = {}
+        self._started: dict[Request, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._looks: set[asyncio.Task[None]] = set()
         self._slow: set[asyncio.Task[None]] = set()
@@ -110,7 +110,7 @@ class WorkerPool:
             await self._accompany(work.key, look)
             await asyncio.sleep(0)  # a look that waits for nothing must not keep the Lease from being renewed
 
-    async def _accompany(self, key: Key, look: "asyncio.Task[None]") -> None:
+    async def _accompany(self, key: Request, look: "asyncio.Task[None]") -> None:
         """Wait for a look to end; one that takes long is left to itself, if not too many are."""
         done, _ = await asyncio.wait({look}, timeout=self._slow_seconds)
         if done:
@@ -122,7 +122,7 @@ class WorkerPool:
         look.add_done_callback(self._slow.discard)
         self._queue.write_off(key)
 
-    async def _work_on(self, work: Work[Key]) -> None:
+    async def _work_on(self, work: Work[Request]) -> None:
         key = work.key
         self._metrics.observe_wait(work.priority.name.lower(), work.waited)
         self._started[key] = started = self._clock()
@@ -144,7 +144,7 @@ class WorkerPool:
             self._metrics.count_failure(key.kind, outcome.reason or "Failed")
         self._metrics.observe_reconcile(key.kind, _word(outcome), self._clock() - started)
 
-    def _plan_next(self, key: Key, outcome: Outcome | None) -> None:
+    def _plan_next(self, key: Request, outcome: Outcome | None) -> None:
         if outcome is None or outcome.failed:
             self._queue.failed(key)
             return

@@ -26,8 +26,9 @@ from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.preflight import (
-    Findings,
+    ObservedServer,
     look,
     objection,
     preflight,
@@ -35,8 +36,7 @@ from tracking_operator.stores.postgres.preflight import (
     spelled_version,
 )
 from tracking_operator.stores.postgres.provision import provision
-from tracking_operator.stores.postgres.schema import read_schema
-from tracking_operator.stores.postgres.server import Login, PostgresServer
+from tracking_operator.stores.postgres.schema_revision import read_schema
 
 SECONDS = 10.0
 
@@ -260,7 +260,7 @@ def test_a_superuser_is_refused_unless_allowed(world: World) -> None:
         assert provision(sessions, desired(tenant())).steps == ()
 
 
-GOOD = Findings(
+GOOD = ObservedServer(
     server_version=150018,
     admin=ADMIN,
     superuser=False,

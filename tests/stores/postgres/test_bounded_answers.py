@@ -16,8 +16,8 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.failures import Failure, Unavailable
 from tracking_operator.stores.postgres.connection import Session
-from tracking_operator.stores.postgres.schema import read_schema
-from tracking_operator.stores.postgres.server import Login, PostgresServer, Timeouts
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer, Timeouts
+from tracking_operator.stores.postgres.schema_revision import read_schema
 
 MIB = 1024 * 1024
 MOST_GROWTH = 10 * MIB

@@ -8,12 +8,12 @@ from psycopg2.sql import SQL, Composable, Literal
 
 from tests.stores.postgres.world import World, desired, tenant
 from tracking_operator.api.conditions import ConditionType
-from tracking_operator.controllers.conditions.results import Verdict, finding_from
+from tracking_operator.controllers.conditions.condition_result import Verdict, result_from
 from tracking_operator.failures import Failure, Waiting
 from tracking_operator.stores.executor import SHARE, StoreExecutor
+from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.preflight import preflight
-from tracking_operator.stores.postgres.schema import SchemaState, read_schema
-from tracking_operator.stores.postgres.server import Login
+from tracking_operator.stores.postgres.schema_revision import SchemaState, read_schema
 from tracking_operator.stores.postgres.tenant import Tenant
 
 HOSTILE = tenant("mlflow_hostile", namespace="hostile", uid="uid-1")
@@ -70,8 +70,8 @@ async def test_whatever_a_tenants_database_raises_others_are_served_and_read_non
     for _ in range(5):
         with pytest.raises(Failure) as caught:
             await look_at(executor, one_world, HOSTILE)
-        finding = finding_from(caught.value, ConditionType.BACKEND_STORE_READY)
-        assert finding.verdict is not Verdict.OK
+        condition_result = result_from(caught.value, ConditionType.BACKEND_STORE_READY)
+        assert condition_result.verdict is not Verdict.OK
         assert await look_at(executor, one_world, HONEST) == SchemaState(None)
         await probe(executor, one_world)
 

@@ -13,9 +13,9 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.failures import Failure
 from tracking_operator.stores.postgres import connection
+from tracking_operator.stores.postgres.database_server import Timeouts
 from tracking_operator.stores.postgres.preflight import preflight
 from tracking_operator.stores.postgres.provision import provision
-from tracking_operator.stores.postgres.server import Timeouts
 
 MESSAGES = 28
 """Three to log in, twice; twenty statements; two good-byes."""

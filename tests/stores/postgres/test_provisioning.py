@@ -19,10 +19,10 @@ from tests.stores.postgres.world import (
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid, Unavailable
 from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.finalize import retain
 from tracking_operator.stores.postgres.provision import provision
-from tracking_operator.stores.postgres.schema import read_schema
-from tracking_operator.stores.postgres.server import Login
+from tracking_operator.stores.postgres.schema_revision import read_schema
 from tracking_operator.stores.postgres.statements import text_of
 from tracking_operator.stores.postgres.tenant import Tenant
 

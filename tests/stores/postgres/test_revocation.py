@@ -15,10 +15,10 @@ from tests.unit.controllers.server.database.test_databases import World as LoopW
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.controllers.server.database.databases import Databases
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
-from tracking_operator.controllers.server_class.postgres_servers import Access, PostgresServers
+from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.resources.database_secret import DatabaseCredentials, credentials_in
 from tracking_operator.stores.executor import StoreExecutor
-from tracking_operator.stores.postgres.server import Login, PostgresServer
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 
 REVOKED = replace(WANTED, is_revoked=True)
 
@@ -64,7 +64,7 @@ class Loop(LoopWorld):
         self.access = Access(server, Login(ADMIN, ADMIN_PASSWORD))
 
     def restart(self) -> None:
-        servers = PostgresServers(self.api.as_client(), self.cache, cast(StoreExecutor, self.here), "system")
+        servers = PostgresAdmin(self.api.as_client(), self.cache, cast(StoreExecutor, self.here), "system")
         self.databases = Databases(
             self.api.as_client(), self.cache, servers, OwnerMarks(self.cache, "cluster"), lambda: self.now
         )
@@ -86,11 +86,11 @@ class Loop(LoopWorld):
 async def begun(world: PostgresWorld) -> tuple[Loop, list[DatabaseCredentials]]:
     """A server in the middle of a rotation, with data; both of its passwords work."""
     loop = Loop(world)
-    await loop.bring_about()
+    await loop.ensure()
     first = loop.credentials
     with world.connected(first.login, first.password, "mlflow_revoked") as connection:
         connection.cursor().execute("CREATE TABLE runs AS SELECT 42 AS id")
-    await loop.bring_about(ASKED)
+    await loop.ensure(ASKED)
     known = [first, loop.credentials]
     assert {one.login[-1] for one in known} == {"a", "b"}
     assert all(loop.lets_in(one) for one in known)
@@ -121,7 +121,7 @@ async def test_both_logins_and_every_session_end_and_a_new_password_lets_in(
     ):
         other.autocommit = False
         other.cursor().execute("SELECT pg_advisory_xact_lock(1)")  # in the middle of something
-        state = await loop.bring_about(revoked)
+        state = await loop.ensure(revoked)
         for connection in (one, other, elsewhere):
             with pytest.raises(psycopg2.OperationalError):
                 connection.cursor().execute("SELECT 1")
@@ -130,7 +130,7 @@ async def test_both_logins_and_every_session_end_and_a_new_password_lets_in(
 
     # It has taken the place of the rotation, and what is settled is not done again.
     new = loop.credentials
-    settled = await loop.bring_about(ASKED, fresh=True)
+    settled = await loop.ensure(ASKED, fresh=True)
     assert (loop.credentials, settled.retiring) == (new, "")
 
 
@@ -141,11 +141,11 @@ async def test_what_was_cut_off_is_taken_up_again(one_world: PostgresWorld, dies
     loop, known = await begun(one_world)
     loop.here.dies = dies
     with pytest.raises(Killed):
-        await loop.bring_about(REVOKED)
+        await loop.ensure(REVOKED)
     if dies != ("before", "revoke"):
         assert not any(loop.lets_in(one) for one in known)
     known = [*known, loop.credentials] if loop.credentials not in known else known
     loop.here.dies = None
     loop.restart()
-    await loop.bring_about(REVOKED)
+    await loop.ensure(REVOKED)
     is_revoked(loop, known)

@@ -15,10 +15,10 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres import termination
+from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.provision import provision
 from tracking_operator.stores.postgres.rotation import Sighting, begin, is_quiet, limit, look, retire
-from tracking_operator.stores.postgres.schema import read_schema
-from tracking_operator.stores.postgres.server import Login
+from tracking_operator.stores.postgres.schema_revision import read_schema
 from tracking_operator.stores.postgres.tenant import Tenant
 from tracking_operator.stores.postgres.termination import Ended
 

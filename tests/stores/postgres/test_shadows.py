@@ -13,12 +13,12 @@ from tests.stores.postgres.world import ADMIN, ADMIN_PASSWORD, CLUSTER, World, d
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable
 from tracking_operator.stores.postgres.connection import Watcher
+from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.finalize import access_of_cluster, drop, retain, take_access
 from tracking_operator.stores.postgres.preflight import preflight
 from tracking_operator.stores.postgres.provision import provision
 from tracking_operator.stores.postgres.rotation import begin, limit, look, retire
-from tracking_operator.stores.postgres.schema import read_schema
-from tracking_operator.stores.postgres.server import Login
+from tracking_operator.stores.postgres.schema_revision import read_schema
 from tracking_operator.stores.postgres.statements import text_of
 from tracking_operator.stores.postgres.tenant import Tenant
 

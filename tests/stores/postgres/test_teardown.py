@@ -23,10 +23,10 @@ from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid
 from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.finalize import access_of_cluster, drop, retain, take_access
 from tracking_operator.stores.postgres.provision import provision
-from tracking_operator.stores.postgres.schema import read_schema
-from tracking_operator.stores.postgres.server import Login
+from tracking_operator.stores.postgres.schema_revision import read_schema
 from tracking_operator.stores.postgres.statements import text_of
 from tracking_operator.stores.postgres.tenant import Tenant
 

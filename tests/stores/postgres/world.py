@@ -20,13 +20,13 @@ from dev.postgres import PostgresServer as RunningServer
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres.connection import Sessions, Watcher
-from tracking_operator.stores.postgres.provision import provision
-from tracking_operator.stores.postgres.server import (
+from tracking_operator.stores.postgres.database_server import (
     DEFAULT_TIMEOUTS,
     Login,
     PostgresServer,
     Timeouts,
 )
+from tracking_operator.stores.postgres.provision import provision
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
 
 HOST = "127.0.0.1"

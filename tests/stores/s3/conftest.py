@@ -15,8 +15,8 @@ from tests.stores.s3.world import (
     free_port,
     new_name,
 )
-from tracking_operator.stores.s3.desired import Admin, VersitygwUser
-from tracking_operator.stores.s3.place import Bucket
+from tracking_operator.stores.s3.bucket_address import Bucket
+from tracking_operator.stores.s3.tenant import Admin, VersitygwUser
 from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 

@@ -10,7 +10,7 @@ from tracking_operator.isolation.attempts import Row
 from tracking_operator.isolation.in_pod import buckets
 from tracking_operator.isolation.in_pod.__main__ import seen_of
 from tracking_operator.isolation.in_pod.scene import Scene, Side
-from tracking_operator.stores.s3.desired import Tenant
+from tracking_operator.stores.s3.tenant import Tenant
 
 
 @pytest.fixture

@@ -25,9 +25,9 @@ from tests.stores.s3.world import (
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable
 from tracking_operator.stores.s3 import policy
-from tracking_operator.stores.s3.bucket import BucketSettings, objection_to_region, preflight, probe
-from tracking_operator.stores.s3.desired import Admin, VersitygwUser
-from tracking_operator.stores.s3.place import Bucket, Keys
+from tracking_operator.stores.s3.bucket_address import Bucket, Keys
+from tracking_operator.stores.s3.preflight import BucketSettings, objection_to_region, preflight, probe
+from tracking_operator.stores.s3.tenant import Admin, VersitygwUser
 from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 SECONDS = 20.0

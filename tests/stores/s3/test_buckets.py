@@ -1,4 +1,4 @@
-"""Buckets that a class makes: settings that moto's S3 knows, and what happens where they are unknown."""
+"""S3Admin that a class makes: settings that moto's S3 knows, and what happens where they are unknown."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ from tests.stores.s3.world import Crashed, Wire, World, client, new_name, tapped
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import AddressingStyle
 from tracking_operator.failures import Invalid
-from tracking_operator.stores.s3.bucket import BucketSettings, preflight
-from tracking_operator.stores.s3.desired import Admin
-from tracking_operator.stores.s3.place import Bucket, Keys
+from tracking_operator.stores.s3.bucket_address import Bucket, Keys
+from tracking_operator.stores.s3.preflight import BucketSettings, preflight
+from tracking_operator.stores.s3.tenant import Admin
 
 KEYS = Keys("AKIAADMIN", "the admin's secret")
 EVERYTHING = BucketSettings(

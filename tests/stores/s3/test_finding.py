@@ -5,10 +5,10 @@ from io import BytesIO
 
 from tests.stores.s3.world import Wire, World, desired, tapped, tenant
 from tracking_operator.stores.ownership_mark import Mark
-from tracking_operator.stores.s3.desired import Tenant, entries_of, mark_key
 from tracking_operator.stores.s3.finalize import drop, retain
 from tracking_operator.stores.s3.ownership import MOST_ENTRIES, prefixes_of
 from tracking_operator.stores.s3.provision import provision
+from tracking_operator.stores.s3.tenant import Tenant, entries_of, mark_key
 
 MANY = 60
 

@@ -14,13 +14,13 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import AddressingStyle, Isolation
 from tracking_operator.failures import Invalid, Unavailable, Waiting
 from tracking_operator.stores.s3 import policy
-from tracking_operator.stores.s3.bucket import preflight
+from tracking_operator.stores.s3.bucket_address import Bucket, Keys
 from tracking_operator.stores.s3.bucket_policy import read_policy
-from tracking_operator.stores.s3.desired import Admin, Desired, IamUser, PodRole, Role, server_key
 from tracking_operator.stores.s3.finalize import drop, retain, servers_with_rights, take_rights
 from tracking_operator.stores.s3.iam_users import POLICY_NAME, TAG_OF_OWNER
-from tracking_operator.stores.s3.place import Bucket, Keys
+from tracking_operator.stores.s3.preflight import preflight
 from tracking_operator.stores.s3.provision import issue_keys, provision, retire_keys, revoke_keys
+from tracking_operator.stores.s3.tenant import Admin, Desired, IamUser, PodRole, Role, server_key
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient

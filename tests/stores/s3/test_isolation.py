@@ -9,8 +9,8 @@ from botocore.exceptions import ClientError
 
 from tests.stores.s3.world import World, desired, is_denied, tenant
 from tracking_operator.stores.s3 import policy
-from tracking_operator.stores.s3.desired import Tenant
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
+from tracking_operator.stores.s3.tenant import Tenant
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

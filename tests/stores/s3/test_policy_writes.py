@@ -11,12 +11,12 @@ from tests.stores.s3.world import ADMIN_NAME, Wire, World, desired, tapped, tena
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid, Unavailable
 from tracking_operator.stores.s3 import bucket_policy, policy
-from tracking_operator.stores.s3.access import change_for
 from tracking_operator.stores.s3.bucket_lock import alone_on
 from tracking_operator.stores.s3.bucket_policy import change_policy
-from tracking_operator.stores.s3.desired import Desired, PolicyShare, Role, Tenant, VersitygwUser
 from tracking_operator.stores.s3.finalize import retain
+from tracking_operator.stores.s3.policy_change import change_for
 from tracking_operator.stores.s3.provision import provision
+from tracking_operator.stores.s3.tenant import Desired, PolicyShare, Role, Tenant, VersitygwUser
 from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 SHARED = Role(ADMIN_NAME)

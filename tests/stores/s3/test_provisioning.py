@@ -9,11 +9,11 @@ from botocore.exceptions import ClientError
 from tests.stores.s3.world import Crashed, Wire, World, desired, tapped, tenant
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid, Waiting
-from tracking_operator.stores.s3.desired import Tenant, VersitygwUser, server_key
+from tracking_operator.stores.s3.bucket_address import Keys
 from tracking_operator.stores.s3.finalize import drop, retain, servers_with_rights, take_rights
 from tracking_operator.stores.s3.objects import count_objects, is_empty
-from tracking_operator.stores.s3.place import Keys
 from tracking_operator.stores.s3.provision import issue_keys, provision, retire_keys, revoke_keys
+from tracking_operator.stores.s3.tenant import Tenant, VersitygwUser, server_key
 from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 

@@ -11,8 +11,8 @@ import pytest
 from dev.local_cluster.cache import built_once, digest_of
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3 import policy
-from tracking_operator.stores.s3.desired import Tenant
 from tracking_operator.stores.s3.policy import PolicyPrincipals
+from tracking_operator.stores.s3.tenant import Tenant
 
 SOURCES = Path(__file__).parent / "iam_simulator"
 ACCOUNT = "123456789012"

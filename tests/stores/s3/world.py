@@ -19,8 +19,11 @@ from dev.versitygw import VersitygwServer
 from tracking_operator.api.tracking_server_class import AddressingStyle, Isolation
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3 import policy
+from tracking_operator.stores.s3.bucket_address import Bucket, Keys
 from tracking_operator.stores.s3.bucket_policy import read_policy
-from tracking_operator.stores.s3.desired import (
+from tracking_operator.stores.s3.policy import Statement
+from tracking_operator.stores.s3.provision import Provisioned, provision
+from tracking_operator.stores.s3.tenant import (
     Admin,
     Desired,
     Encryption,
@@ -28,9 +31,6 @@ from tracking_operator.stores.s3.desired import (
     Tenant,
     VersitygwUser,
 )
-from tracking_operator.stores.s3.place import Bucket, Keys
-from tracking_operator.stores.s3.policy import Statement
-from tracking_operator.stores.s3.provision import Provisioned, provision
 from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 if TYPE_CHECKING:

@@ -9,7 +9,10 @@ from pydantic import ValidationError
 
 from tracking_operator.api.base import matches_key, seconds_in
 from tracking_operator.api.conditions import ConditionType
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, DEFAULT_CLASS_ANNOTATION
+from tracking_operator.api.labels_and_annotations import (
+    ALLOW_EMPTY_STORE_ANNOTATION,
+    DEFAULT_CLASS_ANNOTATION,
+)
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
 from tracking_operator.api.pod_template import PodTemplate
 from tracking_operator.api.tracking_server import (

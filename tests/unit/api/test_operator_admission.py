@@ -18,7 +18,7 @@ from tracking_operator.api.operator_admission import (
 from tracking_operator.kube.objects import POD, SECRET
 from tracking_operator.naming import ChildNames
 from tracking_operator.runtime.settings import OperatorSettings
-from tracking_operator.runtime.watched import GATEWAY_API, WATCHED, watched_kinds
+from tracking_operator.runtime.watched_kinds import GATEWAY_API, WATCHED, watched_kinds
 
 MANIFESTS = Path(__file__).parents[3] / "manifests"
 WRITES = {"create", "patch", "delete", "update"}

@@ -2,7 +2,12 @@
 
 import pytest
 
-from tracking_operator.api.marks import APPLIED_ANNOTATION, RESOLVED_ANNOTATION, SERVER_LABEL, WATCH_LABEL
+from tracking_operator.api.labels_and_annotations import (
+    APPLIED_ANNOTATION,
+    RESOLVED_ANNOTATION,
+    SERVER_LABEL,
+    WATCH_LABEL,
+)
 from tracking_operator.api.reserved_names import (
     ANNOTATIONS_FOR_PEOPLE,
     LABELS_FOR_PEOPLE,

@@ -4,7 +4,12 @@ import json
 from collections.abc import Iterable
 
 from tests.unit.examples import Manifest
-from tracking_operator.api.marks import API_VERSION, FIELD_MANAGER, MANAGED_BY_LABEL, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import (
+    API_VERSION,
+    FIELD_MANAGER,
+    MANAGED_BY_LABEL,
+    SERVER_LABEL,
+)
 
 OURS = {SERVER_LABEL: "mlflow", MANAGED_BY_LABEL: FIELD_MANAGER}
 

@@ -21,9 +21,9 @@ from dev.object_store.manifests import (
     build_server_objects,
     identities_in,
 )
-from tracking_operator.api.tracking_server_class import S3Offer
+from tracking_operator.api.tracking_server_class import S3StoreSpec
 from tracking_operator.kube.objects import KubeObject
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
 
 PEOPLE = Identities(
     root=Keys("root", "root's secret", source=f"the Secret {ROOT_SECRET}"),
@@ -179,7 +179,7 @@ def test_two_servers_do_not_share_names_in_the_operators_namespace() -> None:
 
 def test_a_class_names_what_the_operator_was_told() -> None:
     secret, config_map = build_operator_objects("s3", "operators", PEOPLE)
-    offer = S3Offer.model_validate(build_class_spec("s3"))
+    offer = S3StoreSpec.model_validate(build_class_spec("s3"))
     assert offer.endpoint == "https://s3.s3.svc:7070"
     assert offer.admin_secret_ref is not None
     assert offer.admin_secret_ref.name == secret["metadata"]["name"]
@@ -190,7 +190,7 @@ def test_a_class_names_what_the_operator_was_told() -> None:
 
 
 def test_a_class_needs_no_authority_for_plain_http() -> None:
-    offer = S3Offer.model_validate(build_class_spec("s3", tls=False))
+    offer = S3StoreSpec.model_validate(build_class_spec("s3", tls=False))
     assert (offer.endpoint, offer.ca_config_map_ref) == ("http://s3.s3.svc:7070", None)
 
 

@@ -2,7 +2,7 @@
 
 import copy
 
-from tracking_operator.api.marks import APPLIED_ANNOTATION, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import APPLIED_ANNOTATION, SERVER_LABEL
 from tracking_operator.kube.apply import digest
 from tracking_operator.kube.objects import KubeObject
 

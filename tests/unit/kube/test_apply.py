@@ -4,7 +4,7 @@ import copy
 
 from tests.unit.kube.fake_client import FakeClient, conflict, invalid
 from tests.unit.kube.manifests import config_map, containers, deployment, service, stored
-from tracking_operator.api.marks import APPLIED_ANNOTATION, FIELD_MANAGER, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import APPLIED_ANNOTATION, FIELD_MANAGER, SERVER_LABEL
 from tracking_operator.kube.apply import (
     AppliedSet,
     Apply,

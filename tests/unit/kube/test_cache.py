@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_operator.api.marks import API_VERSION, FIELD_MANAGER, FINALIZER, GROUP
+from tracking_operator.api.labels_and_annotations import API_VERSION, FIELD_MANAGER, FINALIZER, GROUP
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube import cache as cache_module
-from tracking_operator.kube.cache import MOST_CUT_SHORT, ObjectCache, place_of
-from tracking_operator.kube.kept import MOST_BYTES_OF_A_RESOURCE, Shares
+from tracking_operator.kube.cache import MOST_REMOVED_BEFORE_FINALIZED, ObjectCache, place_of
+from tracking_operator.kube.cache_memory import MOST_BYTES_OF_A_RESOURCE, Shares
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     NAMESPACE,
@@ -96,11 +96,11 @@ def test_a_server_that_goes_with_our_finalizer_on_it_is_known_as_cut_short(cache
     cache.upsert(server(version=10))
     cache.remove(with_finalizer(12))
     assert not cache.upsert(with_finalizer(11))
-    gone = cache.cut_short(TRACKING_SERVER, "team-a", "a")
+    gone = cache.removed_before_finalized(TRACKING_SERVER, "team-a", "a")
     assert gone is not None
     assert resource_version_of(gone) == 12
-    cache.note_cleaned_up(gone)
-    assert cache.cut_short(TRACKING_SERVER, "team-a", "a") is None
+    cache.note_finalized_after_removal(gone)
+    assert cache.removed_before_finalized(TRACKING_SERVER, "team-a", "a") is None
 
 
 @pytest.mark.parametrize("ending", [{}, {"deletionTimestamp": "2026-01-01T12:00:00Z"}], ids=str)
@@ -112,35 +112,35 @@ def test_only_a_server_that_was_finalized_is_not_cut_short(
         cache.note_finalized(server(uid="one"))
         assert cache.is_finalized(server(uid=uid)) is (uid == "one")
         cache.remove(with_a_database(12, uid=uid, **ending))
-        assert bool(cache.cut_short(TRACKING_SERVER, "team-a", "a")) is (uid == "another")
+        assert bool(cache.removed_before_finalized(TRACKING_SERVER, "team-a", "a")) is (uid == "another")
         cache.note_finalized(server(uid=uid))
         assert not cache.is_finalized(server(uid=uid)), "it is gone"
 
 
 def test_of_servers_that_were_cut_short_a_limited_number_is_known(cache: ObjectCache) -> None:
-    names = [f"server-{number}" for number in range(MOST_CUT_SHORT + 1)]
+    names = [f"server-{number}" for number in range(MOST_REMOVED_BEFORE_FINALIZED + 1)]
     for name in names:
         cache.remove(with_a_database(12, name=name, namespace="team-a"))
-    known = [name for name in names if cache.cut_short(TRACKING_SERVER, "team-a", name)]
+    known = [name for name in names if cache.removed_before_finalized(TRACKING_SERVER, "team-a", name)]
     assert known == names[1:]
 
 
 def test_a_namespace_that_deletes_many_servers_takes_no_place_of_another(cache: ObjectCache) -> None:
     cache.remove(with_a_database(12, namespace="team-b"))
-    for number in range(MOST_CUT_SHORT + 1):
+    for number in range(MOST_REMOVED_BEFORE_FINALIZED + 1):
         cache.remove(with_a_database(12, name=f"server-{number}", namespace="team-a"))
-    assert cache.cut_short(TRACKING_SERVER, "team-b", "a")
+    assert cache.removed_before_finalized(TRACKING_SERVER, "team-b", "a")
 
 
 def test_a_server_without_finalizer_and_data_leaves_nothing_to_be_done(cache: ObjectCache) -> None:
     cache.remove(server(12))
-    assert cache.cut_short(TRACKING_SERVER, "team-a", "a") is None
+    assert cache.removed_before_finalized(TRACKING_SERVER, "team-a", "a") is None
 
 
 def test_a_server_that_went_while_nobody_watched_is_cut_short(cache: ObjectCache) -> None:
     cache.upsert(with_a_database(10))
-    cache.forget_absent(TRACKING_SERVER, set(), 12)
-    gone = cache.cut_short(TRACKING_SERVER, "team-a", "a")
+    cache.evict_absent(TRACKING_SERVER, set(), 12)
+    gone = cache.removed_before_finalized(TRACKING_SERVER, "team-a", "a")
     assert gone is not None
     assert gone["status"]["placement"]["database"]["name"] == "mlflow_a"
 
@@ -151,7 +151,7 @@ def test_of_a_very_large_server_that_was_cut_short_little_is_kept(cache: ObjectC
         "spec": {"className": "standard", "podTemplate": {"env": [{"name": "A", "value": "x" * 1_000_000}]}}
     }
     cache.remove(large)
-    gone = cache.cut_short(TRACKING_SERVER, "team-a", "a")
+    gone = cache.removed_before_finalized(TRACKING_SERVER, "team-a", "a")
     assert gone is not None
     assert len(json.dumps(gone)) < MOST_BYTES_OF_A_RESOURCE
     assert gone["spec"] == {"className": "standard"}
@@ -160,14 +160,14 @@ def test_of_a_very_large_server_that_was_cut_short_little_is_kept(cache: ObjectC
 def test_a_successor_takes_over_from_a_server_that_was_cut_short(cache: ObjectCache) -> None:
     cache.remove(with_finalizer(12))
     cache.upsert(server(version=13))
-    assert cache.cut_short(TRACKING_SERVER, "team-a", "a") is None
+    assert cache.removed_before_finalized(TRACKING_SERVER, "team-a", "a") is None
 
 
 def test_nothing_else_is_remembered_because_somebody_put_our_finalizer_on_it(cache: ObjectCache) -> None:
     stranger = config_map(version=12)
     stranger["metadata"]["finalizers"] = [FINALIZER]
     cache.remove(stranger)
-    assert cache.cut_short(CONFIG_MAP, "team-a", "a") is None
+    assert cache.removed_before_finalized(CONFIG_MAP, "team-a", "a") is None
 
 
 def test_children_are_found_by_owner_and_namespace(cache: ObjectCache) -> None:
@@ -202,7 +202,7 @@ def test_list_is_of_one_kind_and_namespace(cache: ObjectCache) -> None:
 def test_list_after_a_gap_removes_what_was_deleted_in_it(cache: ObjectCache) -> None:
     for obj in (config_map("gone", 5), config_map("kept", 6), config_map("newer", 30)):
         cache.upsert(obj)
-    gone = cache.forget_absent(CONFIG_MAP, {place_of(config_map("kept"))}, version=20)
+    gone = cache.evict_absent(CONFIG_MAP, {place_of(config_map("kept"))}, version=20)
     assert [name_of(obj) for obj in gone] == ["gone"]
     assert {name: version_in(cache, name) for name in ("gone", "kept", "newer")} == {
         "gone": None,
@@ -214,7 +214,7 @@ def test_list_after_a_gap_removes_what_was_deleted_in_it(cache: ObjectCache) -> 
 
 def test_list_of_one_namespace_says_nothing_about_others(cache: ObjectCache) -> None:
     cache.upsert(config_map("other", 5, namespace="team-b"))
-    assert cache.forget_absent(CONFIG_MAP, set(), version=20, namespace="team-a") == []
+    assert cache.evict_absent(CONFIG_MAP, set(), version=20, namespace="team-a") == []
     assert len(cache) == 1
 
 

@@ -12,7 +12,7 @@ from kubernetes.aio.client import Configuration
 
 from tests.unit.http_server import serving
 from tests.unit.kube.manifests import service
-from tracking_operator.api.marks import FIELD_MANAGER
+from tracking_operator.api.labels_and_annotations import FIELD_MANAGER
 from tracking_operator.kube.client import Call, KubeClient
 from tracking_operator.kube.connection import NoClusterError, load_configuration
 from tracking_operator.kube.errors import NO_ANSWER, ApiError

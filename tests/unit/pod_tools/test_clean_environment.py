@@ -30,7 +30,7 @@ from tracking_operator.resources.pod.artifact_jobs import (
 from tracking_operator.resources.pod.environment import LOADER, SCRIPTS
 from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.pod.server_pod import SERVER_ENVIRONMENT, build_pod_template
-from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
 
 EVIL = "evil"
 HARMLESS = {"TEAM_SETTING": "kept", "HTTPS_PROXY": "http://proxy:3128"}

@@ -218,7 +218,7 @@ class TestPatience:
                 return "abc"
             raise check.CheckFailed("StoreUnreachable", "Not yet.", passing=True)
 
-        assert check.patiently(attempt) == "abc"
+        assert check.with_retries(attempt) == "abc"
 
     def test_ends_at_once_where_waiting_does_not_help(self) -> None:
         attempts = []
@@ -228,24 +228,24 @@ class TestPatience:
             raise check.CheckFailed("LoginRefused", "No.")
 
         with pytest.raises(check.CheckFailed, match=r"No\."):
-            check.patiently(attempt)
+            check.with_retries(attempt)
         assert len(attempts) == 1
 
     def test_does_not_wait_for_an_attempt_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(check, "ATTEMPT_SECONDS", 0.05)
         with pytest.raises(check.CheckFailed, match="it said nothing"):
-            check.patiently(threading.Event().wait)
+            check.with_retries(threading.Event().wait)
 
     def test_raises_what_the_attempt_raises(self) -> None:
         with pytest.raises(ZeroDivisionError):
-            check.patiently(lambda: 1 / 0)
+            check.with_retries(lambda: 1 / 0)
 
     def test_ends_after_its_time(self) -> None:
         def attempt() -> str:
             raise check.CheckFailed("StoreUnreachable", "Never.", passing=True)
 
         with pytest.raises(check.CheckFailed, match=r"Never\."):
-            check.patiently(attempt)
+            check.with_retries(attempt)
 
 
 class TestStartServer:

@@ -33,7 +33,7 @@ from tracking_operator.resources.pod.artifact_jobs import (
     build_artifact_deletion_job,
 )
 from tracking_operator.resources.pod.server_pod import build_pod_template, server_arguments
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 SECRET_KEY = "planted/Secret+Key"

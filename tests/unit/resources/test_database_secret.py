@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from tests.unit.examples import EXTERNAL_BUCKET, Manifest, credentials, database_secret, model, postgres_class
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.controllers.server.children.supplied_secrets import references_of
+from tracking_operator.controllers.server.children.mounted_secrets import references_of
 from tracking_operator.passwords import new_password
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.database_secret import credentials_in
 from tracking_operator.resources.pod.migration_job import build_migration_job
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 PASSWORD = "planted-Passw0rd"

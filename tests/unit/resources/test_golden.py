@@ -37,7 +37,7 @@ from tracking_operator.resources.pod.artifact_jobs import (
     build_artifact_deletion_job,
 )
 from tracking_operator.resources.pod.migration_job import build_migration_job
-from tracking_operator.resources.server import (
+from tracking_operator.resources.server_model import (
     ExternalArtifacts,
     ExternalBackend,
     PostgresBackend,

@@ -15,7 +15,7 @@ from tests.unit.examples import (
     tracking_class,
 )
 from tracking_operator.api.conditions import Reason
-from tracking_operator.controllers.server.exposure.answer import exposed_finding
+from tracking_operator.controllers.server.exposure.answer import exposed_result
 from tracking_operator.failures import Invalid
 from tracking_operator.mlflow.client import Answer
 from tracking_operator.pod_tools import start_server as start
@@ -23,7 +23,7 @@ from tracking_operator.resources.auth_secret import build_auth_secret, login_cre
 from tracking_operator.resources.client_secret import build_client_secret, has_client_secret
 from tracking_operator.resources.pod.server_pod import LOGIN_OPTION, build_pod_template, server_arguments
 from tracking_operator.resources.secret import text_in
-from tracking_operator.resources.server import PostgresBackend
+from tracking_operator.resources.server_model import PostgresBackend
 
 BASIC: Manifest = {"access": {"authentication": {"basic": {}}}}
 NONE: Manifest = {"access": {"authentication": {"none": {}}}}
@@ -62,7 +62,7 @@ class TestWhoIsLetIn:
 
 
 def test_that_everybody_is_let_in_is_said() -> None:
-    everybody, some = (exposed_finding(model(spec), Answer(200)) for spec in ({}, BASIC))
+    everybody, some = (exposed_result(model(spec), Answer(200)) for spec in ({}, BASIC))
     assert everybody.message.endswith("Nobody has to log in: whoever reaches the address can read and write.")
     assert "log in" not in some.message
 

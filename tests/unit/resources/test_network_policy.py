@@ -20,7 +20,7 @@ from tracking_operator.resources.pod.artifact_jobs import (
     build_artifact_deletion_job,
 )
 from tracking_operator.resources.pod.migration_job import build_migration_job
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 BASE = Path(__file__).parents[3] / "manifests" / "base"
 INGRESS: Manifest = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "traefik"}}}

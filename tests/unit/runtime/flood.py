@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
-from tracking_operator.api.marks import SERVER_LABEL, WATCH_LABEL
-from tracking_operator.runtime.watched import WATCHED
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL, WATCH_LABEL
+from tracking_operator.runtime.watched_kinds import WATCHED
 
 
 def discovery(path: str) -> dict[str, object] | None:

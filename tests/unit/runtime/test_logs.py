@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tracking_operator.controllers.request import Key
+from tracking_operator.controllers.request import Request
 from tracking_operator.runtime.logs import about, configure_logging
 
-KEY = Key("TrackingServer", "team-a", "mlflow")
+KEY = Request("TrackingServer", "team-a", "mlflow")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_what_others_said_does_not_turn_a_line_round(stream: io.StringIO) -> Non
 
 async def test_lines_of_concurrent_reconciles_do_not_mix(stream: io.StringIO) -> None:
     async def reconcile(name: str) -> None:
-        with about(Key("TrackingServer", "team-a", name)):
+        with about(Request("TrackingServer", "team-a", name)):
             for _ in range(3):
                 await asyncio.gather(asyncio.sleep(0), say(name))
 

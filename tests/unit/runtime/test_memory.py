@@ -14,10 +14,10 @@ FOLLOW = """
 import asyncio, os, re, sys
 from pathlib import Path
 from kubernetes.aio.client import Configuration
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.controllers.watches import keys_for
+from tracking_operator.controllers.watches import requests_for
 from tracking_operator.runtime.informers import Informers
 from tracking_operator.runtime.work_queue import WorkQueue
 
@@ -29,7 +29,7 @@ async def main(url, objects):
     cache = ObjectCache(owner_label=SERVER_LABEL)
     async with KubeClient(Configuration(host=url)) as client:
         before = peak()
-        informers = Informers(client, cache, WorkQueue(), keys_for)
+        informers = Informers(client, cache, WorkQueue(), requests_for)
         await informers.start()
         await informers.wait_until_synced()
         while len(cache) < objects:

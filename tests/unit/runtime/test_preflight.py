@@ -9,7 +9,7 @@ from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, Kind, KubeObject
 from tracking_operator.runtime import preflight
-from tracking_operator.runtime.watched import WATCHED, Watched
+from tracking_operator.runtime.watched_kinds import WATCHED, Watched
 
 
 class Rules:

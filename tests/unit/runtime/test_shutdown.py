@@ -18,7 +18,7 @@ from tracking_operator.runtime.lease_guard import LeaseGuard
 from tracking_operator.runtime.metrics import Metrics
 from tracking_operator.runtime.operator import _Operator
 from tracking_operator.runtime.settings import OperatorSettings
-from tracking_operator.stores.postgres.server import PostgresServer
+from tracking_operator.stores.postgres.database_server import PostgresServer
 
 STORE = PostgresServer("hanging")
 

@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry
 
 from tests.unit.kube.waiting import until
 from tests.unit.runtime.clock import Clock
-from tracking_operator.controllers.request import Key, Outcome
+from tracking_operator.controllers.request import Outcome, Request
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.runtime.metrics import Metrics
 from tracking_operator.runtime.work_queue import Priority, WorkQueue
 from tracking_operator.runtime.worker import LONGEST_RECONCILE_SECONDS, WorkerPool
 
-KEY = Key("TrackingServer", "team-a", "mlflow")
+KEY = Request("TrackingServer", "team-a", "mlflow")
 
 
 class Loop:
@@ -24,13 +24,13 @@ class Loop:
 
     def __init__(self) -> None:
         self.outcome: Outcome | Exception = Outcome()
-        self.seen: list[tuple[Key, bool]] = []
+        self.seen: list[tuple[Request, bool]] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.at_once = 0
         self.most_at_once = 0
 
-    async def reconcile(self, key: Key, *, resync: bool) -> Outcome:
+    async def reconcile(self, key: Request, *, resync: bool) -> Outcome:
         self.seen.append((key, resync))
         self.at_once += 1
         self.most_at_once = max(self.at_once, self.most_at_once)
@@ -47,9 +47,9 @@ class Bench:
     def __init__(self, *, slow_seconds: float = 60.0, deadline_seconds: float = 60.0) -> None:
         self.clock = Clock()
         self.loop = Loop()
-        self.gone: set[Key] = set()
+        self.gone: set[Request] = set()
         self.registry = CollectorRegistry()
-        self.queue: WorkQueue[Key] = WorkQueue(clock=self.clock, chance=lambda low, high: high)
+        self.queue: WorkQueue[Request] = WorkQueue(clock=self.clock, chance=lambda low, high: high)
         self.pool = WorkerPool(
             self.queue,
             self.loop,
@@ -67,7 +67,7 @@ class Bench:
         """Wait until the loop has been asked so many times and nobody is at work."""
         await until(lambda: len(self.loop.seen) >= count and not self.queue.in_work)
 
-    def due_after(self, seconds: float) -> list[tuple[Key, Priority]]:
+    def due_after(self, seconds: float) -> list[tuple[Request, Priority]]:
         self.clock.now += seconds
         found = []
         while work := self.queue.take():
@@ -117,7 +117,7 @@ async def test_failed_key_backs_off(bench: Bench, outcome: Outcome | Exception) 
     bench.queue.add(KEY)
     await bench.look()
     bench.clock.now += 1.0
-    bench.queue.add_after(Key("TrackingServer", "team-a", "other"), 0.0)  # wakes the workers
+    bench.queue.add_after(Request("TrackingServer", "team-a", "other"), 0.0)  # wakes the workers
     await bench.look(2)
     await bench.pool.stop(1.0)
     assert bench.due_after(0.9) == []
@@ -157,7 +157,7 @@ async def test_key_whose_resource_is_gone_does_not_come_back(bench: Bench) -> No
 
 async def test_keys_are_worked_on_side_by_side_one_key_never_twice(bench: Bench) -> None:
     bench.loop.gate.clear()
-    others = [Key("TrackingServer", "team-a", f"s{number}") for number in range(4)]
+    others = [Request("TrackingServer", "team-a", f"s{number}") for number in range(4)]
     for key in (KEY, *others):
         bench.queue.add(key)
     await until(lambda: len(bench.loop.seen) == 3)
@@ -174,7 +174,7 @@ async def test_stop_waits_for_what_is_in_work_and_takes_no_more(bench: Bench) ->
     await until(lambda: bench.queue.in_work == 1)
     stopping = asyncio.create_task(bench.pool.stop(5.0))
     await asyncio.sleep(0)
-    bench.queue.add(Key("TrackingServer", "team-a", "later"))
+    bench.queue.add(Request("TrackingServer", "team-a", "later"))
     bench.loop.gate.set()
     assert await stopping
     assert [key for key, _ in bench.loop.seen] == [KEY]
@@ -204,7 +204,7 @@ async def test_looks_that_take_long_do_not_keep_workers_from_other_keys() -> Non
     bench.pool.start()
     bench.loop.gate.clear()
     for number in range(12):
-        bench.queue.add(Key("TrackingServer", "team-a", f"s{number}"))
+        bench.queue.add(Request("TrackingServer", "team-a", f"s{number}"))
     await until(lambda: len(bench.loop.seen) == 12)
     assert bench.queue.in_work == 12
     bench.loop.gate.set()
@@ -217,7 +217,7 @@ async def test_stop_waits_for_looks_that_take_long_too() -> None:
     bench.pool.start()
     bench.loop.gate.clear()
     for number in range(6):
-        bench.queue.add(Key("TrackingServer", "team-a", f"s{number}"))
+        bench.queue.add(Request("TrackingServer", "team-a", f"s{number}"))
     await until(lambda: len(bench.loop.seen) == 6)
     assert not await bench.pool.stop(0.01)
     await until(lambda: not bench.queue.in_work)

@@ -19,7 +19,7 @@ from tracking_operator.stores.executor import (
     SLOW_LIMIT,
     StoreExecutor,
 )
-from tracking_operator.stores.postgres.server import PostgresServer
+from tracking_operator.stores.postgres.database_server import PostgresServer
 
 HANGING, HEALTHY = PostgresServer("hanging"), PostgresServer("healthy")
 SECRET_WORDS = "words of the tenant's own database"

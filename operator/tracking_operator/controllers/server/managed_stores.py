@@ -8,7 +8,7 @@ from typing import TypeVar
 from tracking_operator.api.base import seconds_in
 from tracking_operator.api.conditions import ConditionType
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.api.tracking_server_class import PostgresOffer, S3Offer
+from tracking_operator.api.tracking_server_class import PostgresStoreSpec, S3StoreSpec
 from tracking_operator.controllers.server.artifacts.prefixes import (
     ArtifactPrefixes,
     PrefixState,
@@ -16,32 +16,32 @@ from tracking_operator.controllers.server.artifacts.prefixes import (
 )
 from tracking_operator.controllers.server.children.deployment import is_rolled_out
 from tracking_operator.controllers.server.children.jobs import LiveJob
-from tracking_operator.controllers.server.children.network import Networks
-from tracking_operator.controllers.server.children.supplied_secrets import Credentials, deployed_digest
+from tracking_operator.controllers.server.children.mounted_secrets import Credentials, deployed_digest
+from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.database.databases import Databases, DatabaseState
 from tracking_operator.controllers.server.database.databases import Wanted as WantedDatabase
-from tracking_operator.controllers.server.deletion.artifacts import LeftArtifacts
-from tracking_operator.controllers.server.deletion.databases import LeftDatabases
+from tracking_operator.controllers.server.deletion.artifacts import ArtifactsFinalization
+from tracking_operator.controllers.server.deletion.databases import DatabaseFinalization
 from tracking_operator.controllers.server.plan import Plan
 from tracking_operator.controllers.server.report import Report
 from tracking_operator.controllers.server.revocation import RevocationPart, is_due, rolled_for
-from tracking_operator.controllers.server.spec.marked_stores import Found, the_database, the_prefix
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
-from tracking_operator.controllers.server_class.buckets import Buckets
-from tracking_operator.controllers.server_class.postgres_servers import PostgresServers
+from tracking_operator.controllers.server.spec.placement_from_marks import Found, the_database, the_prefix
+from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
+from tracking_operator.controllers.server_class.s3_admin import S3Admin
 from tracking_operator.controllers.server_class.s3_identities import rotate_every
 from tracking_operator.failures import Failure
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import DEPLOYMENT, uid_of
-from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
 from tracking_operator.stores.ownership_mark import Mark
 
 State = TypeVar("State", DatabaseState, PrefixState)
 
 
-class OwnStores:
+class ManagedStores:
     """Brings what servers have on their class's PostgreSQL and in its bucket about."""
 
     def __init__(
@@ -50,8 +50,8 @@ class OwnStores:
         cache: ObjectCache,
         credentials: Credentials,
         *,
-        postgres: PostgresServers,
-        buckets: Buckets,
+        postgres: PostgresAdmin,
+        buckets: S3Admin,
         cluster_name: str,
         now: Callable[[], datetime],
     ) -> None:
@@ -65,9 +65,11 @@ class OwnStores:
         self._prefixes = ArtifactPrefixes(kube, cache, buckets, self._marks, now)
         self._now = now
 
-    def left_behind(self, events: EventRecorder, networks: Networks) -> tuple[LeftArtifacts, LeftDatabases]:
+    def left_behind(
+        self, events: EventRecorder, networks: Networks
+    ) -> tuple[ArtifactsFinalization, DatabaseFinalization]:
         """What becomes of them when a server is deleted, in this order."""
-        artifacts = LeftArtifacts(
+        artifacts = ArtifactsFinalization(
             self._kube,
             self._cache,
             self._prefixes,
@@ -76,13 +78,13 @@ class OwnStores:
             events=events,
             now=self._now,
         )
-        return artifacts, LeftDatabases(self._databases, self._postgres, events)
+        return artifacts, DatabaseFinalization(self._databases, self._postgres, events)
 
-    def forget(self, uid: str) -> None:
+    def evict(self, uid: str) -> None:
         """Forget a server that is gone."""
-        self._databases.forget(uid)
-        self._prefixes.forget(uid)
-        self._marks.forget(uid)
+        self._databases.evict(uid)
+        self._prefixes.evict(uid)
+        self._marks.evict(uid)
 
     async def find(self, plan: Plan, report: Report) -> Found | None:
         """Where the class's stores say that the data of a server is which has no placement.
@@ -127,7 +129,7 @@ class OwnStores:
         if not isinstance(store, PostgresBackend) or offer is None:
             return None
 
-        async def bring_about() -> DatabaseState:
+        async def ensure() -> DatabaseState:
             access = await self._postgres.access(plan.chosen.name, offer)
             deadline = seconds_in(plan.chosen.spec.rotation.deadline)
             wanted = _wanted_database(resource, offer, deadline, migration)
@@ -136,9 +138,9 @@ class OwnStores:
                 takes_over=self._is_handed_over(plan),
                 is_revoked=is_due(resource, RevocationPart.BACKEND_STORE),
             )
-            return await self._databases.bring_about(plan.model, store, access, wanted, fresh=fresh)
+            return await self._databases.ensure(plan.model, store, access, wanted, fresh=fresh)
 
-        return await _reported(bring_about(), ConditionType.BACKEND_STORE_READY, report)
+        return await _reported(ensure(), ConditionType.BACKEND_STORE_READY, report)
 
     async def prefix(
         self, resource: TrackingServer, plan: Plan, report: Report, *, fresh: bool
@@ -148,7 +150,7 @@ class OwnStores:
         if not isinstance(store, S3Artifacts) or offer is None:
             return None
 
-        async def bring_about() -> PrefixState:
+        async def ensure() -> PrefixState:
             access = await self._buckets.access(plan.chosen.name, offer)
             deadline = seconds_in(plan.chosen.spec.rotation.deadline)
             wanted = await self._wanted_prefix(resource, plan.model, offer, deadline)
@@ -158,9 +160,9 @@ class OwnStores:
                 policy_percent=plan.chosen.spec.limits.max_bucket_policy_percent_per_namespace,
                 is_revoked=is_due(resource, RevocationPart.ARTIFACT_STORE),
             )
-            return await self._prefixes.bring_about(plan.model, store, offer, access, wanted, fresh=fresh)
+            return await self._prefixes.ensure(plan.model, store, offer, access, wanted, fresh=fresh)
 
-        return await _reported(bring_about(), ConditionType.ARTIFACT_STORE_READY, report)
+        return await _reported(ensure(), ConditionType.ARTIFACT_STORE_READY, report)
 
     def _mark_of(self, plan: Plan) -> Mark:
         """The server's mark, as far as the class lets it take over what an earlier namespace had. Raises Waiting."""
@@ -178,7 +180,7 @@ class OwnStores:
         )
 
     async def _wanted_prefix(
-        self, resource: TrackingServer, server: ServerModel, offer: S3Offer, deadline: float
+        self, resource: TrackingServer, server: ServerModel, offer: S3StoreSpec, deadline: float
     ) -> WantedPrefix:
         digest, problems = await self._credentials.digest(
             server, fresh=False, revocation=rolled_for(resource)
@@ -204,13 +206,13 @@ async def _reported(bringing_about: Awaitable[State], type_: ConditionType, repo
     except Failure as failure:
         report.add_unwatched(failure, type_)
         return None
-    if state.look_again is not None:
-        report.retry_after.append(state.look_again)
+    if state.requeue_after is not None:
+        report.retry_after.append(state.requeue_after)
     return state
 
 
 def _wanted_database(
-    resource: TrackingServer, offer: PostgresOffer, deadline: float, migration: LiveJob | None
+    resource: TrackingServer, offer: PostgresStoreSpec, deadline: float, migration: LiveJob | None
 ) -> WantedDatabase:
     return WantedDatabase(
         rotation=resource.asked_rotation,

@@ -10,15 +10,19 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.placement import Placement
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import BUILT_IN_CLASS, TrackingServerClass
-from tracking_operator.controllers.conditions.results import Finding, Verdict
-from tracking_operator.controllers.server.address.change import is_news, move, news_of_move, wanted_address
-from tracking_operator.controllers.server.address.wanted import access_as_recorded, access_of, address_of
-from tracking_operator.controllers.server.spec.inputs import Surroundings
-from tracking_operator.controllers.server.spec.marked_stores import NOTHING_FOUND, Found
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
+from tracking_operator.controllers.server.address.change import (
+    address_change_message,
+    is_address_change,
+    move,
+    wanted_address,
+)
+from tracking_operator.controllers.server.address.desired import access_as_recorded, access_of, address_of
+from tracking_operator.controllers.server.spec.inputs import Inputs
 from tracking_operator.controllers.server.spec.permissions import (
     CHECKS,
     Check,
-    Request,
+    PermissionRequest,
     image_for,
     require_namespace_allowed,
     require_no_downgrade,
@@ -26,7 +30,7 @@ from tracking_operator.controllers.server.spec.permissions import (
 )
 from tracking_operator.controllers.server.spec.placement import (
     Note,
-    decide,
+    decide_placement,
     differences_today,
     host_today,
     is_of_earlier_operator,
@@ -34,7 +38,8 @@ from tracking_operator.controllers.server.spec.placement import (
     placement_of,
     wanted_version,
 )
-from tracking_operator.controllers.server_class.choice import (
+from tracking_operator.controllers.server.spec.placement_from_marks import NOTHING_FOUND, Found
+from tracking_operator.controllers.server_class.class_of_server import (
     ChosenClass,
     choose_class,
     default_class_name,
@@ -44,7 +49,7 @@ from tracking_operator.controllers.server_class.choice import (
 from tracking_operator.controllers.server_class.s3_identities import named_role, named_secret
 from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.resources.destinations import Network
-from tracking_operator.resources.server import ServerModel, model_server
+from tracking_operator.resources.server_model import ServerModel, model_server
 
 NAMESPACE_RETRY_SECONDS: Final = 30.0
 
@@ -82,7 +87,7 @@ class Plan:
 
 def make_plan(
     server: TrackingServer,
-    around: Surroundings,
+    inputs: Inputs,
     settings: ReconcileSettings,
     checks: Sequence[Check] = CHECKS,
     found: Found = NOTHING_FOUND,
@@ -91,7 +96,7 @@ def make_plan(
 
     Raises Invalid: the specification cannot be carried out. Waiting: the namespace is being deleted.
     """
-    if around.namespace_is_terminating:
+    if inputs.namespace_is_terminating:
         raise Waiting(
             Reason.NAMESPACE_TERMINATING,
             f"Namespace {server.metadata.namespace!r} is being deleted, so nothing is created in it any more: "
@@ -99,16 +104,16 @@ def make_plan(
             retry_after=NAMESPACE_RETRY_SECONDS,
         )
     before = placement_of(server)
-    chosen = choose_class(server, before, around.classes, has_built_in=settings.has_built_in_class)
-    require_namespace_allowed(chosen, server.metadata.namespace, around.namespace_labels)
+    chosen = choose_class(server, before, inputs.classes, has_built_in=settings.has_built_in_class)
+    require_namespace_allowed(chosen, server.metadata.namespace, inputs.namespace_labels)
     offered = offered_images(chosen.spec, settings.image_repository)
     newest = default_version(chosen.spec, offered)
-    values = _template_values(server, chosen, around, settings)
+    values = _template_values(server, chosen, inputs, settings)
     if before and is_of_earlier_operator(server):
         before = before.updated(host=named_host(chosen, values))
-    placement = decide(server, before, chosen, values, newest, found=found)
+    placement = decide_placement(server, before, chosen, values, newest, found=found)
     wanted = wanted_address(server, placement)
-    placement = move(placement, before, wanted, around.deployment, around.pods)
+    placement = move(placement, before, wanted, inputs.deployment, inputs.pods)
     version = wanted_version(server, placement)
     image = image_for(server, version, chosen, offered)
     require_no_downgrade(server, version)
@@ -125,13 +130,13 @@ def make_plan(
         artifact_secret=named_secret(chosen, values),
         role_arn=named_role(chosen, values),
     )
-    default_class = _undisputed_default(around.classes)
-    request = Request(
+    default_class = _undisputed_default(inputs.classes)
+    request = PermissionRequest(
         server,
         model,
         chosen,
         values,
-        earlier_servers=_earlier_siblings(server, around.siblings, chosen.name, default_class),
+        earlier_servers=_earlier_siblings(server, inputs.siblings, chosen.name, default_class),
         host_of_template=host_today(chosen, values),
         host_once_given=before.host if before else "",
         own_place=(placement.host, placement.path),
@@ -140,7 +145,9 @@ def make_plan(
     notes = differences_today(
         server, placement, chosen, values, default_version=newest, default_class=default_class
     )
-    return Plan(chosen, placement, model, notes, _news(placement, before, model, chosen, values))
+    return Plan(
+        chosen, placement, model, notes, _address_change_message(placement, before, model, chosen, values)
+    )
 
 
 def model_of_what_runs(
@@ -164,27 +171,27 @@ def model_of_what_runs(
     return replace(model, replicas=replicas)
 
 
-def _news(
+def _address_change_message(
     placement: Placement,
     before: Placement | None,
     model: ServerModel,
     chosen: ChosenClass,
     values: naming.TemplateValues,
 ) -> str:
-    if before is None or not is_news(placement, before):
+    if before is None or not is_address_change(placement, before):
         return ""
     old = address_of(before.address_in_use, model.access.routing, chosen, values)
-    return news_of_move(old, model.access.wanted)
+    return address_change_message(old, model.access.wanted)
 
 
-def spec_finding(plan: Plan) -> Finding:
+def spec_result(plan: Plan) -> ConditionResult:
     """Say that the specification is valid, and what is worth knowing about it."""
     if not plan.notes:
-        return Finding(
+        return ConditionResult(
             ConditionType.SPEC_VALID, Verdict.OK, Reason.AS_EXPECTED, f"Permitted by {plan.chosen.title}."
         )
     message = " ".join(note.message for note in plan.notes)
-    return Finding(ConditionType.SPEC_VALID, Verdict.OK, plan.notes[0].reason, message)
+    return ConditionResult(ConditionType.SPEC_VALID, Verdict.OK, plan.notes[0].reason, message)
 
 
 def _network(server: TrackingServer, chosen: ChosenClass, settings: ReconcileSettings) -> Network:
@@ -199,14 +206,14 @@ def _network(server: TrackingServer, chosen: ChosenClass, settings: ReconcileSet
 
 
 def _template_values(
-    server: TrackingServer, chosen: ChosenClass, around: Surroundings, settings: ReconcileSettings
+    server: TrackingServer, chosen: ChosenClass, inputs: Inputs, settings: ReconcileSettings
 ) -> naming.TemplateValues:
     return naming.TemplateValues(
         namespace=server.metadata.namespace,
         name=server.metadata.name,
         class_name=chosen.name,
         cluster_name=settings.cluster_name,
-        namespace_labels=around.namespace_labels,
+        namespace_labels=inputs.namespace_labels,
     )
 
 

@@ -15,15 +15,19 @@ from tracking_operator.api.conditions import (
     find_condition,
     merge_conditions,
 )
-from tracking_operator.api.marks import FINALIZER, RESOLVED_ANNOTATION
+from tracking_operator.api.labels_and_annotations import FINALIZER, RESOLVED_ANNOTATION
 from tracking_operator.api.placement import Placement
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer, TrackingServerStatus
-from tracking_operator.controllers.conditions.results import Finding, not_looked_at, summarise
+from tracking_operator.controllers.conditions.condition_result import (
+    ConditionResult,
+    not_looked_at,
+    summarise,
+)
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS, Outcome
 from tracking_operator.controllers.server.address.change import without_needless_host
-from tracking_operator.controllers.server.address.claims import AddressBook
+from tracking_operator.controllers.server.address.claims import AddressClaims
 from tracking_operator.controllers.server.artifacts.checks import (
     ArtifactCheck,
     artifact_check,
@@ -32,31 +36,31 @@ from tracking_operator.controllers.server.artifacts.checks import (
 from tracking_operator.controllers.server.artifacts.prefixes import PrefixState
 from tracking_operator.controllers.server.children.deployment import is_rolled_out
 from tracking_operator.controllers.server.children.jobs import LiveJob
-from tracking_operator.controllers.server.children.managed_secrets import OwnSecrets
-from tracking_operator.controllers.server.children.network import Networks
+from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
+from tracking_operator.controllers.server.children.mounted_secrets import Credentials, deployed_digest
 from tracking_operator.controllers.server.children.ownership import owner_check, prunable
-from tracking_operator.controllers.server.children.supplied_secrets import Credentials, deployed_digest
+from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.children.volumes import keep_existing_claims
 from tracking_operator.controllers.server.database.databases import DatabaseState
 from tracking_operator.controllers.server.database.encryption import Encryption
-from tracking_operator.controllers.server.database.migrations import (
+from tracking_operator.controllers.server.database.schema_gate import (
     Gate,
     external_database,
     live_migration,
     schema_gate,
 )
-from tracking_operator.controllers.server.deletion.finalize import Cleanup
-from tracking_operator.controllers.server.deletion.volumes_and_keys import needs_cleanup
+from tracking_operator.controllers.server.deletion.cluster_data import needs_finalizer
+from tracking_operator.controllers.server.deletion.finalize import Finalization
 from tracking_operator.controllers.server.login.logins import LoginWanted
-from tracking_operator.controllers.server.managed_stores import OwnStores
+from tracking_operator.controllers.server.managed_stores import ManagedStores
 from tracking_operator.controllers.server.plan import (
     Plan,
     ReconcileSettings,
     make_plan,
     model_of_what_runs,
-    spec_finding,
+    spec_result,
 )
-from tracking_operator.controllers.server.probes import Asking
+from tracking_operator.controllers.server.probes import Probes
 from tracking_operator.controllers.server.report import Report
 from tracking_operator.controllers.server.revocation import (
     RevocationPart,
@@ -65,17 +69,21 @@ from tracking_operator.controllers.server.revocation import (
     revocation_of_login,
     revoked_parts,
     rolled_for,
-    waiting_findings,
+    waiting_results,
     with_done,
 )
-from tracking_operator.controllers.server.spec.inputs import surroundings_of
-from tracking_operator.controllers.server.spec.marked_stores import NOTHING_FOUND, Found
+from tracking_operator.controllers.server.spec.inputs import inputs_of
 from tracking_operator.controllers.server.spec.placement import placement_of
+from tracking_operator.controllers.server.spec.placement_from_marks import NOTHING_FOUND, Found
 from tracking_operator.controllers.server.status import announce, status_of, write_status
-from tracking_operator.controllers.server.workload.gates import Steps
-from tracking_operator.controllers.server.workload.observe import Observed, findings_of, observe
-from tracking_operator.controllers.server_class.buckets import Buckets
-from tracking_operator.controllers.server_class.postgres_servers import PostgresServers
+from tracking_operator.controllers.server.workload.condition_results import (
+    Observed,
+    condition_results_of,
+    observe,
+)
+from tracking_operator.controllers.server.workload.gates import Gates
+from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
+from tracking_operator.controllers.server_class.s3_admin import S3Admin
 from tracking_operator.failures import Failure
 from tracking_operator.kube.apply import apply_all, prune
 from tracking_operator.kube.cache import ObjectCache
@@ -98,11 +106,11 @@ from tracking_operator.kube.objects import (
 )
 from tracking_operator.mlflow.client import MlflowApi
 from tracking_operator.resources import build_objects
-from tracking_operator.resources.server import ExternalBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ExternalBackend, S3Artifacts, ServerModel
 
 logger = logging.getLogger(__name__)
 
-TEARDOWN_RETRY_SECONDS = 5.0
+FINALIZE_RETRY_SECONDS = 5.0
 
 
 class ServerReconciler:
@@ -115,8 +123,8 @@ class ServerReconciler:
         cache: ObjectCache,
         events: EventRecorder,
         settings: ReconcileSettings,
-        postgres: PostgresServers,
-        buckets: Buckets,
+        postgres: PostgresAdmin,
+        buckets: S3Admin,
         mlflow: MlflowApi,
         gateway_api: GatewayApi,
         now: Callable[[], datetime],
@@ -127,10 +135,10 @@ class ServerReconciler:
         self._settings = settings
         self._now = now
         self._credentials = Credentials(kube, cache)
-        self._secrets = OwnSecrets(kube, cache)
+        self._secrets = ManagedSecrets(kube, cache)
         self._encryption = Encryption(kube, cache)
         self._networks = Networks(kube, cache, self._credentials, now)
-        self._stores = OwnStores(
+        self._stores = ManagedStores(
             kube,
             cache,
             self._credentials,
@@ -139,12 +147,12 @@ class ServerReconciler:
             cluster_name=settings.cluster_name,
             now=now,
         )
-        self._addresses = AddressBook(
+        self._addresses = AddressClaims(
             cache, settings.cluster_name, has_built_in_class=settings.has_built_in_class
         )
         self._gateway_api = gateway_api
-        self._asking = Asking(kube, cache, mlflow, gateway_api, now)
-        self._cleanup = Cleanup(
+        self._probes = Probes(kube, cache, mlflow, gateway_api, now)
+        self._finalization = Finalization(
             kube, cache, events, settings, self._stores.left_behind(events, self._networks)
         )
 
@@ -154,7 +162,7 @@ class ServerReconciler:
             await self._secrets.look_up(namespace, name)
         live = self._cache.get(TRACKING_SERVER, namespace, name)
         if live is None:
-            return await self._clean_up_after(namespace, name)
+            return await self._finalize_removed(namespace, name)
         if self._cache.is_shortened(live):
             live = await self._kube.get(TRACKING_SERVER, namespace, name)
             if live is None:
@@ -166,17 +174,17 @@ class ServerReconciler:
             logger.error("%s cannot be read by this version of the operator: %s", describe(live), error)
             return Outcome()
         if resource.metadata.is_being_deleted:
-            return await self._tear_down(live, resource)
-        return await self._bring_about(live, resource, resync=resync)
+            return await self._finalize(live, resource)
+        return await self._ensure(live, resource, resync=resync)
 
-    async def _bring_about(self, live: KubeObject, resource: TrackingServer, *, resync: bool) -> Outcome:
+    async def _ensure(self, live: KubeObject, resource: TrackingServer, *, resync: bool) -> Outcome:
         report = Report()
         try:
             plan = self._plan(resource)
             if placement_of(resource) is None:
                 found = await self._stores.find(plan, report)
                 if found is None:
-                    report.add(spec_finding(plan))
+                    report.add(spec_result(plan))
                     return await self._report_on_what_runs(live, resource, report, "the stores to be asked")
                 plan = self._plan(resource, found)
         except Failure as failure:
@@ -187,14 +195,14 @@ class ServerReconciler:
         live = await self._record(live, resource, plan)
         if plan.news:
             self._events.record(live, "Normal", Reason.ADDRESS_CHANGING.value, plan.news)
-        report.add(spec_finding(plan))
+        report.add(spec_result(plan))
         # Looked at once: one that ends while PostgreSQL is asked is compared with what PostgreSQL says the next time.
         migration = live_migration(self._children(plan.model), plan.model)
         database = await self._stores.database(resource, plan, migration, report, fresh=resync)
         prefix = await self._stores.prefix(resource, plan, report, fresh=resync)
         await self._encryption.ensure(plan.model, report)
         revocation = revocation_of_login(resource)
-        credentials = await self._asking.logins.credentials(
+        credentials = await self._probes.logins.credentials(
             plan.model, resource.asked_rotation, report, revocation=revocation
         )
         done = revoked_parts(resource, plan.model, database, prefix, credentials)
@@ -203,7 +211,7 @@ class ServerReconciler:
         gate = await self._schema_gate(resource, server or plan.model, database, migration, report)
         check = await self._artifact_check(resource, server, prefix, report)
         if server is not None:
-            await self._apply(server, Steps(gate, prefix, check, credentials), report)
+            await self._apply(server, Gates(gate, prefix, check, credentials), report)
         observed = self._observe(server or plan.model, database, gate, check)
         asks = LoginWanted(credentials, resource.asked_rotation, revocation)
         observed = await self._ask(server or plan.model, observed, asks, report, fresh=resync)
@@ -216,7 +224,7 @@ class ServerReconciler:
     def _plan(self, resource: TrackingServer, found: Found = NOTHING_FOUND) -> Plan:
         """Decide, and claim the address. Raises Failure: the specification cannot be carried out."""
         try:
-            plan = make_plan(resource, surroundings_of(resource, self._cache), self._settings, found=found)
+            plan = make_plan(resource, inputs_of(resource, self._cache), self._settings, found=found)
         except Failure:
             self._addresses.withdraw(resource.metadata.uid)
             raise
@@ -231,10 +239,10 @@ class ServerReconciler:
             live = await write_status(self._kube, self._cache, live, status.as_kubernetes())
         if RESOLVED_ANNOTATION in resource.metadata.annotations:
             live = await self._drop_former_record(resource)
-        cleanup = needs_cleanup(resource, plan.placement, plan.chosen.spec)
-        if cleanup == (FINALIZER in resource.metadata.finalizers):
+        wants_finalizer = needs_finalizer(resource, plan.placement, plan.chosen.spec)
+        if wants_finalizer == (FINALIZER in resource.metadata.finalizers):
             return live
-        return await self._set_finalizer(resource, present=cleanup)
+        return await self._set_finalizer(resource, present=wants_finalizer)
 
     async def _note_revoked(
         self, live: KubeObject, resource: TrackingServer, *parts: RevocationPart
@@ -256,7 +264,7 @@ class ServerReconciler:
             return False
         if server.login is None:
             return True
-        has_new_users = self._asking.logins.has_revoked(server.uid, resource.asked_revocation)
+        has_new_users = self._probes.logins.has_revoked(server.uid, resource.asked_revocation)
         deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
         return has_new_users and deployment is not None and is_rolled_out(deployment, server.replicas)
 
@@ -318,8 +326,8 @@ class ServerReconciler:
         check = artifact_check(
             server, server.artifact_store, status=resource.status, state=prefix, live=live, now=self._now()
         )
-        if check.look_again is not None:
-            report.retry_after.append(check.look_again)
+        if check.requeue_after is not None:
+            report.retry_after.append(check.requeue_after)
         await self._delete_obsolete(check.obsolete_job, ConditionType.ARTIFACT_STORE_READY, report)
         return check
 
@@ -368,8 +376,8 @@ class ServerReconciler:
         known = replace(server, credentials_digest=deployed_digest(deployment) if failures else digest)
         return await self._networks.with_destinations(known, fresh=fresh)
 
-    async def _apply(self, server: ServerModel, steps: Steps, report: Report) -> None:
-        """Make the live objects what they should be; whatever cannot be is a finding."""
+    async def _apply(self, server: ServerModel, steps: Gates, report: Report) -> None:
+        """Make the live objects what they should be; whatever cannot be is a condition result."""
         deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
         server = without_needless_host(server, deployment)
         desired = keep_existing_claims(build_objects(server), lambda name: self._claim(server, name))
@@ -396,9 +404,9 @@ class ServerReconciler:
     async def _ask(
         self, server: ServerModel, observed: Observed, wanted: LoginWanted, report: Report, *, fresh: bool
     ) -> Observed:
-        exposed = await self._asking.ask(server, observed, wanted, fresh=fresh)
-        if exposed and exposed.look_again is not None:
-            report.retry_after.append(exposed.look_again)
+        exposed = await self._probes.ask(server, observed, wanted, fresh=fresh)
+        if exposed and exposed.requeue_after is not None:
+            report.retry_after.append(exposed.requeue_after)
         return replace(observed, exposed=exposed)
 
     def _claim(self, server: ServerModel, name: str) -> KubeObject | None:
@@ -414,11 +422,11 @@ class ServerReconciler:
         observed: Observed,
         report: Report,
     ) -> Outcome:
-        report.add_missing(findings_of(server, observed, _earlier(resource, server)))
-        report.add_all(waiting_findings(resource))
+        report.add_missing(condition_results_of(server, observed, _earlier(resource, server)))
+        report.add_all(waiting_results(resource))
         status = status_of(
             resource,
-            self._conditions(resource, report.findings, server),
+            self._conditions(resource, report.condition_results, server),
             placement,
             server,
             observed,
@@ -444,11 +452,13 @@ class ServerReconciler:
             )
             report.add_missing(not_looked_at(type_, waits_for) for type_ in types)
         else:
-            report.add_missing(findings_of(server, self._observe(server), _earlier(resource, server)))
-        report.add_all(waiting_findings(resource))
+            report.add_missing(
+                condition_results_of(server, self._observe(server), _earlier(resource, server))
+            )
+        report.add_all(waiting_results(resource))
         status = resource.status.updated(
             observed_generation=resource.metadata.generation,
-            conditions=self._conditions(resource, report.findings, server),
+            conditions=self._conditions(resource, report.condition_results, server),
         )
         return await self._finish(live, resource, status, report)
 
@@ -457,7 +467,7 @@ class ServerReconciler:
     ) -> Outcome:
         ready = find_condition(status.conditions, ConditionType.READY)
         await write_status(self._kube, self._cache, live, status.as_kubernetes())
-        announce(self._events, live, resource.status.conditions, report.findings, ready)
+        announce(self._events, live, resource.status.conditions, report.condition_results, ready)
         return report.outcome()
 
     def _observe(
@@ -473,17 +483,20 @@ class ServerReconciler:
         return self._cache.children(server.namespace, server.name)
 
     def _conditions(
-        self, resource: TrackingServer, findings: Sequence[Finding], server: ServerModel | None
+        self,
+        resource: TrackingServer,
+        condition_results: Sequence[ConditionResult],
+        server: ServerModel | None,
     ) -> tuple[Condition, ...]:
         url = server.url if server else ""
         return merge_conditions(
             resource.status.conditions,
-            summarise(findings, f"MLflow answers at {url}."),
+            summarise(condition_results, f"MLflow answers at {url}."),
             observed_generation=resource.metadata.generation,
             now=self._now(),
         )
 
-    async def _tear_down(self, live: KubeObject, resource: TrackingServer) -> Outcome:
+    async def _finalize(self, live: KubeObject, resource: TrackingServer) -> Outcome:
         """Delete the data if that is wanted, then let the resource go.
 
         Somebody may have taken our finalizer off, and have put one of their own on: access ends all the same.
@@ -491,18 +504,18 @@ class ServerReconciler:
         is_held = FINALIZER in resource.metadata.finalizers
         if not is_held and self._cache.is_finalized(live):
             return Outcome()
-        if unfinished := await self._cleanup.clean_up(live, _retaining_unless_held(resource)):
+        if unfinished := await self._finalization.finalize(live, _retaining_unless_held(resource)):
             return await self._report_deletion(live, resource, unfinished)
         self._cache.note_finalized(live)
         if is_held:
             await self._set_finalizer(resource, present=False)
-        self._forget(resource.metadata.uid)
+        self._evict(resource.metadata.uid)
         logger.info("Let %s go.", describe(live))
         return Outcome()
 
-    async def _clean_up_after(self, namespace: str, name: str) -> Outcome:
+    async def _finalize_removed(self, namespace: str, name: str) -> Outcome:
         """Do what the finalizer was for, if a server has gone in spite of it or without it."""
-        gone = self._cache.cut_short(TRACKING_SERVER, namespace, name)
+        gone = self._cache.removed_before_finalized(TRACKING_SERVER, namespace, name)
         if gone is None:
             return Outcome()
         try:
@@ -512,25 +525,27 @@ class ServerReconciler:
             logger.error(
                 "%s is gone, and cannot be read by this version of the operator: %s", describe(gone), error
             )
-            self._cache.note_cleaned_up(gone)
+            self._cache.note_finalized_after_removal(gone)
             return Outcome()
-        if unfinished := await self._cleanup.clean_up(gone, resource):
+        if unfinished := await self._finalization.finalize(gone, resource):
             logger.warning("%s is gone, and its data not yet: %s", describe(gone), unfinished.message)
             return Outcome(failed=True, reason=unfinished.reason.value)
-        self._forget(uid_of(gone) or "")
-        self._cache.note_cleaned_up(gone)
+        self._evict(uid_of(gone) or "")
+        self._cache.note_finalized_after_removal(gone)
         logger.info("Saw to it that nothing lets anybody in after %s, which is gone.", describe(gone))
         return Outcome()
 
-    def _forget(self, uid: str) -> None:
-        self._stores.forget(uid)
-        self._addresses.forget(uid)
-        self._asking.forget(uid)
+    def _evict(self, uid: str) -> None:
+        self._stores.evict(uid)
+        self._addresses.evict(uid)
+        self._probes.evict(uid)
 
-    async def _report_deletion(self, live: KubeObject, resource: TrackingServer, finding: Finding) -> Outcome:
+    async def _report_deletion(
+        self, live: KubeObject, resource: TrackingServer, condition_result: ConditionResult
+    ) -> Outcome:
         """Say what the deletion waits for; every volume that goes brings the server up again."""
-        report = Report(findings=[finding], retry_after=[TEARDOWN_RETRY_SECONDS])
-        conditions = self._conditions(resource, report.findings, None)
+        report = Report(condition_results=[condition_result], retry_after=[FINALIZE_RETRY_SECONDS])
+        conditions = self._conditions(resource, report.condition_results, None)
         status = resource.status.updated(
             observed_generation=resource.metadata.generation, conditions=conditions
         )

@@ -5,19 +5,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.controllers.conditions.results import Finding, Verdict, finding_from, most_pressing
+from tracking_operator.controllers.conditions.condition_result import (
+    ConditionResult,
+    Verdict,
+    most_pressing,
+    result_from,
+)
 from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS, Outcome
 from tracking_operator.controllers.server.children.ownership import (
     condition_of,
-    conflict_finding,
-    leaving_finding,
+    conflict_result,
+    leaving_result,
 )
 from tracking_operator.controllers.server.children.volumes import is_refused_growth
 from tracking_operator.failures import Failure, Invalid, Waiting
 from tracking_operator.kube.apply import AppliedSet
 from tracking_operator.kube.errors import failure_from
 from tracking_operator.kube.objects import KubeObject, describe, name_of
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 logger = logging.getLogger(__name__)
 
@@ -26,30 +31,30 @@ logger = logging.getLogger(__name__)
 class Report:
     """What the steps of one reconcile found out, and when to look again."""
 
-    findings: list[Finding] = field(default_factory=list)
+    condition_results: list[ConditionResult] = field(default_factory=list)
     retry_after: list[float] = field(default_factory=list)
     failed: bool = False
-    remarks: dict[ConditionType, Finding] = field(default_factory=dict)
+    remarks: dict[ConditionType, ConditionResult] = field(default_factory=dict)
     """What is worth knowing about a condition that holds nevertheless."""
 
-    def add(self, finding: Finding) -> None:
-        """Take in a finding; of two about the same condition the more pressing one speaks first."""
-        for index, known in enumerate(self.findings):
-            if known.type == finding.type:
-                first = most_pressing((known, finding)) or known
-                second = finding if first is known else known
-                self.findings[index] = replace(first, message=f"{first.message} {second.message}")
+    def add(self, condition_result: ConditionResult) -> None:
+        """Take in a condition result; of two about the same condition the more pressing one speaks first."""
+        for index, known in enumerate(self.condition_results):
+            if known.type == condition_result.type:
+                first = most_pressing((known, condition_result)) or known
+                second = condition_result if first is known else known
+                self.condition_results[index] = replace(first, message=f"{first.message} {second.message}")
                 return
-        self.findings.append(finding)
+        self.condition_results.append(condition_result)
 
-    def add_all(self, findings: Iterable[Finding]) -> None:
-        """Take in findings, one after the other."""
-        for finding in findings:
-            self.add(finding)
+    def add_all(self, condition_results: Iterable[ConditionResult]) -> None:
+        """Take in condition results, one after the other."""
+        for condition_result in condition_results:
+            self.add(condition_result)
 
     def add_failure(self, failure: Failure, type_: ConditionType) -> None:
         """Take in what stopped a step."""
-        self.add(finding_from(failure, type_))
+        self.add(result_from(failure, type_))
         if isinstance(failure, Waiting) and failure.retry_after is not None:
             self.retry_after.append(failure.retry_after)
         elif not isinstance(failure, Invalid):
@@ -60,22 +65,26 @@ class Report:
         self.add_failure(failure, type_)
         self.retry_after.append(UNWATCHED_RETRY_SECONDS)
 
-    def add_missing(self, findings: Iterable[Finding]) -> None:
-        """Take in findings about conditions that no earlier step has spoken of."""
-        spoken_of = {finding.type for finding in self.findings}
-        self.findings += [self._remarked(finding) for finding in findings if finding.type not in spoken_of]
+    def add_missing(self, condition_results: Iterable[ConditionResult]) -> None:
+        """Take in condition results about conditions that no earlier step has spoken of."""
+        spoken_of = {condition_result.type for condition_result in self.condition_results}
+        self.condition_results += [
+            self._remarked(condition_result)
+            for condition_result in condition_results
+            if condition_result.type not in spoken_of
+        ]
 
-    def _remarked(self, finding: Finding) -> Finding:
-        remark = self.remarks.get(finding.type)
-        return remark if remark and finding.verdict is Verdict.OK else finding
+    def _remarked(self, condition_result: ConditionResult) -> ConditionResult:
+        remark = self.remarks.get(condition_result.type)
+        return remark if remark and condition_result.verdict is Verdict.OK else condition_result
 
     def add_applied(self, applied: AppliedSet, server: ServerModel) -> None:
         """Take in what could not be applied."""
         for live in applied.conflicts:
-            self.add(conflict_finding(live, server))
+            self.add(conflict_result(live, server))
             self.retry_after.append(UNWATCHED_RETRY_SECONDS)
         for live in applied.leaving:
-            self.add(leaving_finding(live))
+            self.add(leaving_result(live))
         for obj, error in applied.failures:
             if is_refused_growth(obj, error):
                 type_ = condition_of(obj, server)
@@ -92,7 +101,7 @@ class Report:
 
     def outcome(self) -> Outcome:
         """When the work queue should hand the server out again."""
-        pressing = most_pressing(self.findings)
+        pressing = most_pressing(self.condition_results)
         return Outcome(
             retry_after=min(self.retry_after, default=None),
             failed=self.failed,
@@ -100,9 +109,9 @@ class Report:
         )
 
 
-def _stays_as_it_is(claim: KubeObject, type_: ConditionType) -> Finding:
+def _stays_as_it_is(claim: KubeObject, type_: ConditionType) -> ConditionResult:
     name, wanted = name_of(claim), claim["spec"]["resources"]["requests"]["storage"]
-    return Finding(
+    return ConditionResult(
         type_,
         Verdict.OK,
         Reason.VOLUME_CANNOT_GROW,

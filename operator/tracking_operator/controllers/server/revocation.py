@@ -10,11 +10,11 @@ from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import RevocationStatus, TrackingServer
-from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.server.artifacts.prefixes import PrefixState
 from tracking_operator.controllers.server.database.databases import DatabaseState
 from tracking_operator.resources.auth_secret import LoginCredentials
-from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
 
 
 class RevocationPart(StrEnum):
@@ -103,11 +103,11 @@ def with_done(resource: TrackingServer, *parts: RevocationPart) -> TrackingServe
     return resource.updated(status=resource.status.updated(revocation=after))
 
 
-def waiting_findings(resource: TrackingServer) -> Iterator[Finding]:
+def waiting_results(resource: TrackingServer) -> Iterator[ConditionResult]:
     """What is asked and may not be ended yet."""
     for part, (type_, message) in WAITS.items():
         if is_due(resource, part):
-            yield Finding(type_, Verdict.WORKING, Reason.REVOKING_ACCESS, message)
+            yield ConditionResult(type_, Verdict.WORKING, Reason.REVOKING_ACCESS, message)
 
 
 def news(before: TrackingServer, after: TrackingServer) -> tuple[Reason, str] | None:

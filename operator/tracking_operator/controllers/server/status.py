@@ -14,15 +14,15 @@ from tracking_operator.api.tracking_server import (
     TrackingServer,
     TrackingServerStatus,
 )
-from tracking_operator.controllers.conditions.results import Finding
-from tracking_operator.controllers.server.workload.observe import Observed
+from tracking_operator.controllers.conditions.condition_result import ConditionResult
+from tracking_operator.controllers.server.workload.condition_results import Observed
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import KubeObject, name_of, namespace_of, uid_of
 from tracking_operator.resources.client_secret import has_client_secret
 from tracking_operator.resources.labels import pod_selector, selector_text
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 SUMMARY: Final = "Ready"
 
@@ -147,14 +147,17 @@ def announce(
     events: EventRecorder,
     live: KubeObject,
     before: Sequence[Condition],
-    findings: Sequence[Finding],
+    condition_results: Sequence[ConditionResult],
     ready: Condition | None,
 ) -> None:
     """Post an Event for each problem that is new, and one when the server becomes ready."""
     known = {(condition.type, condition.reason) for condition in before if not condition.is_true}
-    for finding in findings:
-        if finding.is_problem and (finding.type.value, finding.reason.value) not in known:
-            events.record(live, "Warning", finding.reason.value, finding.message)
+    for condition_result in condition_results:
+        if (
+            condition_result.is_problem
+            and (condition_result.type.value, condition_result.reason.value) not in known
+        ):
+            events.record(live, "Warning", condition_result.reason.value, condition_result.message)
     was_ready = any(condition.type == SUMMARY and condition.is_true for condition in before)
     if ready is not None and ready.is_true and not was_ready:
         events.record(live, "Normal", SUMMARY, ready.message)

@@ -13,15 +13,20 @@ from pydantic import ValidationError
 from tracking_operator import naming
 from tracking_operator.api.conditions import ConditionType, Reason, merge_conditions
 from tracking_operator.api.tracking_server_class import (
-    S3Offer,
+    S3StoreSpec,
     TrackingServerClass,
     TrackingServerClassStatus,
 )
-from tracking_operator.controllers.conditions.results import Finding, Verdict, finding_from, summarise
+from tracking_operator.controllers.conditions.condition_result import (
+    ConditionResult,
+    Verdict,
+    result_from,
+    summarise,
+)
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS, Outcome
-from tracking_operator.controllers.server.address.wanted import require_usable_templates, words_of_access
+from tracking_operator.controllers.server.address.desired import require_usable_templates, texts_of_access
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.spec.permissions import permitted_hosts
 from tracking_operator.controllers.server.spec.placement import (
@@ -31,12 +36,12 @@ from tracking_operator.controllers.server.spec.placement import (
     named_prefix,
 )
 from tracking_operator.controllers.server.status import write_status
-from tracking_operator.controllers.server_class.buckets import BucketAccess, Buckets
-from tracking_operator.controllers.server_class.choice import ChosenClass
-from tracking_operator.controllers.server_class.class_stores import OfferedStores
-from tracking_operator.controllers.server_class.postgres_servers import Access as PostgresAccess
-from tracking_operator.controllers.server_class.postgres_servers import PostgresServers
+from tracking_operator.controllers.server_class.class_of_server import ChosenClass
+from tracking_operator.controllers.server_class.postgres_admin import Access as PostgresAccess
+from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
+from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import identity_of, named_role, named_secret
+from tracking_operator.controllers.server_class.store_of_class import StoreOfClass
 from tracking_operator.controllers.server_class.unique_templates import (
     ambiguous_prefix,
     require_unique_address,
@@ -48,7 +53,7 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import NAMESPACE, KubeObjects, describe, name_of, namespace_of, uid_of
 from tracking_operator.stores.ownership_mark import Mark, WrittenMark, namespace_digest, server_digest
-from tracking_operator.stores.s3.desired import server_key
+from tracking_operator.stores.s3.tenant import server_key
 
 Offer = TypeVar("Offer")
 Access = TypeVar("Access")
@@ -72,8 +77,8 @@ class ClassReconciler:
         self,
         kube: KubeClient,
         cache: ObjectCache,
-        postgres: PostgresServers,
-        buckets: Buckets,
+        postgres: PostgresAdmin,
+        buckets: S3Admin,
         gateway_api: GatewayApi,
         *,
         settings: ReconcileSettings,
@@ -91,8 +96,8 @@ class ClassReconciler:
         """Check one class and write its status; its stores are looked at again and again."""
         live = self._cache.get(TRACKING_SERVER_CLASS, None, name)
         if live is None:
-            self._postgres.forget(name)
-            self._buckets.forget(name)
+            self._postgres.evict(name)
+            self._buckets.evict(name)
             return Outcome()
         try:
             resource = TrackingServerClass.model_validate(live)
@@ -100,13 +105,13 @@ class ClassReconciler:
             logger.error("%s cannot be read by this version of the operator: %s", describe(live), error)
             return Outcome()
         is_led_to = resource.spec.access.gateway is None or self._gateway_api.ask_for()
-        findings = [
-            class_finding(resource, self._settings.cluster_name) if is_led_to else _no_gateway_api(resource)
+        condition_results = [
+            class_result(resource, self._settings.cluster_name) if is_led_to else _no_gateway_api(resource)
         ]
-        findings += await self._store_findings(resource, resync=resync)
+        condition_results += await self._store_results(resource, resync=resync)
         conditions = merge_conditions(
             resource.status.conditions,
-            summarise(findings, f"Class {name!r} can be used."),
+            summarise(condition_results, f"Class {name!r} can be used."),
             observed_generation=resource.metadata.generation,
             now=self._now(),
         )
@@ -118,7 +123,7 @@ class ClassReconciler:
             return Outcome(retry_after=PROBE_SECONDS)
         return Outcome(retry_after=None if is_led_to else UNWATCHED_RETRY_SECONDS)
 
-    async def _store_findings(self, resource: TrackingServerClass, *, resync: bool) -> list[Finding]:
+    async def _store_results(self, resource: TrackingServerClass, *, resync: bool) -> list[ConditionResult]:
         """How the class's stores are; both are looked at together, so that one that hangs does not hide the other."""
         looks = []
         if postgres := resource.spec.postgres:
@@ -128,13 +133,13 @@ class ClassReconciler:
                     self._postgres,
                     postgres,
                     ConditionType.BACKEND_STORE_READY,
-                    tidy=self._take_access_of_the_dead,
+                    tidy=self._revoke_access_of_orphans,
                     describe=_usable_postgres,
                     resync=resync,
                 )
             )
         else:
-            self._postgres.forget(resource.metadata.name)
+            self._postgres.evict(resource.metadata.name)
         if s3 := resource.spec.s3:
             looks.append(
                 self._look(
@@ -142,34 +147,34 @@ class ClassReconciler:
                     self._buckets,
                     s3,
                     ConditionType.ARTIFACT_STORE_READY,
-                    tidy=partial(self._take_rights_of_the_dead, s3),
+                    tidy=partial(self._revoke_rights_of_orphans, s3),
                     describe=_usable_bucket,
                     resync=resync,
                 )
             )
         else:
-            self._buckets.forget(resource.metadata.name)
+            self._buckets.evict(resource.metadata.name)
         return list(await asyncio.gather(*looks))
 
     async def _look(
         self,
         resource: TrackingServerClass,
-        stores: OfferedStores[Offer, Access],
+        stores: StoreOfClass[Offer, Access],
         offer: Offer,
         type_: ConditionType,
         *,
         tidy: Callable[[Access], Awaitable[None]],
         describe: Callable[[Access], str],
         resync: bool,
-    ) -> Finding:
-        """Whether one store can be used; what the dead have left there is taken away when it could not be before."""
+    ) -> ConditionResult:
+        """Whether one store can be used; what the orphaned have left there is taken away when it could not be before."""
         name, earlier = resource.metadata.name, resource.status.condition(type_)
         was_well = earlier is not None and earlier.is_true
         is_new = resource.status.observed_generation != resource.metadata.generation
         try:
             access = await stores.verify(name, offer, fresh=resync or is_new)
         except Failure as failure:
-            return finding_from(failure, type_)
+            return result_from(failure, type_)
         left = stores.left_behind(name)
         if resync or is_new or not was_well or left:
             gone = left - {uid_of(live) for live in self._living()}
@@ -181,9 +186,9 @@ class ClassReconciler:
                 logger.warning(
                     "What servers of class %s have left lets somebody in: %s", name, failure.message
                 )
-        return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, describe(access))
+        return ConditionResult(type_, Verdict.OK, Reason.AS_EXPECTED, describe(access))
 
-    async def _take_access_of_the_dead(self, access: PostgresAccess) -> None:
+    async def _revoke_access_of_orphans(self, access: PostgresAccess) -> None:
         """Let nobody in any more whose server is gone, as after a deletion while PostgreSQL was down, and end what is open.
 
         What servers leave is found by its marks, so that nothing has to be remembered over a restart.
@@ -192,8 +197,8 @@ class ClassReconciler:
         found = await self._postgres.access_of_cluster(access, self._settings.cluster_name)
         # Those that live are told apart at once. Of the others each is looked at again: a successor may have appeared meanwhile.
         alive = self._alive()
-        for left in [one for one in found if self._is_dead(one.mark, alive)]:
-            if not self._is_dead(left.mark, self._alive()):
+        for left in [one for one in found if self._is_orphaned(one.mark, alive)]:
+            if not self._is_orphaned(left.mark, self._alive()):
                 continue
             names = ", ".join((*left.databases, *left.logins))
             try:
@@ -204,7 +209,7 @@ class ClassReconciler:
         if failure:
             raise failure
 
-    async def _take_rights_of_the_dead(self, offer: S3Offer, access: BucketAccess) -> None:
+    async def _revoke_rights_of_orphans(self, offer: S3StoreSpec, access: BucketAccess) -> None:
         """Take identities and statements away whose server is gone; they tell their server by a hash only."""
         if self._settings.namespaces:
             return  # a server that is not seen may live
@@ -214,8 +219,8 @@ class ClassReconciler:
         alive = {
             server_key(Mark(cluster, namespace_of(live) or "", name_of(live))) for live in self._living()
         }
-        dead = found - alive
-        if dead and (taken := await self._buckets.take_rights(access, identity, cluster, dead)):
+        orphaned = found - alive
+        if orphaned and (taken := await self._buckets.take_rights(access, identity, cluster, orphaned)):
             logger.info("Took %s away: the servers are gone.", ", ".join(taken))
 
     def _living(self) -> KubeObjects:
@@ -231,7 +236,7 @@ class ClassReconciler:
             alive[server_digest(cluster, namespace, name_of(live))] = (uid_of(found) or "") if found else ""
         return alive
 
-    def _is_dead(self, mark: WrittenMark, alive: Mapping[str, str]) -> bool:
+    def _is_orphaned(self, mark: WrittenMark, alive: Mapping[str, str]) -> bool:
         """Whether a mark names a server that would be seen if it lived."""
         cluster, served = self._settings.cluster_name, self._settings.namespaces
         if served and mark.namespace not in {namespace_digest(cluster, one) for one in served}:
@@ -255,8 +260,8 @@ def _usable_bucket(access: BucketAccess) -> str:
     return " ".join((f"Bucket {access.admin.bucket} can be used by {admin}.", *access.remarks))
 
 
-def _no_gateway_api(resource: TrackingServerClass) -> Finding:
-    return Finding(
+def _no_gateway_api(resource: TrackingServerClass) -> ConditionResult:
+    return ConditionResult(
         ConditionType.SPEC_VALID,
         Verdict.FAILING,
         Reason.GATEWAY_API_MISSING,
@@ -265,7 +270,7 @@ def _no_gateway_api(resource: TrackingServerClass) -> Finding:
     )
 
 
-def class_finding(resource: TrackingServerClass, cluster_name: str = "example") -> Finding:
+def class_result(resource: TrackingServerClass, cluster_name: str = "example") -> ConditionResult:
     """Whether the class's templates yield usable names, and another one for each server."""
     type_ = ConditionType.SPEC_VALID
     chosen = ChosenClass(resource.metadata.name, resource.spec)
@@ -276,7 +281,7 @@ def class_finding(resource: TrackingServerClass, cluster_name: str = "example") 
         for template in (
             *(templates.database, templates.host, templates.path, templates.artifact_prefix),
             *(resource.spec.permissions.hosts or ()),
-            *words_of_access(chosen),
+            *texts_of_access(chosen),
         )
     )
     try:
@@ -289,7 +294,9 @@ def class_finding(resource: TrackingServerClass, cluster_name: str = "example") 
             require(chosen, example)
         ambiguous = ambiguous_prefix(chosen, example)
     except Failure as failure:
-        return finding_from(failure, type_)
+        return result_from(failure, type_)
     if ambiguous:
-        return Finding(type_, Verdict.OK, Reason.AMBIGUOUS_TEMPLATE, ambiguous)
-    return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, "The class's templates and versions can be used.")
+        return ConditionResult(type_, Verdict.OK, Reason.AMBIGUOUS_TEMPLATE, ambiguous)
+    return ConditionResult(
+        type_, Verdict.OK, Reason.AS_EXPECTED, "The class's templates and versions can be used."
+    )

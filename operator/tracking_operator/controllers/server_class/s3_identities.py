@@ -3,24 +3,24 @@
 from tracking_operator import naming
 from tracking_operator.api.base import seconds_in
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.tracking_server_class import S3Offer
-from tracking_operator.controllers.server_class.choice import ChosenClass
+from tracking_operator.api.tracking_server_class import S3StoreSpec
+from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.unique_templates import (
     require_unique_role,
     require_unique_secret,
 )
 from tracking_operator.failures import Invalid
-from tracking_operator.stores.s3.desired import (
+from tracking_operator.stores.s3.tenant import (
     IamUser,
     Identity,
-    OwnKeys,
     PodRole,
     Role,
+    SuppliedKeys,
     VersitygwUser,
 )
 
 
-def identity_of(offer: S3Offer, role_arn: str | None) -> Identity:
+def identity_of(offer: S3StoreSpec, role_arn: str | None) -> Identity:
     """The identity of one server; ``role_arn`` is what the template of ``irsa`` has become for it."""
     identity = offer.identity
     if user := identity.iam_user:
@@ -31,10 +31,10 @@ def identity_of(offer: S3Offer, role_arn: str | None) -> Identity:
         return PodRole(pod.role_arn, pod.eks_cluster_name)
     if gateway := identity.versitygw:
         return VersitygwUser(gateway.admin_endpoint)
-    return OwnKeys()
+    return SuppliedKeys()
 
 
-def rotate_every(offer: S3Offer) -> float | None:
+def rotate_every(offer: S3StoreSpec) -> float | None:
     """After how many seconds keys are too old; None: never."""
     user = offer.identity.iam_user or offer.identity.versitygw
     return seconds_in(user.rotate_every) if user and user.rotate_every else None

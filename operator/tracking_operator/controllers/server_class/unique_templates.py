@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from tracking_operator import naming
 from tracking_operator.api.conditions import Reason
-from tracking_operator.controllers.server_class.choice import ChosenClass
+from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.failures import Invalid
 from tracking_operator.naming import unique_names
 from tracking_operator.naming.unique_names import NAMESPACE, SERVER, Example, Part, Parts, Text, Unknown

@@ -7,7 +7,11 @@ from dataclasses import replace
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.api.marks import API_VERSION, FORCE_ORPHAN_ANNOTATION, REVOKE_NOW_ANNOTATION
+from tracking_operator.api.labels_and_annotations import (
+    API_VERSION,
+    FORCE_ORPHAN_ANNOTATION,
+    REVOKE_NOW_ANNOTATION,
+)
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.isolation.attempts import Area, Book, By, CannotTryError, Refused, Seen, Verdict

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType
-from tracking_operator.api.marks import MANAGED_BY_LABEL, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import MANAGED_BY_LABEL, SERVER_LABEL
 from tracking_operator.api.reserved_names import POLICY_NAME as RESERVED_NAMES
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
-from tracking_operator.api.marks import (
+from tracking_operator.api.labels_and_annotations import (
     API_VERSION,
     FORCE_ORPHAN_ANNOTATION,
     MANAGED_BY_LABEL,

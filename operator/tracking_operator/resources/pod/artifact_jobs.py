@@ -8,7 +8,7 @@ from tracking_operator.resources.pod.server_pod import (
     artifact_store_container,
     artifact_store_volumes,
 )
-from tracking_operator.resources.server import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
 
 DELETE_ARTIFACTS_CONTAINER = "delete-artifacts"
 

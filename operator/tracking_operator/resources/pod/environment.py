@@ -9,7 +9,7 @@ from tracking_operator.api.pod_template import RESERVED_ENV, EnvVar
 from tracking_operator.pod_tools.in_clean_environment import steers
 from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
 from tracking_operator.resources.config_maps import FIRST_SCRIPT
-from tracking_operator.resources.server import (
+from tracking_operator.resources.server_model import (
     ExternalArtifacts,
     KubeObject,
     S3Artifacts,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from tracking_operator.resources.labels import owned_labels
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.pod.server_pod import credentials_annotation, pod_settings
-from tracking_operator.resources.server import KubeObject, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 SECONDS_KEPT = 3600
 """How long a finished Job can be looked at; what it found is in the server's status by then."""

@@ -4,7 +4,7 @@ from tracking_operator.resources.config_maps import MIGRATE_SCRIPT
 from tracking_operator.resources.labels import MIGRATION_COMPONENT
 from tracking_operator.resources.pod.job import Task, build_job
 from tracking_operator.resources.pod.server_pod import backend_store_container, backend_store_volumes
-from tracking_operator.resources.server import KubeObject, PostgresBackend, ServerModel
+from tracking_operator.resources.server_model import KubeObject, PostgresBackend, ServerModel
 
 MIGRATE_CONTAINER = "migrate"
 

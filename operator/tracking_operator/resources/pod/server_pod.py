@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tracking_operator.api.marks import GROUP
+from tracking_operator.api.labels_and_annotations import GROUP
 from tracking_operator.naming import CONTAINER_PORT, service_host_names
 from tracking_operator.resources.artifact_environment import (
     ARTIFACT_STORE_CREDENTIALS,
@@ -12,7 +12,7 @@ from tracking_operator.resources.artifact_environment import (
 from tracking_operator.resources.config_maps import CHECK_ARTIFACTS_SCRIPT, CHECK_SCRIPT, START_SCRIPT
 from tracking_operator.resources.labels import SERVER_COMPONENT, owned_labels, pod_selector
 from tracking_operator.resources.pod.environment import SCRIPTS, Environment
-from tracking_operator.resources.server import (
+from tracking_operator.resources.server_model import (
     ExternalArtifacts,
     ExternalBackend,
     KubeObject,

@@ -27,9 +27,14 @@ from psycopg2.sql import SQL, Composable
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid
 from tracking_operator.stores.ca_files import ca_file
+from tracking_operator.stores.postgres.answer_limit import LOOPBACK, Relay
+from tracking_operator.stores.postgres.database_server import (
+    DEFAULT_TIMEOUTS,
+    Login,
+    PostgresServer,
+    Timeouts,
+)
 from tracking_operator.stores.postgres.errors import Attempt, TimedOut, TooMuch, failure_from
-from tracking_operator.stores.postgres.relay import LOOPBACK, Relay
-from tracking_operator.stores.postgres.server import DEFAULT_TIMEOUTS, Login, PostgresServer, Timeouts
 
 Row = tuple[Any, ...]
 Connection = psycopg2.extensions.connection

@@ -14,7 +14,7 @@ import psycopg2
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import CONFLICT_RETRY_SECONDS, Failure, Invalid, Unavailable, Waiting
 from tracking_operator.foreign_text import one_line
-from tracking_operator.stores.postgres.server import Login, PostgresServer
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 
 LONGEST_ANSWER = 300
 

@@ -10,7 +10,7 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable
 from tracking_operator.stores.ownership_mark import MANAGED_BY
 from tracking_operator.stores.postgres.connection import Sessions
-from tracking_operator.stores.postgres.server import PostgresServer
+from tracking_operator.stores.postgres.database_server import PostgresServer
 from tracking_operator.stores.postgres.statements import text_of
 
 OLDEST_VERSION: Final = 150000
@@ -19,7 +19,7 @@ MOST_DATABASES_NAMED: Final = 20
 
 
 @dataclass(frozen=True)
-class Findings:
+class ObservedServer:
     """What a server says about itself and the admin login."""
 
     server_version: int
@@ -47,44 +47,44 @@ def preflight(sessions: Sessions, *, allow_superuser: bool = False) -> tuple[str
         Failure: the server cannot be reached or used as it is; the sentence says what to change.
 
     """
-    findings = look(sessions)
-    if failure := objection(findings, sessions.server, allow_superuser=allow_superuser):
+    observed = look(sessions)
+    if failure := objection(observed, sessions.server, allow_superuser=allow_superuser):
         raise failure
-    return remarks(findings, sessions.server)
+    return remarks(observed, sessions.server)
 
 
-def look(sessions: Sessions) -> Findings:
+def look(sessions: Sessions) -> ObservedServer:
     """Ask the server, in one query that every version answers."""
     parameters = {"sign": MANAGED_BY, "maintenance": sessions.server.maintenance_database}
     row = sessions.session().rows(_FINDINGS, parameters, doing="tell its version and the admin's privileges")[
         0
     ][0]
-    return Findings(**{**row, "public_databases": tuple(row["public_databases"])})
+    return ObservedServer(**{**row, "public_databases": tuple(row["public_databases"])})
 
 
-def objection(findings: Findings, server: PostgresServer, *, allow_superuser: bool) -> Failure | None:
+def objection(observed: ObservedServer, server: PostgresServer, *, allow_superuser: bool) -> Failure | None:
     """Say why a server or an admin login cannot be used; None if they can."""
     where = f"PostgreSQL at {server}"
-    if findings.server_version < OLDEST_VERSION:
+    if observed.server_version < OLDEST_VERSION:
         return Invalid(
             Reason.SERVER_TOO_OLD,
-            f"{where} is version {spelled_version(findings.server_version)}, and the oldest that can be used is "
+            f"{where} is version {spelled_version(observed.server_version)}, and the oldest that can be used is "
             f"{spelled_version(OLDEST_VERSION)}: upgrade it, or name another server in the class.",
         )
-    if findings.superuser and not allow_superuser:
+    if observed.superuser and not allow_superuser:
         return Invalid(
             Reason.SUPERUSER_REFUSED,
-            f"The admin login {findings.admin} of {where} is a superuser, which is more than is needed: use a role "
+            f"The admin login {observed.admin} of {where} is a superuser, which is more than is needed: use a role "
             "with CREATEROLE and CREATEDB only, or set postgres.allowSuperuser to true in the class.",
         )
-    if missing := missing_privileges(findings):
-        grant = SQL("ALTER ROLE {} {}").format(Identifier(findings.admin), SQL(" ".join(missing)))
+    if missing := missing_privileges(observed):
+        grant = SQL("ALTER ROLE {} {}").format(Identifier(observed.admin), SQL(" ".join(missing)))
         return Unavailable(
             Reason.INSUFFICIENT_PRIVILEGES,
-            f"The admin login {findings.admin} of {where} lacks {' and '.join(missing)}: run {text_of(grant)} as a "
+            f"The admin login {observed.admin} of {where} lacks {' and '.join(missing)}: run {text_of(grant)} as a "
             "superuser; the operator looks again by itself.",
         )
-    if findings.standby:
+    if observed.standby:
         return Unavailable(
             Reason.STORE_UNREACHABLE,
             f"{where} is a standby and takes no changes: name the primary in postgres.host of the class.",
@@ -92,44 +92,44 @@ def objection(findings: Findings, server: PostgresServer, *, allow_superuser: bo
     return None
 
 
-def missing_privileges(findings: Findings) -> list[str]:
+def missing_privileges(observed: ObservedServer) -> list[str]:
     """The attributes that the admin login needs and does not have."""
-    if findings.superuser:
+    if observed.superuser:
         return []
-    has = {"CREATEROLE": findings.createrole, "CREATEDB": findings.createdb}
+    has = {"CREATEROLE": observed.createrole, "CREATEDB": observed.createdb}
     return [attribute for attribute, is_there in has.items() if not is_there]
 
 
-def remarks(findings: Findings, server: PostgresServer) -> tuple[str, ...]:
+def remarks(observed: ObservedServer, server: PostgresServer) -> tuple[str, ...]:
     """What works, but could be safer."""
     found = []
-    if not findings.tls:
+    if not observed.tls:
         found.append(
             "The connection is not encrypted: turn on TLS in PostgreSQL and set sslMode to verify-full."
         )
     elif not server.ssl_mode.verifies:
         found.append("The server's certificate is not verified: set sslMode to verify-full.")
-    if findings.public_databases:
-        found.append(_open_to_public(findings, server))
-    found.extend(_promised_too_much(findings))
-    if findings.superuser:
+    if observed.public_databases:
+        found.append(_open_to_public(observed, server))
+    found.extend(_promised_too_much(observed))
+    if observed.superuser:
         found.append("The admin login is a superuser: whoever has its Secret may read every tenant's tables.")
-    elif findings.server_version < LESS_POWERFUL_CREATEROLE_SINCE:
+    elif observed.server_version < LESS_POWERFUL_CREATEROLE_SINCE:
         found.append(
-            f"Before PostgreSQL 16, CREATEROLE lets {findings.admin} grant itself pg_execute_server_program, which is a "
+            f"Before PostgreSQL 16, CREATEROLE lets {observed.admin} grant itself pg_execute_server_program, which is a "
             "shell on the database server: guard its Secret, or upgrade."
         )
     return tuple(found)
 
 
-def _open_to_public(findings: Findings, server: PostgresServer) -> str:
-    databases = SQL(", ").join(Identifier(name) for name in findings.public_databases)
+def _open_to_public(observed: ObservedServer, server: PostgresServer) -> str:
+    databases = SQL(", ").join(Identifier(name) for name in observed.public_databases)
     revoke = SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(databases)
     grant = SQL("GRANT CONNECT ON DATABASE {} TO {}").format(
-        Identifier(server.maintenance_database), Identifier(findings.admin)
+        Identifier(server.maintenance_database), Identifier(observed.admin)
     )
     write = f"{text_of(grant)}; {text_of(revoke)}"
-    if server.maintenance_database not in findings.public_databases:
+    if server.maintenance_database not in observed.public_databases:
         write = text_of(revoke)
     return (
         "Every tenant may connect to databases that are not its own, as PUBLIC may, and see there what others are called: run "
@@ -137,17 +137,17 @@ def _open_to_public(findings: Findings, server: PostgresServer) -> str:
     )
 
 
-def _promised_too_much(findings: Findings) -> Iterator[str]:
-    offered = findings.max_connections - findings.reserved_connections
-    if findings.unlimited_databases:
+def _promised_too_much(observed: ObservedServer) -> Iterator[str]:
+    offered = observed.max_connections - observed.reserved_connections
+    if observed.unlimited_databases:
         yield (
-            f"Databases of tracking servers without a connection limit: {findings.unlimited_databases}. Look at the servers' own "
+            f"Databases of tracking servers without a connection limit: {observed.unlimited_databases}. Look at the servers' own "
             "conditions."
         )
-    if findings.promised_connections > offered:
+    if observed.promised_connections > offered:
         yield (
-            f"The connection limits of all tracking servers here add up to {findings.promised_connections}, and the server takes "
-            f"{offered} connections (max_connections {findings.max_connections} without {findings.reserved_connections} reserved "
+            f"The connection limits of all tracking servers here add up to {observed.promised_connections}, and the server takes "
+            f"{offered} connections (max_connections {observed.max_connections} without {observed.reserved_connections} reserved "
             "ones), so a server may find none left: raise max_connections, or lower connectionLimit."
         )
 

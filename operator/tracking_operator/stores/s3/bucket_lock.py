@@ -12,7 +12,7 @@ from typing import Final
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Waiting
 from tracking_operator.shares import TurnsOfThreads
-from tracking_operator.stores.s3.place import Bucket
+from tracking_operator.stores.s3.bucket_address import Bucket
 
 SECONDS_TO_WAIT: Final = 30.0
 SECONDS_AFTER: Final = 1.0

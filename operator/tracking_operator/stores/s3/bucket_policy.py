@@ -9,9 +9,9 @@ from tracking_operator.failures import Failure, Invalid, Unavailable
 from tracking_operator.stores.s3 import policy
 from tracking_operator.stores.s3.bucket_lock import FOR_THE_CLASS, alone_on
 from tracking_operator.stores.s3.clients import s3_client
-from tracking_operator.stores.s3.desired import Admin, PolicyShare
 from tracking_operator.stores.s3.errors import answer_of, asking, code_of, says
 from tracking_operator.stores.s3.policy import Document, Statement
+from tracking_operator.stores.s3.tenant import Admin, PolicyShare
 
 MOST_ATTEMPTS: Final = 4
 """How often a change is written that somebody else overwrites."""

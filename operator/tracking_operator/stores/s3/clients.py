@@ -7,8 +7,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from tracking_operator.stores.ca_files import ca_file
-from tracking_operator.stores.s3.desired import Admin, IamUser
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.bucket_address import Keys
+from tracking_operator.stores.s3.tenant import Admin, IamUser
 
 if TYPE_CHECKING:
     from boto3.session import Session

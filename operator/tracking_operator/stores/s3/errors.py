@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
-from tracking_operator.stores.s3.desired import Admin
+from tracking_operator.stores.s3.tenant import Admin
 
 if TYPE_CHECKING:
     from botocore.exceptions import BotoCoreError, ClientError

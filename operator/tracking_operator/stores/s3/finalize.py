@@ -8,9 +8,13 @@ from typing import Final
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.stores.s3 import policy
-from tracking_operator.stores.s3.access import users_of_versitygw
 from tracking_operator.stores.s3.bucket_policy import Change, change_policy, read_policy
-from tracking_operator.stores.s3.desired import (
+from tracking_operator.stores.s3.iam_users import Users
+from tracking_operator.stores.s3.objects import abort_uploads, has_objects
+from tracking_operator.stores.s3.ownership import owns, release
+from tracking_operator.stores.s3.policy import Statement
+from tracking_operator.stores.s3.policy_change import users_of_versitygw
+from tracking_operator.stores.s3.tenant import (
     SERVER_DIGITS_IN_USER_NAMES,
     Admin,
     Desired,
@@ -20,10 +24,6 @@ from tracking_operator.stores.s3.desired import (
     cluster_part,
     sids_of_cluster,
 )
-from tracking_operator.stores.s3.iam_users import Users
-from tracking_operator.stores.s3.objects import abort_uploads, has_objects
-from tracking_operator.stores.s3.ownership import owns, release
-from tracking_operator.stores.s3.policy import Statement
 from tracking_operator.stores.s3.versitygw_users import UserAdmin
 
 SECONDS_UNTIL_EMPTY: Final = 5.0

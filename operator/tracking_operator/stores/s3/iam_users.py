@@ -9,16 +9,16 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid, Unavailable
 from tracking_operator.stores.ownership_mark import MANAGED_BY
 from tracking_operator.stores.s3 import policy
+from tracking_operator.stores.s3.bucket_address import Keys
 from tracking_operator.stores.s3.clients import iam_client
-from tracking_operator.stores.s3.desired import (
+from tracking_operator.stores.s3.errors import DENIED, asking, code_of, says
+from tracking_operator.stores.s3.tenant import (
     Admin,
     Desired,
     IamUser,
     Tenant,
     cluster_part,
 )
-from tracking_operator.stores.s3.errors import DENIED, asking, code_of, says
-from tracking_operator.stores.s3.place import Keys
 
 if TYPE_CHECKING:
     from types_boto3_iam import IAMClient
@@ -87,7 +87,7 @@ class Users:
             policy=self._inline_policy(name),
         )
 
-    def bring_about(self, desired: Desired, partition: str) -> tuple[ObservedUser, bool]:
+    def ensure(self, desired: Desired, partition: str) -> tuple[ObservedUser, bool]:
         """Make the tenant's user as desired, but for its keys; and whether it is new. Raises Failure."""
         tenant = desired.tenant
         observed = self.observe(tenant)

@@ -3,9 +3,9 @@
 from typing import Final
 
 from tracking_operator.stores.s3.clients import s3_client
-from tracking_operator.stores.s3.desired import Admin, Tenant
 from tracking_operator.stores.s3.errors import DENIED, UNKNOWN_FEATURE, asking, says
 from tracking_operator.stores.s3.ownership import owns
+from tracking_operator.stores.s3.tenant import Admin, Tenant
 
 MOST_PER_REQUEST: Final = 1000
 

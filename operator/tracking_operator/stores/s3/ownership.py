@@ -15,7 +15,8 @@ from tracking_operator.failures import Invalid, Unavailable
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3.bucket_lock import alone_on
 from tracking_operator.stores.s3.clients import s3_client
-from tracking_operator.stores.s3.desired import (
+from tracking_operator.stores.s3.errors import NOT_FOUND, asking, code_of, says
+from tracking_operator.stores.s3.tenant import (
     MARK_NAME,
     OWN_FOLDER,
     Admin,
@@ -24,7 +25,6 @@ from tracking_operator.stores.s3.desired import (
     entries_of,
     mark_key,
 )
-from tracking_operator.stores.s3.errors import NOT_FOUND, asking, code_of, says
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import PutObjectRequestTypeDef

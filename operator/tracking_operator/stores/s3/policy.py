@@ -13,7 +13,7 @@ from typing import Final, cast
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid
-from tracking_operator.stores.s3.desired import PolicyShare, Tenant, cluster_part
+from tracking_operator.stores.s3.tenant import PolicyShare, Tenant, cluster_part
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 Statement = Mapping[str, Json]

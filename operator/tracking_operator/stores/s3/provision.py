@@ -8,24 +8,24 @@ from dataclasses import dataclass
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid
-from tracking_operator.stores.s3.access import (
+from tracking_operator.stores.s3.bucket_address import Keys
+from tracking_operator.stores.s3.bucket_policy import change_policy, read_policy, require_room_for
+from tracking_operator.stores.s3.iam_users import Users
+from tracking_operator.stores.s3.ownership import bucket_lost, claim
+from tracking_operator.stores.s3.policy import Document
+from tracking_operator.stores.s3.policy_change import (
     change_for,
     names_before,
     partition_of,
     require_possible,
     users_of_versitygw,
 )
-from tracking_operator.stores.s3.bucket_policy import change_policy, read_policy, require_room_for
-from tracking_operator.stores.s3.desired import (
+from tracking_operator.stores.s3.tenant import (
     Admin,
     Desired,
     IamUser,
     VersitygwUser,
 )
-from tracking_operator.stores.s3.iam_users import Users
-from tracking_operator.stores.s3.ownership import bucket_lost, claim
-from tracking_operator.stores.s3.place import Keys
-from tracking_operator.stores.s3.policy import Document
 from tracking_operator.stores.s3.versitygw_users import ROLE, User, UserAdmin
 
 
@@ -78,7 +78,7 @@ def issue_keys(admin: Admin, desired: Desired, in_use: Keys) -> Keys:
             return _issue_versitygw_user(admin, desired, identity, in_use)
         case IamUser() as identity:
             users = Users(admin, identity)
-            observed, _ = users.bring_about(desired, partition_of(admin))
+            observed, _ = users.ensure(desired, partition_of(admin))
             every = (*observed.access_keys, *observed.idle_keys)
             users.delete_keys(observed.name, tuple(key for key in every if key != in_use.access_key_id))
             return users.create_key(observed.name)
@@ -165,7 +165,7 @@ def _provision_iam_user(
     admin: Admin, desired: Desired, identity: IamUser, keys: Keys | None, seen: Document
 ) -> Provisioned:
     users = Users(admin, identity)
-    observed, _ = users.bring_about(desired, partition_of(admin))
+    observed, _ = users.ensure(desired, partition_of(admin))
     remarks = _grant(admin, desired, (observed.arn,), seen)
     if keys and keys.access_key_id in observed.access_keys:
         return Provisioned(keys, has_other_keys=len(observed.access_keys) > 1, remarks=remarks)

@@ -13,10 +13,10 @@ from xml.sax.saxutils import escape
 
 from tracking_operator.passwords import new_password
 from tracking_operator.stores.ca_files import ca_file
+from tracking_operator.stores.s3.bucket_address import Keys
 from tracking_operator.stores.s3.clients import WORK, credentials_of
-from tracking_operator.stores.s3.desired import Admin, VersitygwUser
 from tracking_operator.stores.s3.errors import asking
-from tracking_operator.stores.s3.place import Keys
+from tracking_operator.stores.s3.tenant import Admin, VersitygwUser
 
 ROLE: Final = "user"
 """What may do what policies allow, and nothing else; unlike userplus it cannot make buckets."""

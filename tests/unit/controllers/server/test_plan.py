@@ -15,8 +15,8 @@ from tests.unit.examples import (
 )
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.controllers.conditions.results import Verdict
-from tracking_operator.controllers.server.plan import Plan, model_of_what_runs, spec_finding
+from tracking_operator.controllers.conditions.condition_result import Verdict
+from tracking_operator.controllers.server.plan import Plan, model_of_what_runs, spec_result
 from tracking_operator.failures import Invalid
 
 
@@ -26,16 +26,19 @@ def running(spec: Manifest, created: Plan) -> TrackingServer:
 
 
 def test_a_valid_specification_is_said_to_be_permitted() -> None:
-    finding = spec_finding(plan_of(server(), postgres_class()))
-    assert (finding.type, finding.verdict) == (ConditionType.SPEC_VALID, Verdict.OK)
-    assert (finding.reason, finding.message) == (Reason.AS_EXPECTED, "Permitted by class 'standard'.")
+    condition_result = spec_result(plan_of(server(), postgres_class()))
+    assert (condition_result.type, condition_result.verdict) == (ConditionType.SPEC_VALID, Verdict.OK)
+    assert (condition_result.reason, condition_result.message) == (
+        Reason.AS_EXPECTED,
+        "Permitted by class 'standard'.",
+    )
 
 
 def test_a_note_makes_no_specification_invalid() -> None:
     created = plan_of(server(), tracking_class(is_default=True))
-    finding = spec_finding(plan_of(running({}, created), postgres_class()))
-    assert (finding.verdict, finding.reason) == (Verdict.OK, Reason.RESOLVED_DIFFERS)
-    assert "'postgres' as the backend store" in finding.message
+    condition_result = spec_result(plan_of(running({}, created), postgres_class()))
+    assert (condition_result.verdict, condition_result.reason) == (Verdict.OK, Reason.RESOLVED_DIFFERS)
+    assert "'postgres' as the backend store" in condition_result.message
 
 
 class TestWhatRuns:

@@ -19,13 +19,18 @@ from tests.unit.controllers.live import (
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.controllers.servers import AnsweringServers
 from tests.unit.examples import EXTERNAL_DATABASE, SETTINGS, Manifest, secret
-from tracking_operator.api.marks import API_VERSION, FINALIZER, RESOLVED_ANNOTATION, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import (
+    API_VERSION,
+    FINALIZER,
+    RESOLVED_ANNOTATION,
+    SERVER_LABEL,
+)
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.reconciler import ServerReconciler
-from tracking_operator.controllers.server_class.buckets import Buckets
-from tracking_operator.controllers.server_class.postgres_servers import PostgresServers
+from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
+from tracking_operator.controllers.server_class.s3_admin import S3Admin
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.events import EventRecorder
@@ -84,8 +89,8 @@ class World:
             cache=self.cache,
             events=cast(EventRecorder, self.events),
             settings=SETTINGS,
-            postgres=PostgresServers(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
-            buckets=Buckets(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
+            postgres=PostgresAdmin(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
+            buckets=S3Admin(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
             mlflow=self.servers.as_client(),
             gateway_api=GatewayApi(),
             now=lambda: NOW,

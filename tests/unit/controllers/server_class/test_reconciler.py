@@ -8,25 +8,25 @@ import pytest
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import POSTGRES, S3, SETTINGS, Manifest, placed, plan_of, server, tracking_class
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import API_VERSION, SERVER_LABEL
-from tracking_operator.api.tracking_server_class import PostgresOffer
-from tracking_operator.controllers.conditions.results import Verdict
+from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LABEL
+from tracking_operator.api.tracking_server_class import PostgresStoreSpec
+from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS, Outcome
-from tracking_operator.controllers.server_class.buckets import Buckets
-from tracking_operator.controllers.server_class.postgres_servers import Access, PostgresServers
+from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.controllers.server_class.reconciler import (
     PROBE_SECONDS,
     ClassReconciler,
-    class_finding,
+    class_result,
 )
+from tracking_operator.controllers.server_class.s3_admin import S3Admin
 from tracking_operator.failures import Failure, Invalid, Unavailable
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.stores.executor import StoreExecutor
 from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.finalize import MarkedAccess
-from tracking_operator.stores.postgres.server import Login, PostgresServer
 
 ROLE = "arn:aws:iam::123456789012:role"
 
@@ -40,7 +40,7 @@ ROLE = "arn:aws:iam::123456789012:role"
     ],
 )
 def test_a_class_whose_templates_work_can_be_used(naming: Manifest) -> None:
-    assert class_finding(tracking_class({"naming": naming})).verdict is Verdict.OK
+    assert class_result(tracking_class({"naming": naming})).verdict is Verdict.OK
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_a_class_whose_templates_work_can_be_used(naming: Manifest) -> None:
     ],
 )
 def test_a_class_whose_template_is_broken_says_which(naming: Manifest, named: str) -> None:
-    finding = class_finding(tracking_class({"naming": naming}))
-    assert (finding.verdict, finding.reason) == (Verdict.BLOCKED, Reason.INVALID_SPEC)
-    assert named in finding.message
+    condition_result = class_result(tracking_class({"naming": naming}))
+    assert (condition_result.verdict, condition_result.reason) == (Verdict.BLOCKED, Reason.INVALID_SPEC)
+    assert named in condition_result.message
 
 
 AMBIGUOUS_ROLE = S3 | {
@@ -89,9 +89,9 @@ SHARED_SECRET = S3 | {"identity": {"secret": {"nameTemplate": "keys"}}}
 def test_a_class_that_gives_two_servers_one_name_says_so_and_its_servers_are_refused(
     spec: Manifest, said: tuple[str, ...]
 ) -> None:
-    finding = class_finding(tracking_class(spec))
-    assert (finding.verdict, finding.reason) == (Verdict.BLOCKED, Reason.AMBIGUOUS_TEMPLATE)
-    assert [word for word in said if word not in finding.message] == []
+    condition_result = class_result(tracking_class(spec))
+    assert (condition_result.verdict, condition_result.reason) == (Verdict.BLOCKED, Reason.AMBIGUOUS_TEMPLATE)
+    assert [word for word in said if word not in condition_result.message] == []
     with pytest.raises(Invalid) as refusal:
         plan_of(server(), tracking_class(spec, is_default=True), namespace_labels={"stage": "test"})
     assert refusal.value.reason is Reason.AMBIGUOUS_TEMPLATE
@@ -113,14 +113,14 @@ def test_a_class_that_gives_two_servers_one_name_says_so_and_its_servers_are_ref
     ids=["one server a namespace", "one namespace", "no host"],
 )
 def test_a_class_whose_servers_cannot_meet_can_be_used(spec: Manifest) -> None:
-    assert class_finding(tracking_class(spec)).verdict is Verdict.OK
+    assert class_result(tracking_class(spec)).verdict is Verdict.OK
 
 
 def test_prefixes_that_only_their_marks_keep_apart_are_told_and_given() -> None:
     shared = tracking_class({"s3": S3, "naming": {"artifactPrefix": "{{ name }}"}}, is_default=True)
-    finding = class_finding(shared)
-    assert (finding.verdict, finding.reason) == (Verdict.OK, Reason.AMBIGUOUS_TEMPLATE)
-    assert "naming.artifactPrefix" in finding.message
+    condition_result = class_result(shared)
+    assert (condition_result.verdict, condition_result.reason) == (Verdict.OK, Reason.AMBIGUOUS_TEMPLATE)
+    assert "naming.artifactPrefix" in condition_result.message
     plan_of(server(), shared)
 
 
@@ -138,8 +138,8 @@ async def test_the_status_is_written_once() -> None:
         {"apiVersion": API_VERSION, "kind": "TrackingServerClass", "metadata": metadata, "spec": {}}
     )
     cache.upsert(stored)
-    postgres = PostgresServers(api.as_client(), cache, StoreExecutor(), SETTINGS.namespace)
-    buckets = Buckets(api.as_client(), cache, StoreExecutor(), SETTINGS.namespace)
+    postgres = PostgresAdmin(api.as_client(), cache, StoreExecutor(), SETTINGS.namespace)
+    buckets = S3Admin(api.as_client(), cache, StoreExecutor(), SETTINGS.namespace)
     loop = ClassReconciler(
         api.as_client(),
         cache,
@@ -168,7 +168,7 @@ class Postgres:
         self.stuck = ""
         self.namespace_uid = ""
 
-    async def verify(self, class_name: str, offer: PostgresOffer, *, fresh: bool) -> Access:
+    async def verify(self, class_name: str, offer: PostgresStoreSpec, *, fresh: bool) -> Access:
         if self.failure:
             raise self.failure
         return Access(PostgresServer(offer.host), Login(self.admin, "secret"), ("It could be safer.",))
@@ -195,7 +195,7 @@ class Postgres:
     def settle(self, class_name: str, uids: frozenset[str]) -> None:
         self.left -= uids
 
-    def forget(self, class_name: str) -> None:
+    def evict(self, class_name: str) -> None:
         raise AssertionError("it has a PostgreSQL")
 
 
@@ -209,8 +209,8 @@ class PostgresWorld:
         self.loop = ClassReconciler(
             self.api.as_client(),
             self.cache,
-            cast(PostgresServers, self.postgres),
-            Buckets(self.api.as_client(), self.cache, StoreExecutor(), SETTINGS.namespace),
+            cast(PostgresAdmin, self.postgres),
+            S3Admin(self.api.as_client(), self.cache, StoreExecutor(), SETTINGS.namespace),
             GatewayApi(),
             settings=SETTINGS,
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
@@ -330,8 +330,8 @@ async def test_a_class_with_a_gateway_needs_the_gateway_api_and_looks_for_it_aga
     loop = ClassReconciler(
         kube,
         cache,
-        PostgresServers(kube, cache, StoreExecutor(), SETTINGS.namespace),
-        Buckets(kube, cache, StoreExecutor(), SETTINGS.namespace),
+        PostgresAdmin(kube, cache, StoreExecutor(), SETTINGS.namespace),
+        S3Admin(kube, cache, StoreExecutor(), SETTINGS.namespace),
         gateway_api,
         settings=SETTINGS,
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),

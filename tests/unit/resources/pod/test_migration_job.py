@@ -13,7 +13,7 @@ from tracking_operator.resources.pod.migration_job import (
     build_migration_job,
 )
 from tracking_operator.resources.pod.server_pod import build_pod_template
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 
 def postgres_model(spec: Manifest | None = None) -> ServerModel:

@@ -5,8 +5,8 @@ import pytest
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.errors import Attempt, TimedOut, failure_from
-from tracking_operator.stores.postgres.server import Login, PostgresServer
 
 SERVER = PostgresServer("pg.db.svc")
 ATTEMPT = Attempt(SERVER, Login("admin", "hunter2"), "let admin into database postgres", "postgres")

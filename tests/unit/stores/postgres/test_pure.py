@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import DEFAULT_CONNECTION_LIMIT
 from tracking_operator.failures import Invalid
-from tracking_operator.resources.server import CONNECTION_LIMIT_WITH_LOGIN
+from tracking_operator.resources.server_model import CONNECTION_LIMIT_WITH_LOGIN
 from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.observe import Observed
 from tracking_operator.stores.postgres.plan import plan
 from tracking_operator.stores.postgres.pool import (
@@ -21,7 +22,6 @@ from tracking_operator.stores.postgres.pool import (
     SURGE,
     pool_size,
 )
-from tracking_operator.stores.postgres.server import Login, PostgresServer
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
 
 MARK = Mark("c", "team-a", "mlflow", "u", "namespace-1")

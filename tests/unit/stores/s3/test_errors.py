@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
-from tracking_operator.stores.s3.desired import Admin
+from tracking_operator.stores.s3.bucket_address import Bucket, Keys
 from tracking_operator.stores.s3.errors import asking
-from tracking_operator.stores.s3.place import Bucket, Keys
+from tracking_operator.stores.s3.tenant import Admin
 
 ADMIN = Admin(Bucket("ml-artifacts", "eu-central-1"), Keys("AKIA", "the secret", "Secret operators/s3-admin"))
 
@@ -72,7 +72,7 @@ def test_boto3_is_imported_by_those_only_who_need_it() -> None:
     program = (
         "import sys\n"
         "import tracking_operator.stores.s3.provision, tracking_operator.stores.s3.finalize\n"
-        "import tracking_operator.stores.s3.bucket, tracking_operator.stores.s3.objects\n"
+        "import tracking_operator.stores.s3.preflight, tracking_operator.stores.s3.objects\n"
         "sys.exit(any(name in sys.modules for name in ('boto3', 'botocore')))"
     )
     environment = {"PYTHONPATH": "operator"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid
 from tracking_operator.stores.ownership_mark import Mark
-from tracking_operator.stores.s3.desired import (
+from tracking_operator.stores.s3.tenant import (
     LONGEST_USER_NAME,
     Tenant,
     cluster_part,

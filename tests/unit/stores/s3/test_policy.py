@@ -8,8 +8,8 @@ import pytest
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3 import policy
 from tracking_operator.stores.s3.bucket_policy import Change, is_settled, planned
-from tracking_operator.stores.s3.desired import Tenant
 from tracking_operator.stores.s3.policy import PolicyPrincipals, Statement
+from tracking_operator.stores.s3.tenant import Tenant
 
 OWN = Tenant.named("ml-artifacts", "team-a/mlflow", Mark("c", "team-a", "mlflow"))
 OTHER = Tenant.named("ml-artifacts", "team-b/mlflow", Mark("c", "team-b", "mlflow"))

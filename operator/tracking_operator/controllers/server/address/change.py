@@ -15,14 +15,14 @@ from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.server.children.deployment import is_rolled_out
 from tracking_operator.kube.compare import first_difference
 from tracking_operator.kube.objects import KubeObject
-from tracking_operator.resources.address import Address
 from tracking_operator.resources.pod.server_pod import (
     ALLOWED_HOSTS,
     SERVER_CONTAINER,
     STATIC_PREFIX,
     build_pod_template,
 )
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_address import Address
+from tracking_operator.resources.server_model import ServerModel
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ def without_needless_host(server: ServerModel, deployment: KubeObject | None) ->
     return server if is_kept is None else replace(server, access=replace(server.access, former_host=""))
 
 
-def is_news(placement: Placement, before: Placement | None) -> bool:
+def is_address_change(placement: Placement, before: Placement | None) -> bool:
     """Whether the server sets out for another address than before."""
     return before is not None and placement.addresses[-1] not in before.addresses
 
 
-def news_of_move(before: Address, after: Address) -> str:
+def address_change_message(before: Address, after: Address) -> str:
     """What to tell everybody about a change of address."""
     old, new = str(before), str(after)
     if old == new:  # people write the class's publicURL, whatever the server's own host is

@@ -16,7 +16,7 @@ from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.address.change import wanted_address
-from tracking_operator.controllers.server.address.wanted import address_of, routing_of
+from tracking_operator.controllers.server.address.desired import address_of, routing_of
 from tracking_operator.controllers.server.spec.inputs import classes_in, labels_of_namespace, readable_server
 from tracking_operator.controllers.server.spec.permissions import may_have_host, require_namespace_allowed
 from tracking_operator.controllers.server.spec.placement import (
@@ -25,12 +25,12 @@ from tracking_operator.controllers.server.spec.placement import (
     named_path,
     placement_of,
 )
-from tracking_operator.controllers.server_class.choice import ChosenClass, choose_class
+from tracking_operator.controllers.server_class.class_of_server import ChosenClass, choose_class
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import uid_of
-from tracking_operator.resources.address import overlap
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_address import overlap
+from tracking_operator.resources.server_model import ServerModel
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ Place = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Claimant:
+class AddressClaim:
     """A server that has addresses, or asks for some."""
 
     namespace: str
@@ -55,7 +55,7 @@ class Claimant:
         """The hosts that it has something to do with."""
         return {host for host, _ in self.held | self.asked}
 
-    def comes_before(self, other: "Claimant", place: Place) -> bool:
+    def comes_before(self, other: "AddressClaim", place: Place) -> bool:
         """Whether it keeps a place that the other one wants too: who has it, then who is older, then by UID."""
         has_it, other_has_it = (any(overlap(place, one) for one in each.held) for each in (self, other))
         if has_it != other_has_it:
@@ -66,14 +66,14 @@ class Claimant:
         return f"{self.namespace}/{self.name}"
 
 
-class AddressBook:
+class AddressClaims:
     """Which server has which address; written anew from the servers' records after a restart."""
 
     def __init__(self, cache: ObjectCache, cluster_name: str, *, has_built_in_class: bool) -> None:
         self._cache = cache
         self._cluster_name = cluster_name
         self._has_built_in_class = has_built_in_class
-        self._claimants: dict[str, Claimant] = {}
+        self._claimants: dict[str, AddressClaim] = {}
         self._of_host: defaultdict[str, set[str]] = defaultdict(set)
         self._is_begun = False
 
@@ -84,7 +84,7 @@ class AddressBook:
         """
         wanted = frozenset(place for address in server.access.addresses for place in address.places)
         if not wanted:
-            self.forget(server.uid)
+            self.evict(server.uid)
             return
         self._begin()
         before = self._claimants.get(server.uid)
@@ -103,7 +103,7 @@ class AddressBook:
         if claimant := self._claimants.get(uid):
             self._write(replace(claimant, asked=frozenset()))
 
-    def forget(self, uid: str) -> None:
+    def evict(self, uid: str) -> None:
         """Forget a server that is gone."""
         claimant = self._claimants.pop(uid, None)
         for host in claimant.hosts if claimant else ():
@@ -111,13 +111,13 @@ class AddressBook:
             if not self._of_host[host]:
                 del self._of_host[host]
 
-    def _rivals(self, me: Claimant, place: Place) -> Iterator[Claimant]:
+    def _rivals(self, me: AddressClaim, place: Place) -> Iterator[AddressClaim]:
         """Other servers that live and have something to do with the place."""
         for uid in list(self._of_host.get(place[0], ())):
             rival = self._claimants[uid]
             live = self._cache.get(TRACKING_SERVER, rival.namespace, rival.name)
             if live is None or uid_of(live) != uid:
-                self.forget(uid)
+                self.evict(uid)
             elif uid != me.uid and any(overlap(place, one) for one in rival.held | rival.asked):
                 yield rival
 
@@ -141,8 +141,8 @@ class AddressBook:
                     )
                 )
 
-    def _write(self, claimant: Claimant) -> None:
-        self.forget(claimant.uid)
+    def _write(self, claimant: AddressClaim) -> None:
+        self.evict(claimant.uid)
         self._claimants[claimant.uid] = claimant
         for host in claimant.hosts:
             self._of_host[host].add(claimant.uid)
@@ -155,7 +155,7 @@ def _standing(
     cluster_name: str,
     *,
     has_built_in_class: bool,
-) -> Claimant:
+) -> AddressClaim:
     """What a server has and asks for that nobody has looked at yet; one with a mistake in it asks for nothing."""
     recorded = placement_of(resource)
     held = _own_places(recorded)
@@ -222,10 +222,10 @@ def _claimant(
     *,
     held: frozenset[Place] = frozenset(),
     asked: frozenset[Place] = frozenset(),
-) -> Claimant:
+) -> AddressClaim:
     metadata = resource.metadata
     created = metadata.creation_timestamp.isoformat() if metadata.creation_timestamp else ""
-    return Claimant(metadata.namespace, metadata.name, metadata.uid, created, held, asked)
+    return AddressClaim(metadata.namespace, metadata.name, metadata.uid, created, held, asked)
 
 
 def _taken(place: Place) -> str:

@@ -11,8 +11,8 @@ from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import TrackingServerStatus
-from tracking_operator.controllers.conditions.results import Finding, Verdict
-from tracking_operator.controllers.server.artifacts.prefixes import PrefixState, prefix_finding
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
+from tracking_operator.controllers.server.artifacts.prefixes import PrefixState, prefix_result
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
 from tracking_operator.controllers.server.children.pods import CheckResult
 from tracking_operator.kube.apply import digest
@@ -20,7 +20,7 @@ from tracking_operator.kube.objects import KubeObject
 from tracking_operator.resources.artifact_environment import ENDPOINT_VARIABLE
 from tracking_operator.resources.pod.artifact_jobs import build_artifact_check_job
 from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
-from tracking_operator.resources.server import S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import S3Artifacts, ServerModel
 
 TYPE: Final = ConditionType.ARTIFACT_STORE_READY
 SECONDS_UNTIL_ANOTHER_TRY: Final = 15.0
@@ -45,14 +45,14 @@ PASSING_REASONS: Final = frozenset(
 class ArtifactCheck:
     """How the check stands, and what has to happen for it to go on."""
 
-    finding: Finding
+    condition_result: ConditionResult
     checked: str | None = None
     """The digest of what the check has succeeded for."""
     job: KubeObject | None = None
     """The Job that has to exist."""
     obsolete_job: KubeObject | None = None
     """A Job that has to go, so that it can be made anew."""
-    look_again: float | None = None
+    requeue_after: float | None = None
     """In how many seconds it is worth another try."""
 
 
@@ -81,7 +81,7 @@ def artifact_check(
 ) -> ArtifactCheck:
     """Decide how the check stands."""
     wanted = digest_of_check(server, store)
-    well = prefix_finding(store, state)
+    well = prefix_result(store, state)
     if status.artifact_store is not None and status.artifact_store.checked == wanted:
         return ArtifactCheck(_as_remarked_before(well, status), checked=wanted)
     job = build_artifact_check_job(server)
@@ -100,49 +100,49 @@ def _failed_check(live: LiveJob, now: datetime) -> ArtifactCheck:
     result = live.result
     if result is None or result.reason is None:
         message = f"Job {live.name} failed without saying why: read the log of its pods, and delete it to have it run again."
-        return ArtifactCheck(Finding(TYPE, Verdict.BLOCKED, Reason.CHECK_FAILED, message))
+        return ArtifactCheck(ConditionResult(TYPE, Verdict.BLOCKED, Reason.CHECK_FAILED, message))
     if result.reason in PASSING_REASONS:
-        finding = _complaint_finding(result.reason, result.message)
+        condition_result = _complaint_result(result.reason, result.message)
         remaining = SECONDS_UNTIL_ANOTHER_TRY - live.seconds_since_failure(now)
         if remaining > 0:
-            return ArtifactCheck(finding, look_again=remaining)
-        return ArtifactCheck(finding, obsolete_job=live.job)
+            return ArtifactCheck(condition_result, requeue_after=remaining)
+        return ArtifactCheck(condition_result, obsolete_job=live.job)
     message = f"{result.message} To try again, delete Job {live.name}."
     reason = Reason.CHECK_FAILED if result.reason is Reason.CRASH_LOOPING else result.reason
-    return ArtifactCheck(Finding(TYPE, Verdict.BLOCKED, reason, message))
+    return ArtifactCheck(ConditionResult(TYPE, Verdict.BLOCKED, reason, message))
 
 
-def _progress(server: ServerModel, store: S3Artifacts, live: LiveJob) -> Finding:
+def _progress(server: ServerModel, store: S3Artifacts, live: LiveJob) -> ConditionResult:
     if live.problem:
-        return Finding(TYPE, Verdict.FAILING, live.problem.reason, live.problem.message)
+        return ConditionResult(TYPE, Verdict.FAILING, live.problem.reason, live.problem.message)
     if (complaint := live.complaint) and complaint.reason:
-        return _complaint_finding(complaint.reason, f"{complaint.message} Job {live.name} tries again.")
+        return _complaint_result(complaint.reason, f"{complaint.message} Job {live.name} tries again.")
     return _under_way(server, store)
 
 
-def _complaint_finding(reason: Reason, message: str) -> Finding:
+def _complaint_result(reason: Reason, message: str) -> ConditionResult:
     verdict = Verdict.WORKING if reason is Reason.IDENTITY_PENDING else Verdict.FAILING
-    return Finding(TYPE, verdict, reason, message)
+    return ConditionResult(TYPE, verdict, reason, message)
 
 
-def _under_way(server: ServerModel, store: S3Artifacts) -> Finding:
+def _under_way(server: ServerModel, store: S3Artifacts) -> ConditionResult:
     message = f"Job {server.names.check_artifacts} tries out {store.uri} with the server's own identity."
-    return Finding(TYPE, Verdict.WORKING, Reason.PROGRESSING, message)
+    return ConditionResult(TYPE, Verdict.WORKING, Reason.PROGRESSING, message)
 
 
-def _with_remark(well: Finding, result: CheckResult | None) -> Finding:
+def _with_remark(well: ConditionResult, result: CheckResult | None) -> ConditionResult:
     if result is None or result.remark is None:
         return well
-    return Finding(TYPE, Verdict.OK, result.remark, f"{well.message} {result.message}")
+    return ConditionResult(TYPE, Verdict.OK, result.remark, f"{well.message} {result.message}")
 
 
-def _as_remarked_before(well: Finding, status: TrackingServerStatus) -> Finding:
+def _as_remarked_before(well: ConditionResult, status: TrackingServerStatus) -> ConditionResult:
     """What the check found worth saying counts for as long as its success does."""
     earlier = status.condition(TYPE)
     reaches_beyond = Reason.REACHES_BEYOND_PREFIX
     if earlier is None or not earlier.is_true or earlier.reason != reaches_beyond.value:
         return well
-    return Finding(TYPE, Verdict.OK, reaches_beyond, earlier.message)
+    return ConditionResult(TYPE, Verdict.OK, reaches_beyond, earlier.message)
 
 
 def is_in_use(store: S3Artifacts, deployment: KubeObject | None) -> bool:

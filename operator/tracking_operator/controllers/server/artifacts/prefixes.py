@@ -13,12 +13,12 @@ from typing import Final, ParamSpec, TypeVar
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.kubernetes_types import ObjectMeta
 from tracking_operator.api.placement import ArtifactPlacement
-from tracking_operator.api.tracking_server_class import S3Offer
-from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.api.tracking_server_class import S3StoreSpec
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.kinds import TRACKING_SERVER
-from tracking_operator.controllers.server.children.managed_secrets import OwnSecrets
+from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
-from tracking_operator.controllers.server_class.buckets import BucketAccess, Buckets
+from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import identity_of
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
@@ -29,12 +29,11 @@ from tracking_operator.resources.artifacts_secret import (
     artifact_keys_in,
     build_artifacts_secret,
 )
-from tracking_operator.resources.server import S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import S3Artifacts, ServerModel
 from tracking_operator.stores.ownership_mark import Mark
-from tracking_operator.stores.s3.desired import Desired, PolicyShare, Tenant, sid_start
+from tracking_operator.stores.s3.bucket_address import Keys
 from tracking_operator.stores.s3.finalize import drop, retain
 from tracking_operator.stores.s3.objects import is_empty
-from tracking_operator.stores.s3.place import Keys
 from tracking_operator.stores.s3.provision import (
     Provisioned,
     issue_keys,
@@ -42,6 +41,7 @@ from tracking_operator.stores.s3.provision import (
     retire_keys,
     revoke_keys,
 )
+from tracking_operator.stores.s3.tenant import Desired, PolicyShare, Tenant, sid_start
 
 SECONDS_UNTIL_CLIENTS_FOLLOW: Final = 3600.0
 """How long old keys go on working where clients hold them, too: a job reads them when it starts."""
@@ -82,7 +82,7 @@ class PrefixState:
     """The keys in use; None for an identity without keys of the operator's making."""
     is_rotating: bool = False
     """Whether older keys still work, because pods or clients may use them."""
-    look_again: float | None = None
+    requeue_after: float | None = None
     """In how many seconds the rotation can go on."""
     remarks: tuple[str, ...] = ()
 
@@ -127,22 +127,22 @@ class ArtifactPrefixes:
         self,
         kube: KubeClient,
         cache: ObjectCache,
-        buckets: Buckets,
+        buckets: S3Admin,
         marks: OwnerMarks,
         now: Callable[[], datetime],
     ) -> None:
         self._cache = cache
-        self._secrets = OwnSecrets(kube, cache)
+        self._secrets = ManagedSecrets(kube, cache)
         self._buckets = buckets
         self._marks = marks
         self._now = now
         self._verified: dict[str, _Verified] = {}
 
-    async def bring_about(
+    async def ensure(
         self,
         server: ServerModel,
         store: S3Artifacts,
-        offer: S3Offer,
+        offer: S3StoreSpec,
         access: BucketAccess,
         wanted: WantedPrefix,
         *,
@@ -180,7 +180,7 @@ class ArtifactPrefixes:
         self,
         mark: Mark,
         prefix: str,
-        offer: S3Offer,
+        offer: S3StoreSpec,
         role_arn: str | None,
         *,
         must_exist: bool = False,
@@ -197,7 +197,7 @@ class ArtifactPrefixes:
         )
 
     def desired_at_the_end(
-        self, metadata: ObjectMeta, artifacts: ArtifactPlacement, offer: S3Offer, role_arn: str | None
+        self, metadata: ObjectMeta, artifacts: ArtifactPlacement, offer: S3StoreSpec, role_arn: str | None
     ) -> Desired:
         """What a server that is being deleted has in S3. Raises Invalid: the prefix cannot be used."""
         mark = self._marks.of(metadata.namespace, metadata.name, metadata.uid)
@@ -230,7 +230,7 @@ class ArtifactPrefixes:
         """Take away what is left of a deleted server once its artifacts are gone. Raises Failure."""
         await self._run(desired.tenant.mark, access, drop, access.admin, desired)
 
-    def forget(self, uid: str) -> None:
+    def evict(self, uid: str) -> None:
         """Forget a server that is gone."""
         self._verified.pop(uid, None)
 
@@ -287,22 +287,24 @@ class ArtifactPrefixes:
         self._verified[case.server.uid] = replace(
             verified, access_key_id=new.access_key_id, has_other_keys=True
         )
-        return PrefixState(new, is_rotating=True, look_again=SECONDS_BETWEEN_LOOKS, remarks=verified.remarks)
+        return PrefixState(
+            new, is_rotating=True, requeue_after=SECONDS_BETWEEN_LOOKS, remarks=verified.remarks
+        )
 
     async def _retire_other_keys(self, case: _Case, keys: ArtifactKeys, verified: _Verified) -> PrefixState:
         """Take older keys away, once no pod uses them any more."""
         state = PrefixState(
-            keys, is_rotating=True, look_again=SECONDS_BETWEEN_LOOKS, remarks=verified.remarks
+            keys, is_rotating=True, requeue_after=SECONDS_BETWEEN_LOOKS, remarks=verified.remarks
         )
         pause = SECONDS_UNTIL_PODS_FOLLOW if case.server.proxied else SECONDS_UNTIL_CLIENTS_FOLLOW
         waited, pause = self._age(keys), min(pause, case.wanted.deadline)
         if waited < pause:
-            return replace(state, look_again=pause - waited)
+            return replace(state, requeue_after=pause - waited)
         if not case.wanted.is_rolled_out and waited < case.wanted.deadline:
             return state
         await self._run(case.mark, case.access, retire_keys, case.access.admin, case.desired, _plain(keys))
         self._verified[case.server.uid] = replace(verified, has_other_keys=False)
-        return replace(state, is_rotating=False, look_again=None)
+        return replace(state, is_rotating=False, requeue_after=None)
 
     def _age(self, keys: ArtifactKeys) -> float:
         return (self._now() - keys.rotated_at).total_seconds()
@@ -324,7 +326,7 @@ def _plain(keys: ArtifactKeys) -> Keys:
     return Keys(keys.access_key_id, keys.secret_access_key, "the server's own Secret")
 
 
-def prefix_finding(store: S3Artifacts, state: PrefixState) -> Finding:
+def prefix_result(store: S3Artifacts, state: PrefixState) -> ConditionResult:
     """Say that the prefix can be used, and what goes on there."""
     type_ = ConditionType.ARTIFACT_STORE_READY
     sentences = [f"Artifacts are under {store.uri}."]
@@ -334,7 +336,7 @@ def prefix_finding(store: S3Artifacts, state: PrefixState) -> Finding:
         )
     sentences += state.remarks
     reason = Reason.ROTATING_CREDENTIALS if state.is_rotating else Reason.AS_EXPECTED
-    return Finding(type_, Verdict.OK, reason, " ".join(sentences))
+    return ConditionResult(type_, Verdict.OK, reason, " ".join(sentences))
 
 
 def _require_same_place(store: S3Artifacts, access: BucketAccess) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from tracking_operator.api.marks import APPLIED_ANNOTATION
+from tracking_operator.api.labels_and_annotations import APPLIED_ANNOTATION
 from tracking_operator.controllers.server.children.ownership import controlled_by
 from tracking_operator.controllers.server.children.pods import (
     CheckResult,
@@ -14,7 +14,7 @@ from tracking_operator.controllers.server.children.pods import (
 )
 from tracking_operator.kube.apply import digest
 from tracking_operator.kube.objects import JOB, POD, KubeObject, kind_of, name_of
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 
 @dataclass(frozen=True)

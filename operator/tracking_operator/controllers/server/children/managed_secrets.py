@@ -3,7 +3,7 @@
 from typing import Final
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.controllers.server.children.ownership import conflict_finding, owner_check
+from tracking_operator.controllers.server.children.ownership import conflict_result, owner_check
 from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.kube.apply import Ownership, apply_all
 from tracking_operator.kube.cache import ObjectCache
@@ -11,12 +11,12 @@ from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.objects import SECRET, KubeObject, name_of
 from tracking_operator.naming import ChildNames
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 LEAVING_RETRY_SECONDS: Final = 2.0
 
 
-class OwnSecrets:
+class ManagedSecrets:
     """The Secrets of servers that hold credentials which the operator made."""
 
     def __init__(self, kube: KubeClient, cache: ObjectCache) -> None:
@@ -51,7 +51,7 @@ class OwnSecrets:
             return None
         match owner_check(server)(secret):
             case Ownership.FOREIGN:
-                raise Invalid(Reason.CONFLICT, conflict_finding(secret, server).message)
+                raise Invalid(Reason.CONFLICT, conflict_result(secret, server).message)
             case Ownership.LEAVING:
                 raise Waiting(
                     Reason.PENDING,

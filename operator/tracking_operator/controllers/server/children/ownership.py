@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.api.marks import FIELD_MANAGER, MANAGED_BY_LABEL, SERVER_LABEL
-from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.api.labels_and_annotations import FIELD_MANAGER, MANAGED_BY_LABEL, SERVER_LABEL
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.kube.apply import OwnerCheck, Ownership
 from tracking_operator.kube.objects import (
     HTTP_ROUTE,
@@ -19,7 +19,7 @@ from tracking_operator.kube.objects import (
     name_of,
 )
 from tracking_operator.resources.client_secret import has_client_secret
-from tracking_operator.resources.server import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
 
 
 def owner_check(server: ServerModel) -> OwnerCheck:
@@ -85,7 +85,7 @@ def is_finished(job: KubeObject) -> bool:
     return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
 
 
-def conflict_finding(live: KubeObject, server: ServerModel) -> Finding:
+def conflict_result(live: KubeObject, server: ServerModel) -> ConditionResult:
     """Say that a name is taken by something that is not ours."""
     remedy = "remove or rename it, or give the server another name."
     if kind_of(live) == PERSISTENT_VOLUME_CLAIM:
@@ -93,7 +93,7 @@ def conflict_finding(live: KubeObject, server: ServerModel) -> Finding:
             f"if it holds this server's data, label it {MANAGED_BY_LABEL}={FIELD_MANAGER} and "
             f"{SERVER_LABEL}={server.name}; if not, give the server another name."
         )
-    return Finding(
+    return ConditionResult(
         condition_of(live, server),
         Verdict.BLOCKED,
         Reason.CONFLICT,
@@ -119,9 +119,9 @@ def condition_of(obj: KubeObject, server: ServerModel) -> ConditionType:
     return ConditionType.WORKLOAD_READY
 
 
-def leaving_finding(live: KubeObject) -> Finding:
+def leaving_result(live: KubeObject) -> ConditionResult:
     """Say that something of an earlier server of the same name has to go first."""
-    return Finding(
+    return ConditionResult(
         ConditionType.WORKLOAD_READY,
         Verdict.WORKING,
         Reason.PENDING,

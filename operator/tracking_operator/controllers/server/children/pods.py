@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tracking_operator.api.base import ApiModel
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import COMPONENT_LABEL
+from tracking_operator.api.labels_and_annotations import COMPONENT_LABEL
 from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.pod.artifact_jobs import DELETE_ARTIFACTS_CONTAINER

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
-from tracking_operator.api.marks import APPLIED_ANNOTATION
+from tracking_operator.api.labels_and_annotations import APPLIED_ANNOTATION
 from tracking_operator.kube.apply import digest
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import PERSISTENT_VOLUME_CLAIM, KubeObject, kind_of, name_of

@@ -13,10 +13,10 @@ from typing import Final, ParamSpec, TypeVar
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.kubernetes_types import ObjectMeta
 from tracking_operator.api.placement import DatabasePlacement
-from tracking_operator.controllers.conditions.results import Finding, Verdict
-from tracking_operator.controllers.server.children.managed_secrets import OwnSecrets
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
+from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
-from tracking_operator.controllers.server_class.postgres_servers import Access, PostgresServers
+from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -26,14 +26,14 @@ from tracking_operator.resources.database_secret import (
     build_database_secret,
     credentials_in,
 )
-from tracking_operator.resources.server import PostgresBackend, ServerModel
+from tracking_operator.resources.server_model import PostgresBackend, ServerModel
 from tracking_operator.stores.postgres import finalize as teardown
 from tracking_operator.stores.postgres import rotation
 from tracking_operator.stores.postgres.connection import Sessions
+from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.provision import provision, require_own
 from tracking_operator.stores.postgres.rotation import Sighting
-from tracking_operator.stores.postgres.schema import SchemaState, read_schema
-from tracking_operator.stores.postgres.server import Login
+from tracking_operator.stores.postgres.schema_revision import SchemaState, read_schema
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
 
 SECONDS_BETWEEN_LOOKS: Final = rotation.QUIET_SECONDS + 1
@@ -73,7 +73,7 @@ class DatabaseState:
     """The schema revision; None while there is no schema."""
     retiring: str = ""
     """The login that pods may still use, while credentials rotate."""
-    look_again: float | None = None
+    requeue_after: float | None = None
     """In how many seconds the rotation can go on."""
     login_revision: str | None = None
     """The revision of the tables of MLflow's own login; None while there are none."""
@@ -124,18 +124,18 @@ class Databases:
         self,
         kube: KubeClient,
         cache: ObjectCache,
-        servers: PostgresServers,
+        servers: PostgresAdmin,
         marks: OwnerMarks,
         now: Callable[[], datetime],
     ) -> None:
-        self._secrets = OwnSecrets(kube, cache)
+        self._secrets = ManagedSecrets(kube, cache)
         self._servers = servers
         self._marks = marks
         self._now = now
         self._verified: dict[str, _Verified] = {}
         self._sightings: dict[str, Sighting] = {}
 
-    async def bring_about(
+    async def ensure(
         self, server: ServerModel, store: PostgresBackend, access: Access, wanted: Wanted, *, fresh: bool
     ) -> DatabaseState:
         """Make the database, its roles and its Secret as wanted; with ``fresh`` PostgreSQL is asked in any case.
@@ -201,7 +201,7 @@ class Databases:
         """Drop a deleted server's database and roles. Raises Failure; calling again goes on from what is left."""
         await self._servers.executor.run_for(tenant.mark.namespace, access.server, _drop, access, tenant)
 
-    def forget(self, uid: str) -> None:
+    def evict(self, uid: str) -> None:
         """Forget a server that is gone."""
         self._verified.pop(uid, None)
         self._sightings.pop(uid, None)
@@ -277,9 +277,9 @@ class Databases:
         )
         left = self._seconds_left(verified)
         if left > 0 and (wait := await self._wait_for_pods(case, credentials, old)):
-            return replace(state, look_again=min(wait, left))
+            return replace(state, requeue_after=min(wait, left))
         if not await self._run(case, _retire, case, old, at_once=left <= 0):
-            return replace(state, look_again=min(SECONDS_UNTIL_IDLE, left))
+            return replace(state, requeue_after=min(SECONDS_UNTIL_IDLE, left))
         self._sightings.pop(uid, None)
         self._verified[uid] = replace(verified, is_rotating=False, other_until=None)
         return replace(state, retiring="", retired_by=None)
@@ -332,19 +332,21 @@ class Databases:
         )
 
 
-def database_finding(store: PostgresBackend, state: DatabaseState) -> Finding:
+def database_result(store: PostgresBackend, state: DatabaseState) -> ConditionResult:
     """Say that the database can be used, and what goes on there."""
     type_ = ConditionType.BACKEND_STORE_READY
     where = f"Database {store.database} on {store.host}:{store.port}"
     if state.retiring:
         by = f" At {state.retired_by:%Y-%m-%dT%H:%M:%SZ} all of its sessions end." if state.retired_by else ""
-        return Finding(
+        return ConditionResult(
             type_,
             Verdict.OK,
             Reason.ROTATING_CREDENTIALS,
             f"{where} is in use. Pods go from login {state.retiring} to {state.login}; both work until they have.{by}",
         )
-    return Finding(type_, Verdict.OK, Reason.AS_EXPECTED, f"{where} is in use, by login {state.login}.")
+    return ConditionResult(
+        type_, Verdict.OK, Reason.AS_EXPECTED, f"{where} is in use, by login {state.login}."
+    )
 
 
 def _require_same_place(store: PostgresBackend, access: Access) -> None:

@@ -10,7 +10,7 @@ from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.objects import SECRET
 from tracking_operator.passwords import new_key
 from tracking_operator.resources.encryption_secret import build_encryption_secret, missing_keys
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 
 class Encryption:

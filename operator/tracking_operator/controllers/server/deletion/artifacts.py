@@ -10,15 +10,15 @@ from typing import Final
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.placement import ArtifactPlacement, Placement
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.api.tracking_server_class import S3Offer
-from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.api.tracking_server_class import S3StoreSpec
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.server.artifacts.prefixes import ArtifactPrefixes
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
-from tracking_operator.controllers.server.children.network import Networks
 from tracking_operator.controllers.server.children.ownership import owner_check
-from tracking_operator.controllers.server.deletion.outside_data import LeftStores
-from tracking_operator.controllers.server_class.buckets import BucketAccess, Buckets
-from tracking_operator.controllers.server_class.choice import ChosenClass
+from tracking_operator.controllers.server.children.store_destinations import Networks
+from tracking_operator.controllers.server.deletion.finalize_store import StoreFinalization
+from tracking_operator.controllers.server_class.class_of_server import ChosenClass
+from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.failures import Invalid, Unavailable
 from tracking_operator.kube.apply import apply_all
 from tracking_operator.kube.cache import ObjectCache
@@ -32,14 +32,14 @@ from tracking_operator.resources.pod.artifact_jobs import (
     DELETE_ARTIFACTS_CONTAINER,
     build_artifact_deletion_job,
 )
-from tracking_operator.resources.server import S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import S3Artifacts, ServerModel
 from tracking_operator.resources.service_account import build_service_account
 
 TYPE: Final = ConditionType.ARTIFACT_STORE_READY
 SECONDS_UNTIL_ANOTHER_TRY: Final = 15.0
 
 
-class LeftArtifacts(LeftStores[ArtifactPlacement, S3Offer, BucketAccess]):
+class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, BucketAccess]):
     """Retains or drops the prefixes of servers that are being deleted."""
 
     type = TYPE
@@ -52,7 +52,7 @@ class LeftArtifacts(LeftStores[ArtifactPlacement, S3Offer, BucketAccess]):
         kube: KubeClient,
         cache: ObjectCache,
         prefixes: ArtifactPrefixes,
-        buckets: Buckets,
+        buckets: S3Admin,
         *,
         networks: Networks,
         events: EventRecorder,
@@ -68,7 +68,7 @@ class LeftArtifacts(LeftStores[ArtifactPlacement, S3Offer, BucketAccess]):
     def _place(self, placement: Placement) -> ArtifactPlacement | None:
         return placement.artifacts
 
-    def _offer(self, chosen: ChosenClass, place: ArtifactPlacement) -> S3Offer:
+    def _offer(self, chosen: ChosenClass, place: ArtifactPlacement) -> S3StoreSpec:
         offer = chosen.spec.s3
         if offer is None or (offer.bucket, offer.endpoint) != (place.bucket, place.endpoint):
             raise Invalid(
@@ -85,7 +85,7 @@ class LeftArtifacts(LeftStores[ArtifactPlacement, S3Offer, BucketAccess]):
         chosen: ChosenClass,
         access: BucketAccess,
         server: ServerModel | None,
-    ) -> Finding | None:
+    ) -> ConditionResult | None:
         offer = self._offer(chosen, place)
         store = server.artifact_store if server else None
         role_arn = store.role_arn if isinstance(store, S3Artifacts) else None
@@ -160,7 +160,7 @@ class LeftArtifacts(LeftStores[ArtifactPlacement, S3Offer, BucketAccess]):
         await self._kube.delete(JOB, namespace_of(live.job), live.name, uid=uid_of(live.job))
 
 
-def _artifacts_go(place: ArtifactPlacement, live: LiveJob | None) -> Finding:
+def _artifacts_go(place: ArtifactPlacement, live: LiveJob | None) -> ConditionResult:
     progress = f" {live.problem.message}" if live and live.problem else ""
     message = f"All objects under {place.uri} are being deleted, as spec.deletionPolicy asks.{progress}"
-    return Finding(TYPE, Verdict.WORKING, Reason.DELETING, message)
+    return ConditionResult(TYPE, Verdict.WORKING, Reason.DELETING, message)

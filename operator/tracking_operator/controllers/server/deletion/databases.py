@@ -3,18 +3,18 @@
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.placement import DatabasePlacement, Placement
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.api.tracking_server_class import PostgresOffer
-from tracking_operator.controllers.conditions.results import Finding
+from tracking_operator.api.tracking_server_class import PostgresStoreSpec
+from tracking_operator.controllers.conditions.condition_result import ConditionResult
 from tracking_operator.controllers.server.database.databases import Databases
-from tracking_operator.controllers.server.deletion.outside_data import LeftStores
-from tracking_operator.controllers.server_class.choice import ChosenClass
-from tracking_operator.controllers.server_class.postgres_servers import Access, PostgresServers
+from tracking_operator.controllers.server.deletion.finalize_store import StoreFinalization
+from tracking_operator.controllers.server_class.class_of_server import ChosenClass
+from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.events import EventRecorder
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 
-class LeftDatabases(LeftStores[DatabasePlacement, PostgresOffer, Access]):
+class DatabaseFinalization(StoreFinalization[DatabasePlacement, PostgresStoreSpec, Access]):
     """Retains or drops the databases of servers that are being deleted."""
 
     type = ConditionType.BACKEND_STORE_READY
@@ -22,14 +22,14 @@ class LeftDatabases(LeftStores[DatabasePlacement, PostgresOffer, Access]):
     entrance = "the logins of the server's database"
     store = "PostgreSQL"
 
-    def __init__(self, databases: Databases, postgres: PostgresServers, events: EventRecorder) -> None:
+    def __init__(self, databases: Databases, postgres: PostgresAdmin, events: EventRecorder) -> None:
         super().__init__(postgres, events)
         self._databases = databases
 
     def _place(self, placement: Placement) -> DatabasePlacement | None:
         return placement.database
 
-    def _offer(self, chosen: ChosenClass, place: DatabasePlacement) -> PostgresOffer:
+    def _offer(self, chosen: ChosenClass, place: DatabasePlacement) -> PostgresStoreSpec:
         offer = chosen.spec.postgres
         if offer is None or (offer.host, offer.port) != (place.host, place.port):
             raise Invalid(
@@ -46,7 +46,7 @@ class LeftDatabases(LeftStores[DatabasePlacement, PostgresOffer, Access]):
         chosen: ChosenClass,
         access: Access,
         server: ServerModel | None,
-    ) -> Finding | None:
+    ) -> ConditionResult | None:
         await self._databases.drop(self._databases.tenant_of(resource.metadata, place), access)
         return None
 

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
-from tracking_operator.controllers.conditions.results import Finding, Verdict
-from tracking_operator.controllers.server.deletion.volumes_and_keys import (
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
+from tracking_operator.controllers.server.deletion.cluster_data import (
     delete_data,
     delete_keys,
     deletion_policy,
@@ -15,20 +15,20 @@ from tracking_operator.controllers.server.plan import ReconcileSettings, make_pl
 from tracking_operator.controllers.server.spec.inputs import (
     class_of,
     classes_in,
+    inputs_of,
     labels_of_namespace,
-    surroundings_of,
 )
 from tracking_operator.controllers.server.spec.permissions import CHECKS_AT_DELETION, objection_to_deletion
-from tracking_operator.controllers.server_class.choice import ChosenClass
+from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.failures import Failure
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import KubeObject
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 
-class LeftStore(Protocol):
+class FinalizedStore(Protocol):
     """What a server has in one kind of store outside of the cluster."""
 
     async def leave(
@@ -40,11 +40,11 @@ class LeftStore(Protocol):
         server: ServerModel | None,
         *,
         others: Sequence[ChosenClass],
-    ) -> Finding | None:
+    ) -> ConditionResult | None:
         """Drop or retain it; return what stands in the way of letting the server go."""
 
 
-class Cleanup:
+class Finalization:
     """Does what a server's finalizer is for."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Cleanup:
         cache: ObjectCache,
         events: EventRecorder,
         settings: ReconcileSettings,
-        stores: Sequence[LeftStore],
+        stores: Sequence[FinalizedStore],
     ) -> None:
         self._kube = kube
         self._cache = cache
@@ -61,7 +61,7 @@ class Cleanup:
         self._settings = settings
         self._stores = stores
 
-    async def clean_up(self, live: KubeObject, resource: TrackingServer) -> Finding | None:
+    async def finalize(self, live: KubeObject, resource: TrackingServer) -> ConditionResult | None:
         """Delete or retain the data, as the policy says; return what that waits for."""
         children = self._cache.children(resource.metadata.namespace, resource.metadata.name)
         chosen = class_of(resource, self._cache)
@@ -91,12 +91,12 @@ class Cleanup:
     def _model(self, resource: TrackingServer) -> ServerModel | None:
         """What the server's Jobs can be made from; None where its specification is refused."""
         try:
-            around = surroundings_of(resource, self._cache)
-            return make_plan(resource, around, self._settings, CHECKS_AT_DELETION).model
+            inputs = inputs_of(resource, self._cache)
+            return make_plan(resource, inputs, self._settings, CHECKS_AT_DELETION).model
         except Failure:
             return None
 
 
-def _volumes_go() -> Finding:
+def _volumes_go() -> ConditionResult:
     message = "The server's pods and volumes are being deleted, as spec.deletionPolicy asks."
-    return Finding(ConditionType.WORKLOAD_READY, Verdict.WORKING, Reason.DELETING, message)
+    return ConditionResult(ConditionType.WORKLOAD_READY, Verdict.WORKING, Reason.DELETING, message)

@@ -9,10 +9,10 @@ from http import HTTPStatus
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.kube.objects import KubeObject, uid_of
 from tracking_operator.mlflow.client import Answer, Login, MlflowApi, Target
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 PATIENCE_SECONDS: Final = 0.5
 """How long one look waits for an answer; a later one takes it up, so that servers that hang keep nobody waiting."""
@@ -31,9 +31,9 @@ HARMLESS_REFUSALS: Final = 3
 class Exposed:
     """What became of the request, and when to ask again."""
 
-    finding: Finding | None
+    condition_result: ConditionResult | None
     """None while there is no answer yet."""
-    look_again: float | None = None
+    requeue_after: float | None = None
     """In seconds; None: when something changes."""
 
 
@@ -60,7 +60,7 @@ class Exposure:
         self._api = api
         self._asked: dict[str, _Asked] = {}
 
-    def forget(self, uid: str) -> None:
+    def evict(self, uid: str) -> None:
         """Forget a server that is gone, or that has no pods to ask."""
         if asked := self._asked.pop(uid, None):
             asked.request.cancel()
@@ -77,13 +77,13 @@ class Exposure:
         answer = asked.request.result()
         if answer.is_ok:
             asked.failures = 0
-            return Exposed(exposed_finding(server, answer))
+            return Exposed(exposed_result(server, answer))
         asked.failures += 1
-        finding = exposed_finding(server, answer)
+        condition_result = exposed_result(server, answer)
         if answer.status in PASSING_STATUSES and asked.failures <= HARMLESS_REFUSALS:
-            finding = replace(finding, verdict=Verdict.WORKING)
+            condition_result = replace(condition_result, verdict=Verdict.WORKING)
         pause = min(FIRST_RETRY_SECONDS * 2 ** (asked.failures - 1), LONGEST_RETRY_SECONDS)
-        return Exposed(finding, pause)
+        return Exposed(condition_result, pause)
 
     def _asked_for(self, uid: str, question: Question, *, fresh: bool) -> _Asked:
         """The request to look at: the last one if it still counts, or a new one."""
@@ -105,21 +105,21 @@ def target_of(server: ServerModel) -> Target:
     return Target(server.service_url, server.address.host_header, server.namespace)
 
 
-def exposed_finding(server: ServerModel, answer: Answer) -> Finding:
+def exposed_result(server: ServerModel, answer: Answer) -> ConditionResult:
     """What an answer of the API says about the server's address. Pure."""
     if answer.is_ok:
         return _reachable(server)
     reason, message = _refusal(server, answer)
-    return Finding(ConditionType.EXPOSED, Verdict.FAILING, reason, message)
+    return ConditionResult(ConditionType.EXPOSED, Verdict.FAILING, reason, message)
 
 
-def _reachable(server: ServerModel) -> Finding:
+def _reachable(server: ServerModel) -> ConditionResult:
     warning = "" if server.login else OPEN_TO_ALL
     if not server.address.url:
         message = f"Clients in the cluster reach the server at {server.service_url}.{warning}"
-        return Finding(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE_IN_CLUSTER, message)
+        return ConditionResult(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE_IN_CLUSTER, message)
     message = f"The API answers requests for {server.address.host_header} through the Service.{warning}"
-    return Finding(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE, message)
+    return ConditionResult(ConditionType.EXPOSED, Verdict.OK, Reason.REACHABLE, message)
 
 
 def _refusal(server: ServerModel, answer: Answer) -> tuple[Reason, str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import (
@@ -18,8 +18,8 @@ from tracking_operator.kube.objects import (
     name_of,
     uid_of,
 )
-from tracking_operator.resources.address import Routing
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_address import Routing
+from tracking_operator.resources.server_model import ServerModel
 
 CERT_MANAGER: Final = ("cert-manager.io/", "kubernetes.io/tls-acme")
 """What annotations begin with that have cert-manager make the Ingress's certificate
@@ -34,13 +34,13 @@ class Routes:
         self._gateway_api = gateway_api
         self._well: dict[str, object] = {}
 
-    def forget(self, uid: str) -> None:
+    def evict(self, uid: str) -> None:
         """Forget a server that is gone."""
         self._well.pop(uid, None)
 
     async def look(
         self, server: ServerModel, children: Sequence[KubeObject], *, fresh: bool = False
-    ) -> Finding | None:
+    ) -> ConditionResult | None:
         """What is missing on the way to the server; None: nothing, or the class does not lead there.
 
         Raises ApiError: the API server does not answer.
@@ -48,32 +48,32 @@ class Routes:
         routing = server.access.routing
         if routing.gateway:
             is_served = self._gateway_api.ask_for()
-            return route_finding(routing, _own(children, HTTP_ROUTE, server), is_served=is_served)
+            return route_result(routing, _own(children, HTTP_ROUTE, server), is_served=is_served)
         if routing.ingress:
             return await self._look_at_ingress(server, _own(children, INGRESS, server), fresh=fresh)
         return None
 
     async def _look_at_ingress(
         self, server: ServerModel, ingress: KubeObject | None, *, fresh: bool
-    ) -> Finding | None:
+    ) -> ConditionResult | None:
         if ingress is None:
-            return _finding(Verdict.WORKING, Reason.PENDING, "Waits for the Ingress to be written.")
+            return _result(Verdict.WORKING, Reason.PENDING, "Waits for the Ingress to be written.")
         secret = server.access.routing.tls_secret
         state = (uid_of(ingress), ingress["metadata"].get("generation"), secret, has_address(ingress))
         if not fresh and self._well.get(server.uid) == state:
             return None
-        finding = None
+        condition_result = None
         if not has_address(ingress):
             class_name = ingress["spec"].get("ingressClassName")
             is_known = not class_name or await self._exists(INGRESS_CLASS, None, class_name)
-            finding = no_address_finding(ingress, class_name, is_known=is_known)
+            condition_result = no_address_result(ingress, class_name, is_known=is_known)
         elif secret and not await self._exists(SECRET, server.namespace, secret):
-            finding = no_certificate_finding(server, secret)
-        if finding is None:
+            condition_result = no_certificate_result(server, secret)
+        if condition_result is None:
             self._well[server.uid] = state
         else:
-            self.forget(server.uid)
-        return finding
+            self.evict(server.uid)
+        return condition_result
 
     async def _exists(self, kind: Kind, namespace: str | None, name: str) -> bool:
         return await self._kube.get(kind, namespace, name) is not None
@@ -85,24 +85,24 @@ def has_address(ingress: KubeObject) -> bool:
     return any(entry.get("ip") or entry.get("hostname") for entry in entries)
 
 
-def no_address_finding(ingress: KubeObject, class_name: str | None, *, is_known: bool) -> Finding:
+def no_address_result(ingress: KubeObject, class_name: str | None, *, is_known: bool) -> ConditionResult:
     """Why an Ingress has no address."""
     name = name_of(ingress)
     if not is_known:
-        return _finding(
+        return _result(
             Verdict.FAILING,
             Reason.INGRESS_CLASS_NOT_FOUND,
             f"There is no IngressClass {class_name!r} to take Ingress {name} up: ask the platform team to install its "
             "controller, or to correct access.ingress.className of the class.",
         )
     if not class_name:
-        return _finding(
+        return _result(
             Verdict.WORKING,
             Reason.ADDRESS_PENDING,
             f"Ingress {name} has no address yet. It is of no IngressClass, because the server's class names none and the "
             "cluster has no default one: if it stays so, ask the platform team to set access.ingress.className.",
         )
-    return _finding(
+    return _result(
         Verdict.WORKING,
         Reason.ADDRESS_PENDING,
         f"Ingress {name} has no address yet; if it stays so, 'kubectl describe ingress {name}' and the log of the controller "
@@ -110,17 +110,17 @@ def no_address_finding(ingress: KubeObject, class_name: str | None, *, is_known:
     )
 
 
-def no_certificate_finding(server: ServerModel, secret: str) -> Finding:
+def no_certificate_result(server: ServerModel, secret: str) -> ConditionResult:
     """The Secret of the Ingress is missing, so that its controller answers with a certificate that no browser trusts."""
     offer = server.access.routing.ingress
     if offer and is_made_by_cert_manager(offer.annotations):
-        return _finding(
+        return _result(
             Verdict.WORKING,
             Reason.TLS_SECRET_NOT_FOUND,
             f"Waits for cert-manager to make Secret {secret!r} with the certificate; if it stays so, 'kubectl describe "
             f"certificate {secret}' tells why.",
         )
-    return _finding(
+    return _result(
         Verdict.FAILING,
         Reason.TLS_SECRET_NOT_FOUND,
         f"Secret {secret!r} with the Ingress's certificate, which access.ingress.tls.secretName of the class names, does not "
@@ -133,18 +133,18 @@ def is_made_by_cert_manager(annotations: Mapping[str, str]) -> bool:
     return any(key.startswith(CERT_MANAGER) for key in annotations)
 
 
-def route_finding(routing: Routing, route: KubeObject | None, *, is_served: bool) -> Finding | None:
+def route_result(routing: Routing, route: KubeObject | None, *, is_served: bool) -> ConditionResult | None:
     """What a Gateway says about the server's route; None: it leads requests there."""
     gateway = routing.gateway.name if routing.gateway else ""
     if not is_served:
-        return _finding(
+        return _result(
             Verdict.FAILING,
             Reason.GATEWAY_API_MISSING,
             f"The class leads requests through Gateway {gateway}, but the cluster does not know HTTPRoutes: ask the platform "
             "team to install the Gateway API (version v1).",
         )
     if route is None:
-        return _finding(Verdict.WORKING, Reason.PENDING, "Waits for the HTTPRoute to be written.")
+        return _result(Verdict.WORKING, Reason.PENDING, "Waits for the HTTPRoute to be written.")
     said = [condition for parent in _parents(route, gateway) for condition in parent.get("conditions") or ()]
     for condition in said:
         if condition["type"] in ("Accepted", "ResolvedRefs") and condition["status"] == "False":
@@ -152,7 +152,7 @@ def route_finding(routing: Routing, route: KubeObject | None, *, is_served: bool
     if any(condition["type"] == "Accepted" and condition["status"] == "True" for condition in said):
         return None
     name = name_of(route)
-    return _finding(
+    return _result(
         Verdict.WORKING,
         Reason.ADDRESS_PENDING,
         f"Gateway {gateway} has not taken HTTPRoute {name} up yet; if it stays so, look whether the Gateway exists, and at "
@@ -160,9 +160,9 @@ def route_finding(routing: Routing, route: KubeObject | None, *, is_served: bool
     )
 
 
-def _refused(gateway: str, condition: KubeObject) -> Finding:
+def _refused(gateway: str, condition: KubeObject) -> ConditionResult:
     said = " ".join(str(condition.get("message") or "").split()).rstrip(".")
-    return _finding(
+    return _result(
         Verdict.FAILING,
         Reason.ROUTE_NOT_ACCEPTED,
         f"Gateway {gateway} does not take the server's HTTPRoute: {condition.get('reason')}{f' ({said})' if said else ''}. Ask "
@@ -181,5 +181,5 @@ def _own(children: Sequence[KubeObject], kind: Kind, server: ServerModel) -> Kub
     return next((child for child in children if kind_of(child) == kind and name_of(child) == name), None)
 
 
-def _finding(verdict: Verdict, reason: Reason, message: str) -> Finding:
-    return Finding(ConditionType.EXPOSED, verdict, reason, message)
+def _result(verdict: Verdict, reason: Reason, message: str) -> ConditionResult:
+    return ConditionResult(ConditionType.EXPOSED, verdict, reason, message)

@@ -13,9 +13,9 @@ from typing import Final
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS
 from tracking_operator.controllers.server.children.deployment import is_rolled_out
-from tracking_operator.controllers.server.children.managed_secrets import OwnSecrets
+from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.children.ownership import controlled_by
-from tracking_operator.controllers.server.exposure.answer import exposed_finding
+from tracking_operator.controllers.server.exposure.answer import exposed_result
 from tracking_operator.controllers.server.report import Report
 from tracking_operator.failures import Failure, Invalid, Waiting
 from tracking_operator.kube.cache import ObjectCache
@@ -31,7 +31,7 @@ from tracking_operator.resources.auth_secret import (
     login_credentials_in,
 )
 from tracking_operator.resources.pod.server_pod import asks_for_login
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 PATIENCE_SECONDS: Final = 0.5
 """How long one look waits for MLflow; a later one takes it up, so that servers that hang keep nobody waiting."""
@@ -77,33 +77,33 @@ class Logins:
     def __init__(
         self, kube: KubeClient, cache: ObjectCache, api: MlflowApi, now: Callable[[], datetime]
     ) -> None:
-        self._secrets = OwnSecrets(kube, cache)
+        self._secrets = ManagedSecrets(kube, cache)
         self._cache = cache
         self._users = _Users(api)
         self._now = now
         self._right: dict[str, _Question] = {}
         self._asked: dict[str, _Asked] = {}
 
-    def forget(self, uid: str) -> None:
+    def evict(self, uid: str) -> None:
         """Forget a server that is gone, or where nobody has to log in."""
         self._right.pop(uid, None)
         if asked := self._asked.pop(uid, None):
             asked.task.cancel()
 
-    def doubt(self, uid: str) -> None:
+    def invalidate(self, uid: str) -> None:
         """Have the next look ask MLflow for the users: it has refused one."""
         self._right.pop(uid, None)
 
     async def credentials(
         self, server: ServerModel, rotation: str, report: Report, *, revocation: str = ""
     ) -> LoginCredentials | None:
-        """The passwords of the server's Secret, which is made if there is none; None without a login, or with a finding.
+        """The passwords of the server's Secret, which is made if there is none; None without a login, or with a condition result.
 
         ``rotation`` is the value of the annotation that asks for other passwords, and ``revocation`` of the one that asks
         for another key to sign with, too: the Secret has both from here on, unless a rotation has to end first.
         """
         if server.login is None:
-            self.forget(server.uid)
+            self.evict(server.uid)
             return None
         try:
             return await self._credentials(server, rotation, revocation)
@@ -239,13 +239,13 @@ class Logins:
         asked = self._asked.get(server.uid)
         if asked is not None and (asked.question, asked.pods) != (question, pods):
             # Another one may not begin before this one has ended: it may have changed a password meanwhile.
-            await _patiently(asked.task)
+            await _with_deadline(asked.task)
             asked.task.exception()  # looked at, so that asyncio does not complain; the next one finds it anew
             asked = None
         if asked is None:
             task = asyncio.create_task(self._users.settle(server, question.target, question.credentials))
             asked = self._asked[server.uid] = _Asked(question, pods, task)
-        await _patiently(asked.task)
+        await _with_deadline(asked.task)
         del self._asked[server.uid]
         self._right.pop(server.uid, None)  # right again only if this says so
         return asked.task.result()
@@ -255,7 +255,7 @@ def _is_revocation_due(credentials: LoginCredentials, revocation: str) -> bool:
     return bool(revocation) and credentials.revoked_for != revocation
 
 
-async def _patiently(task: "asyncio.Task[LoginCredentials]") -> None:
+async def _with_deadline(task: "asyncio.Task[LoginCredentials]") -> None:
     """Wait for a moment. Raises Waiting: the task has not ended."""
     await asyncio.wait({task}, timeout=PATIENCE_SECONDS)
     if not task.done():
@@ -321,8 +321,8 @@ def _still_asking() -> Waiting:
 
 def _no_answer(server: ServerModel, answer: Answer) -> Waiting:
     """What keeps MLflow from answering at all keeps clients from it, too, and is told in the same words."""
-    finding = exposed_finding(server, answer)
-    return Waiting(finding.reason, finding.message, retry_after=RETRY_SECONDS)
+    condition_result = exposed_result(server, answer)
+    return Waiting(condition_result.reason, condition_result.message, retry_after=RETRY_SECONDS)
 
 
 def _not_done(server: ServerModel, what: str, answer: Answer) -> Failure:

@@ -16,7 +16,7 @@ from tracking_operator.api.tracking_server_class import (
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.controllers.server.children.pods import server_pods
 from tracking_operator.controllers.server.spec.placement import placement_of
-from tracking_operator.controllers.server_class.choice import ChosenClass, default_class_name
+from tracking_operator.controllers.server_class.class_of_server import ChosenClass, default_class_name
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, KubeObject, describe
@@ -27,7 +27,7 @@ Resource = TypeVar("Resource", TrackingServer, TrackingServerClass)
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Inputs:
     """What a server is measured against, besides its own specification."""
 
     classes: Sequence[TrackingServerClass]
@@ -41,12 +41,12 @@ class Surroundings:
     """The server's own that exist, those that are about to stop among them."""
 
 
-def surroundings_of(resource: TrackingServer, cache: ObjectCache) -> Surroundings:
+def inputs_of(resource: TrackingServer, cache: ObjectCache) -> Inputs:
     """What the server is measured against, besides its own specification."""
     metadata = resource.metadata
     namespace = _namespace(metadata.namespace, cache)
     servers = _readable(TrackingServer, cache.list(TRACKING_SERVER, metadata.namespace), cache)
-    return Surroundings(
+    return Inputs(
         classes=classes_in(cache),
         namespace_labels=namespace.get("labels") or {},
         namespace_is_terminating=bool(namespace.get("deletionTimestamp")),

@@ -33,6 +33,6 @@ class OwnerMarks:
             )
         return Mark(self._cluster_name, namespace, name, uid, self._namespaces[uid])
 
-    def forget(self, uid: str) -> None:
+    def evict(self, uid: str) -> None:
         """Forget a server that is gone."""
         self._namespaces.pop(uid, None)

@@ -13,14 +13,18 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.api.kubernetes_types import LabelSelector, ResourceRequirements
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
-from tracking_operator.controllers.server_class.choice import ChosenClass, unusable_template, version_order
+from tracking_operator.controllers.server_class.class_of_server import (
+    ChosenClass,
+    unusable_template,
+    version_order,
+)
 from tracking_operator.controllers.server_class.unique_templates import belongs_elsewhere
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.quantities import parse_quantity
 from tracking_operator.pod_tools.in_clean_environment import steers
 from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
 from tracking_operator.resources.pod.environment import permitted
-from tracking_operator.resources.server import (
+from tracking_operator.resources.server_model import (
     PostgresBackend,
     S3Artifacts,
     ServerModel,
@@ -30,7 +34,7 @@ from tracking_operator.resources.server import (
 
 
 @dataclass(frozen=True)
-class Request:
+class PermissionRequest:
     """A server's specification beside everything that it is measured against."""
 
     server: TrackingServer
@@ -51,10 +55,10 @@ class Request:
 OPEN_PATHS: Final = ("/static", "/favicon.ico", "/health")
 
 Objection = tuple[Reason, str]
-Check = Callable[[Request], Iterator[Objection]]
+Check = Callable[[PermissionRequest], Iterator[Objection]]
 
 
-def require_permitted(request: Request, checks: Sequence[Check]) -> None:
+def require_permitted(request: PermissionRequest, checks: Sequence[Check]) -> None:
     """Raise Invalid with every objection that the checks have; its reason is the first one's."""
     objections = [objection for check in checks for objection in check(request)]
     if objections:
@@ -125,12 +129,12 @@ def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:
     return True
 
 
-def _image(request: Request) -> Iterator[Objection]:
+def _image(request: PermissionRequest) -> Iterator[Objection]:
     if request.server.spec.image and not request.chosen.spec.permissions.custom_images:
         yield _forbidden(request, "spec.image", "permissions.customImages")
 
 
-def _external_stores(request: Request) -> Iterator[Objection]:
+def _external_stores(request: PermissionRequest) -> Iterator[Objection]:
     if request.chosen.spec.permissions.external_stores:
         return
     if request.server.spec.backend_store.kind is BackendStoreKind.EXTERNAL:
@@ -139,13 +143,13 @@ def _external_stores(request: Request) -> Iterator[Objection]:
         yield _forbidden(request, "spec.artifactStore.external", "permissions.externalStores")
 
 
-def _deletion_policy(request: Request) -> Iterator[Objection]:
+def _deletion_policy(request: PermissionRequest) -> Iterator[Objection]:
     permitted = request.chosen.spec.permissions.deletion_policy_delete
     if request.server.spec.deletion_policy is DeletionPolicy.DELETE and not permitted:
         yield _forbidden(request, "spec.deletionPolicy: Delete", "permissions.deletionPolicyDelete")
 
 
-def _service_account(request: Request) -> Iterator[Objection]:
+def _service_account(request: PermissionRequest) -> Iterator[Objection]:
     permitted = request.chosen.spec.permissions.service_account_annotations
     for key in sorted(set(request.server.spec.service_account.annotations) - set(permitted)):
         yield _forbidden(
@@ -153,7 +157,7 @@ def _service_account(request: Request) -> Iterator[Objection]:
         )
 
 
-def _pod_template(request: Request) -> Iterator[Objection]:
+def _pod_template(request: PermissionRequest) -> Iterator[Objection]:
     template, permitted = request.server.spec.pod_template, request.chosen.spec.permissions.pod_template
     scheduling = {
         "nodeSelector": template.node_selector,
@@ -186,7 +190,7 @@ def _pod_template(request: Request) -> Iterator[Objection]:
         )
 
 
-def _replicas(request: Request) -> Iterator[Objection]:
+def _replicas(request: PermissionRequest) -> Iterator[Objection]:
     model, limit = request.model, request.chosen.spec.most_replicas
     if model.replicas > limit:
         yield (
@@ -201,7 +205,7 @@ def _replicas(request: Request) -> Iterator[Objection]:
         )
 
 
-def _connections(request: Request) -> Iterator[Objection]:
+def _connections(request: PermissionRequest) -> Iterator[Objection]:
     store, limit = request.model.backend_store, request.chosen.spec.most_connections
     if not isinstance(store, PostgresBackend):
         return
@@ -217,7 +221,7 @@ def _connections(request: Request) -> Iterator[Objection]:
         yield failure.reason, failure.message
 
 
-def _proxied(request: Request) -> Iterator[Objection]:
+def _proxied(request: PermissionRequest) -> Iterator[Objection]:
     if not request.model.proxied and isinstance(request.model.artifact_store, VolumeArtifacts):
         yield (
             Reason.INVALID_SPEC,
@@ -226,14 +230,14 @@ def _proxied(request: Request) -> Iterator[Objection]:
         )
 
 
-def _steering_variables(request: Request) -> Iterator[Objection]:
+def _steering_variables(request: PermissionRequest) -> Iterator[Objection]:
     patterns = permitted(request.model)
     for name in sorted(variable.name for variable in request.server.spec.pod_template.env):
         if steers(name) and not any(matches_key(pattern, name) for pattern in patterns):
             yield _forbidden(request, f"spec.podTemplate.env {name}", "permissions.podTemplate.variables")
 
 
-def _artifact_environment(request: Request) -> Iterator[Objection]:
+def _artifact_environment(request: PermissionRequest) -> Iterator[Objection]:
     if not isinstance(request.model.artifact_store, S3Artifacts):
         return
     asked = {variable.name for variable in request.server.spec.pod_template.env}
@@ -247,7 +251,7 @@ def _artifact_environment(request: Request) -> Iterator[Objection]:
         )
 
 
-def _resources(request: Request) -> Iterator[Objection]:
+def _resources(request: PermissionRequest) -> Iterator[Objection]:
     asked: ResourceRequirements = request.model.resources
     of_class, limits = request.chosen.title, request.chosen.spec.most_resources
     for name, most in limits.items():
@@ -274,7 +278,7 @@ def _is_more(amount: str, limit: str) -> bool:
         return False
 
 
-def _volume_sizes(request: Request) -> Iterator[Objection]:
+def _volume_sizes(request: PermissionRequest) -> Iterator[Objection]:
     backend_store, artifact_store = request.model.backend_store, request.model.artifact_store
     if isinstance(backend_store, SqliteBackend):
         yield from _unreadable("spec.backendStore.sqlite.size", backend_store.volume.size)
@@ -290,7 +294,7 @@ def _unreadable(field: str, quantity: str) -> Iterator[Objection]:
         yield Reason.INVALID_SPEC, f"{field} cannot be read: {error} Write it in another way."
 
 
-def _servers_in_namespace(request: Request) -> Iterator[Objection]:
+def _servers_in_namespace(request: PermissionRequest) -> Iterator[Objection]:
     limit = request.chosen.spec.limits.max_servers_per_namespace
     if request.earlier_servers >= limit:
         yield (
@@ -300,7 +304,7 @@ def _servers_in_namespace(request: Request) -> Iterator[Objection]:
         )
 
 
-def _host(request: Request) -> Iterator[Objection]:
+def _host(request: PermissionRequest) -> Iterator[Objection]:
     """The host that takes effect, whether it is asked for now or was placed earlier."""
     asked, host = request.server.spec.access.host, request.model.access.wanted.host
     if host in ("", request.host_of_template):
@@ -324,7 +328,7 @@ def may_have_host(
     return any(matches_host(pattern, host) for pattern in permitted)
 
 
-def _place_of_others(request: Request) -> Iterator[Objection]:
+def _place_of_others(request: PermissionRequest) -> Iterator[Objection]:
     """A place that the class's templates keep for another namespace, whether a server is there by now or not."""
     access, wanted = request.server.spec.access, request.model.access.wanted
     if access.host is None and access.path is None:
@@ -360,7 +364,7 @@ def matches_host(pattern: str, host: str) -> bool:
     return bool(label) and domain == pattern.removeprefix("*.")
 
 
-def _named_host(request: Request) -> Iterator[Objection]:
+def _named_host(request: PermissionRequest) -> Iterator[Objection]:
     routing = request.model.access.routing
     if not routing.is_offered or request.model.access.wanted.hosts:
         return
@@ -372,7 +376,7 @@ def _named_host(request: Request) -> Iterator[Objection]:
     )
 
 
-def _anonymous_access(request: Request) -> Iterator[Objection]:
+def _anonymous_access(request: PermissionRequest) -> Iterator[Objection]:
     asked, offered = (
         request.server.spec.access.authentication,
         request.chosen.spec.access.authentication,
@@ -383,7 +387,7 @@ def _anonymous_access(request: Request) -> Iterator[Objection]:
         yield _forbidden(request, "spec.access.authentication.none", "permissions.anonymousAccess")
 
 
-def _login(request: Request) -> Iterator[Objection]:
+def _login(request: PermissionRequest) -> Iterator[Objection]:
     """MLflow asks nobody to log in whose path begins like one of its open ones (3.17.2: server/auth, is_unprotected_route)."""
     prefix = request.model.access.wanted.prefix
     if request.model.login and prefix.startswith(OPEN_PATHS):
@@ -394,7 +398,7 @@ def _login(request: Request) -> Iterator[Objection]:
         )
 
 
-def _forbidden(request: Request, field: str, permission: str) -> Objection:
+def _forbidden(request: PermissionRequest, field: str, permission: str) -> Objection:
     return (
         Reason.NOT_PERMITTED,
         f"{field} is not permitted by {permission} of {request.chosen.title}: "

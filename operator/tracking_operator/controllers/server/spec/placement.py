@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from tracking_operator import naming
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION
+from tracking_operator.api.labels_and_annotations import ALLOW_EMPTY_STORE_ANNOTATION
 from tracking_operator.api.placement import (
     ArtifactPlacement,
     ArtifactStoreKind,
@@ -21,8 +21,12 @@ from tracking_operator.api.placement import (
 )
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import Isolation
-from tracking_operator.controllers.server.spec.marked_stores import NOTHING_FOUND, Found
-from tracking_operator.controllers.server_class.choice import ChosenClass, unusable_template, version_order
+from tracking_operator.controllers.server.spec.placement_from_marks import NOTHING_FOUND, Found
+from tracking_operator.controllers.server_class.class_of_server import (
+    ChosenClass,
+    unusable_template,
+    version_order,
+)
 from tracking_operator.controllers.server_class.unique_templates import require_unique_address
 from tracking_operator.failures import Invalid
 
@@ -76,7 +80,7 @@ def _placement_of_earlier_operator(server: TrackingServer) -> Placement | None:
     )
 
 
-def decide(
+def decide_placement(
     server: TrackingServer,
     before: Placement | None,
     chosen: ChosenClass,

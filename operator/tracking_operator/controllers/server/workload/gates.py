@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck, is_in_use
 from tracking_operator.controllers.server.artifacts.prefixes import PrefixState
-from tracking_operator.controllers.server.database.migrations import Gate, is_gated
+from tracking_operator.controllers.server.database.schema_gate import Gate, is_gated
 from tracking_operator.kube.objects import KubeObject
 from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.client_secret import build_client_secret
 from tracking_operator.resources.pod.server_pod import asks_for_login
-from tracking_operator.resources.server import S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import S3Artifacts, ServerModel
 
 
 @dataclass(frozen=True)
-class Steps:
+class Gates:
     """What the steps before the objects found, as far as it decides about these."""
 
     gate: Gate | None

@@ -6,7 +6,7 @@ from dev.classes import generous
 from tests.unit.controllers.live import PASSED, RUNNING, TRIED_OUT, pod
 from tests.unit.controllers.server.test_reconciler import World, serving
 from tests.unit.examples import Manifest
-from tracking_operator.api.marks import API_VERSION
+from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, INGRESS, POD
 

@@ -4,12 +4,12 @@ import pytest
 
 from tests.unit.examples import SETTINGS, Manifest, placed
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import API_VERSION, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LABEL
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.kinds import TRACKING_SERVER
-from tracking_operator.controllers.server.address.claims import AddressBook
+from tracking_operator.controllers.server.address.claims import AddressClaims
 from tracking_operator.controllers.server.plan import make_plan
-from tracking_operator.controllers.server.spec.inputs import surroundings_of
+from tracking_operator.controllers.server.spec.inputs import inputs_of
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
 
@@ -26,7 +26,7 @@ class Cluster:
 
     def restart(self) -> None:
         """Forget everything that is not in the cluster."""
-        self.book = AddressBook(self.cache, SETTINGS.cluster_name, has_built_in_class=True)
+        self.book = AddressClaims(self.cache, SETTINGS.cluster_name, has_built_in_class=True)
 
     def put(
         self, namespace: str, access: Manifest, *, name: str = "mlflow", created: int = 0, **spec: object
@@ -56,7 +56,7 @@ class Cluster:
         assert live
         resource = TrackingServer.model_validate(live)
         try:
-            plan = make_plan(resource, surroundings_of(resource, self.cache), SETTINGS)
+            plan = make_plan(resource, inputs_of(resource, self.cache), SETTINGS)
         except Invalid as failure:
             self.book.withdraw(resource.metadata.uid)
             return failure.reason.value

@@ -8,8 +8,8 @@ import pytest
 from tests.unit.controllers.live import live, owned_by, said, terminated
 from tests.unit.examples import Manifest, model, s3_class, s3_store, server
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import APPLIED_ANNOTATION
-from tracking_operator.controllers.conditions.results import Verdict
+from tracking_operator.api.labels_and_annotations import APPLIED_ANNOTATION
+from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.artifacts.checks import (
     SECONDS_UNTIL_ANOTHER_TRY,
     ArtifactCheck,
@@ -22,7 +22,7 @@ from tracking_operator.controllers.server.artifacts.prefixes import PrefixState
 from tracking_operator.kube.apply import digest
 from tracking_operator.resources.deployment import build_deployment
 from tracking_operator.resources.pod.artifact_jobs import build_artifact_check_job
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FAILED_AT = "2026-01-01T12:00:00Z"
@@ -73,14 +73,14 @@ def checked(digest: str, **condition: str) -> Manifest:
 
 def test_a_new_prefix_is_tried_out(wanted: ServerModel) -> None:
     found = check(wanted)
-    assert (found.finding.verdict, found.checked) == (Verdict.WORKING, None)
+    assert (found.condition_result.verdict, found.checked) == (Verdict.WORKING, None)
     assert found.job == build_artifact_check_job(wanted)
 
 
 def test_what_was_tried_out_before_is_not_tried_again(wanted: ServerModel) -> None:
     digest = digest_of_check(wanted, s3_store(wanted))
     found = check(wanted, status=checked(digest))
-    assert (found.finding.verdict, found.checked, found.job) == (Verdict.OK, digest, None)
+    assert (found.condition_result.verdict, found.checked, found.job) == (Verdict.OK, digest, None)
 
 
 def test_another_identity_or_place_is_tried_out_anew(wanted: ServerModel) -> None:
@@ -96,17 +96,25 @@ def test_another_identity_or_place_is_tried_out_anew(wanted: ServerModel) -> Non
 def test_success_is_recorded(wanted: ServerModel) -> None:
     done = job(wanted, "Complete")
     found = check(wanted, done)
-    assert (found.finding.verdict, found.checked) == (Verdict.OK, digest_of_check(wanted, s3_store(wanted)))
+    assert (found.condition_result.verdict, found.checked) == (
+        Verdict.OK,
+        digest_of_check(wanted, s3_store(wanted)),
+    )
 
 
 def test_keys_that_reach_further_are_a_remark_that_stays(wanted: ServerModel) -> None:
     done = job(wanted, "Complete")
     pod = pod_of(done, terminated(0, "Completed", said("ReachesBeyondPrefix", "It lists all.")), "Succeeded")
     found = check(wanted, done, pod)
-    assert (found.finding.verdict, found.finding.reason) == (Verdict.OK, Reason.REACHES_BEYOND_PREFIX)
+    assert (found.condition_result.verdict, found.condition_result.reason) == (
+        Verdict.OK,
+        Reason.REACHES_BEYOND_PREFIX,
+    )
     assert found.checked
-    status = checked(found.checked, reason=found.finding.reason.value, message=found.finding.message)
-    assert check(wanted, status=status).finding == found.finding
+    status = checked(
+        found.checked, reason=found.condition_result.reason.value, message=found.condition_result.message
+    )
+    assert check(wanted, status=status).condition_result == found.condition_result
 
 
 @pytest.mark.parametrize(
@@ -118,9 +126,9 @@ def test_what_the_platform_team_can_put_right_is_tried_again_after_a_pause(
     failed = job(wanted, "Failed")
     pod = pod_of(failed, terminated(41, "Error", said(reason, "Put was denied.")))
     found = check(wanted, failed, pod)
-    assert (found.finding.verdict, found.finding.reason.value) == (Verdict.FAILING, reason)
-    assert found.finding.message == "Put was denied."
-    assert (found.obsolete_job, found.look_again) == (None, SECONDS_UNTIL_ANOTHER_TRY)
+    assert (found.condition_result.verdict, found.condition_result.reason.value) == (Verdict.FAILING, reason)
+    assert found.condition_result.message == "Put was denied."
+    assert (found.obsolete_job, found.requeue_after) == (None, SECONDS_UNTIL_ANOTHER_TRY)
     later = NOW + timedelta(seconds=SECONDS_UNTIL_ANOTHER_TRY)
     assert check(wanted, failed, pod, now=later).obsolete_job == failed
 
@@ -129,13 +137,19 @@ def test_a_fresh_identity_is_waited_for(wanted: ServerModel) -> None:
     running = job(wanted)
     pod = pod_of(running, terminated(46, "Error", said("IdentityPending", "Not known yet.")))
     found = check(wanted, running, pod)
-    assert (found.finding.verdict, found.finding.reason) == (Verdict.WORKING, Reason.IDENTITY_PENDING)
+    assert (found.condition_result.verdict, found.condition_result.reason) == (
+        Verdict.WORKING,
+        Reason.IDENTITY_PENDING,
+    )
 
 
 def test_a_job_that_says_nothing_is_left_for_people(wanted: ServerModel) -> None:
     found = check(wanted, job(wanted, "Failed"))
-    assert (found.finding.verdict, found.finding.reason) == (Verdict.BLOCKED, Reason.CHECK_FAILED)
-    assert "mlflow-check-artifacts" in found.finding.message
+    assert (found.condition_result.verdict, found.condition_result.reason) == (
+        Verdict.BLOCKED,
+        Reason.CHECK_FAILED,
+    )
+    assert "mlflow-check-artifacts" in found.condition_result.message
 
 
 def test_a_job_of_an_earlier_specification_makes_room(wanted: ServerModel) -> None:

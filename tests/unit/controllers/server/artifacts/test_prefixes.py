@@ -10,25 +10,25 @@ import pytest
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import S3, Manifest, model, namespace, s3_class, s3_store
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import SERVER_LABEL
-from tracking_operator.api.tracking_server_class import S3Offer
-from tracking_operator.controllers.conditions.results import Verdict
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
+from tracking_operator.api.tracking_server_class import S3StoreSpec
+from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.artifacts.prefixes import (
     ArtifactPrefixes,
     PrefixState,
     WantedPrefix,
-    prefix_finding,
+    prefix_result,
 )
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
-from tracking_operator.controllers.server_class.buckets import BucketAccess, Buckets
+from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.failures import Invalid, Unavailable
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
 from tracking_operator.resources.artifacts_secret import artifact_keys_in
 from tracking_operator.stores.executor import StoreExecutor
-from tracking_operator.stores.s3.desired import Admin, Desired
-from tracking_operator.stores.s3.place import Bucket, Keys
+from tracking_operator.stores.s3.bucket_address import Bucket, Keys
 from tracking_operator.stores.s3.provision import Provisioned
+from tracking_operator.stores.s3.tenant import Admin, Desired
 
 WANTED = WantedPrefix(rotation="", rotate_every=None, must_exist=False)
 ASKED = replace(WANTED, rotation="please")
@@ -86,7 +86,7 @@ class World:
         self.now = datetime(2026, 1, 1, 12, tzinfo=UTC)
         self.server = model({"artifactStore": {"s3": {}, "proxied": proxied}}, s3_class())
         self.store = s3_store(self.server)
-        self.offer = S3Offer.model_validate(S3)
+        self.offer = S3StoreSpec.model_validate(S3)
         bucket = Bucket(self.offer.bucket, endpoint=self.offer.endpoint)
         self.access = BucketAccess(Admin(bucket, Keys("admin", "secret")))
         self.restart()
@@ -94,16 +94,16 @@ class World:
     def restart(self) -> None:
         """An operator with an empty memory."""
         executor = cast(StoreExecutor, self.objects)
-        buckets = Buckets(self.api.as_client(), self.cache, executor, "system")
+        buckets = S3Admin(self.api.as_client(), self.cache, executor, "system")
         self.prefixes = ArtifactPrefixes(
             self.api.as_client(), self.cache, buckets, OwnerMarks(self.cache, "cluster"), lambda: self.now
         )
 
-    async def bring_about(self, wanted: WantedPrefix = WANTED, *, fresh: bool = False) -> PrefixState:
+    async def ensure(self, wanted: WantedPrefix = WANTED, *, fresh: bool = False) -> PrefixState:
         """Do so, and forget what was asked and written before."""
         self.objects.asked.clear()
         self.api.calls.clear()
-        return await self.prefixes.bring_about(
+        return await self.prefixes.ensure(
             self.server, self.store, self.offer, self.access, wanted, fresh=fresh
         )
 
@@ -123,25 +123,25 @@ class World:
 
 async def test_a_settled_prefix_asks_nothing_and_writes_nothing() -> None:
     world = World()
-    state = await world.bring_about()
+    state = await world.ensure()
     assert state.keys
     assert (state.keys.access_key_id, world.secret_key()) == ("key-1", "key-1")
     assert world.objects.asked == ["provision while the Secret has no key"]
-    await world.bring_about()
+    await world.ensure()
     assert (world.objects.asked, world.api.writes) == ([], [])
-    await world.bring_about(fresh=True)
+    await world.ensure(fresh=True)
     assert world.objects.asked == ["provision while the Secret has key-1"]
     assert world.api.writes == []
     world.restart()
-    await world.bring_about()
+    await world.ensure()
     assert (world.objects.asked, world.api.writes) == (["provision while the Secret has key-1"], [])
 
 
 async def test_keys_that_no_longer_work_are_replaced_in_the_secret() -> None:
     world = World()
-    await world.bring_about()
+    await world.ensure()
     world.objects.working.clear()
-    state = await world.bring_about(fresh=True)
+    state = await world.ensure(fresh=True)
     assert state.keys
     assert world.secret_key() == state.keys.access_key_id == "key-2"
 
@@ -150,9 +150,9 @@ async def test_a_failure_is_not_remembered_as_verified() -> None:
     world = World()
     world.objects.failure = Unavailable(Reason.STORE_UNREACHABLE, "No.")
     with pytest.raises(Unavailable):
-        await world.bring_about()
+        await world.ensure()
     world.objects.failure = None
-    assert (await world.bring_about()).keys
+    assert (await world.ensure()).keys
 
 
 async def test_the_admin_goes_nowhere_but_to_the_bucket_of_the_class() -> None:
@@ -160,57 +160,57 @@ async def test_the_admin_goes_nowhere_but_to_the_bucket_of_the_class() -> None:
     for bucket in (Bucket("another", endpoint=world.offer.endpoint), Bucket(world.offer.bucket)):
         world.access = BucketAccess(Admin(bucket, Keys("admin", "secret")))
         with pytest.raises(Invalid) as refusal:
-            await world.bring_about()
+            await world.ensure()
         assert refusal.value.reason is Reason.RESOLVED_DIFFERS
         assert (world.objects.asked, world.api.calls) == ([], [])
 
 
 async def test_old_keys_go_two_minutes_after_and_once_all_pods_have_the_new_ones() -> None:
     world = World()
-    await world.bring_about()
-    state = await world.bring_about(ASKED)
+    await world.ensure()
+    state = await world.ensure(ASKED)
     assert state.keys
     assert (state.keys.access_key_id, state.is_rotating, world.secret_key()) == ("key-2", True, "key-2")
     assert world.objects.working == ["key-1", "key-2"]
     world.pass_seconds(100)
-    assert (await world.bring_about(ROLLED)).look_again == 20
+    assert (await world.ensure(ROLLED)).requeue_after == 20
     world.pass_seconds(20)
-    assert (await world.bring_about(ASKED)).is_rotating
+    assert (await world.ensure(ASKED)).is_rotating
     assert world.objects.working == ["key-1", "key-2"]
-    assert not (await world.bring_about(ROLLED)).is_rotating
+    assert not (await world.ensure(ROLLED)).is_rotating
     assert world.objects.working == ["key-2"]
-    await world.bring_about(ROLLED)
+    await world.ensure(ROLLED)
     assert (world.objects.asked, world.api.writes) == ([], [])
 
 
 async def test_where_clients_have_keys_the_old_ones_work_for_an_hour() -> None:
     world = World(proxied=False)
-    await world.bring_about()
-    await world.bring_about(ASKED)
+    await world.ensure()
+    await world.ensure(ASKED)
     world.pass_seconds(3599)
-    assert (await world.bring_about(ROLLED)).is_rotating
+    assert (await world.ensure(ROLLED)).is_rotating
     world.pass_seconds(1)
-    assert not (await world.bring_about(ROLLED)).is_rotating
+    assert not (await world.ensure(ROLLED)).is_rotating
 
 
 async def test_a_rotation_that_was_interrupted_is_finished_by_the_next_operator() -> None:
     world = World()
-    await world.bring_about()
-    await world.bring_about(ASKED)
+    await world.ensure()
+    await world.ensure(ASKED)
     world.restart()
     world.pass_seconds(120)
-    assert not (await world.bring_about(ROLLED)).is_rotating
+    assert not (await world.ensure(ROLLED)).is_rotating
     assert world.objects.working == ["key-2"]
 
 
 async def test_keys_that_are_old_enough_rotate_by_themselves() -> None:
     world = World()
     daily = replace(WANTED, rotate_every=86_400.0)
-    await world.bring_about(daily)
+    await world.ensure(daily)
     world.pass_seconds(86_399)
-    assert not (await world.bring_about(daily)).is_rotating
+    assert not (await world.ensure(daily)).is_rotating
     world.pass_seconds(1)
-    assert (await world.bring_about(daily)).is_rotating
+    assert (await world.ensure(daily)).is_rotating
 
 
 async def test_what_has_to_exist_for_a_prefix_follows_from_the_class() -> None:
@@ -221,22 +221,24 @@ async def test_what_has_to_exist_for_a_prefix_follows_from_the_class() -> None:
 
 
 async def _desired(world: World) -> Desired:
-    await world.bring_about()
+    await world.ensure()
     return world.prefixes._verified[world.server.uid].desired
 
 
 def test_the_finding_names_the_place_and_no_secret() -> None:
-    finding = prefix_finding(World().store, PrefixState(None, remarks=("It could be safer.",)))
-    assert (finding.verdict, finding.reason) == (Verdict.OK, Reason.AS_EXPECTED)
-    assert finding.message == "Artifacts are under s3://ml-artifacts/team-a/mlflow. It could be safer."
+    condition_result = prefix_result(World().store, PrefixState(None, remarks=("It could be safer.",)))
+    assert (condition_result.verdict, condition_result.reason) == (Verdict.OK, Reason.AS_EXPECTED)
+    assert (
+        condition_result.message == "Artifacts are under s3://ml-artifacts/team-a/mlflow. It could be safer."
+    )
 
 
 async def test_a_revocation_makes_every_key_void_before_there_is_another() -> None:
     world = World()
-    await world.bring_about()
-    await world.bring_about(ASKED)
+    await world.ensure()
+    await world.ensure(ASKED)
 
-    state = await world.bring_about(replace(ASKED, is_revoked=True))
+    state = await world.ensure(replace(ASKED, is_revoked=True))
 
     assert world.objects.asked == [
         "revoke_keys while the Secret has key-2",
@@ -245,5 +247,5 @@ async def test_a_revocation_makes_every_key_void_before_there_is_another() -> No
     assert state.keys
     assert (state.is_rotating, world.objects.working) == (False, [state.keys.access_key_id])
     assert world.secret_key() == state.keys.access_key_id == "key-3"
-    await world.bring_about(ASKED)
+    await world.ensure(ASKED)
     assert (world.objects.asked, world.api.writes) == ([], [])

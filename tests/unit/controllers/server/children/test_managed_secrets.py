@@ -1,8 +1,8 @@
 """Where nothing watches Secrets, those of a server are read by name when it is looked at."""
 
 from tests.unit.controllers.memory_api import MemoryApi
-from tracking_operator.api.marks import SERVER_LABEL
-from tracking_operator.controllers.server.children.managed_secrets import OwnSecrets
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
+from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET, KubeObject
 
@@ -18,5 +18,5 @@ async def test_what_changed_and_what_is_gone_is_known_after_a_look() -> None:
         cache.upsert(api.store(secret(name)))
     api.store(secret("mlflow-auth", password="bmV3"))
     del api.objects[(SECRET, "team-a", "mlflow-client")]
-    await OwnSecrets(api.as_client(), cache).look_up("team-a", "mlflow")
+    await ManagedSecrets(api.as_client(), cache).look_up("team-a", "mlflow")
     assert [one["data"] for one in cache.children("team-a", "mlflow")] == [{"password": "bmV3"}]

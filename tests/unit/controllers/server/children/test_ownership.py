@@ -8,16 +8,16 @@ from tests.unit.controllers.live import claim, live, owned_by, pod
 from tests.unit.examples import UID, Manifest, model
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.controllers.conditions.results import Verdict
+from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.children.ownership import (
     condition_of,
-    conflict_finding,
-    leaving_finding,
+    conflict_result,
+    leaving_result,
     owner_check,
     prunable,
 )
 from tracking_operator.kube.apply import Ownership
-from tracking_operator.resources.server import PostgresBackend
+from tracking_operator.resources.server_model import PostgresBackend
 
 POSTGRES = PostgresBackend(
     host="pg.db.svc",
@@ -133,22 +133,22 @@ def test_a_database_s_own_secret_and_jobs_that_have_ended_are_not_pruned() -> No
 
 
 def test_a_conflict_says_what_is_taken_and_what_to_do() -> None:
-    finding = conflict_finding(service({}), model())
-    assert (finding.type, finding.verdict, finding.reason) == (
+    condition_result = conflict_result(service({}), model())
+    assert (condition_result.type, condition_result.verdict, condition_result.reason) == (
         ConditionType.WORKLOAD_READY,
         Verdict.BLOCKED,
         Reason.CONFLICT,
     )
-    assert finding.message == (
+    assert condition_result.message == (
         "Service team-a/mlflow exists already and does not belong to this server, so it is left alone: "
         "remove or rename it, or give the server another name."
     )
 
 
 def test_a_predecessor_is_waited_for() -> None:
-    finding = leaving_finding(service(owned_by("earlier")))
-    assert finding.verdict is Verdict.WORKING
-    assert "Service team-a/mlflow" in finding.message
+    condition_result = leaving_result(service(owned_by("earlier")))
+    assert condition_result.verdict is Verdict.WORKING
+    assert "Service team-a/mlflow" in condition_result.message
 
 
 def test_each_claim_belongs_to_the_condition_of_its_store() -> None:

@@ -10,25 +10,25 @@ import pytest
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import Manifest, model, namespace, postgres_class, postgres_store
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import SERVER_LABEL
-from tracking_operator.controllers.conditions.results import Verdict
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
+from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.database.databases import (
     Databases,
     DatabaseState,
     Wanted,
     _Verified,
-    database_finding,
+    database_result,
 )
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
-from tracking_operator.controllers.server_class.postgres_servers import Access, PostgresServers
+from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.failures import Invalid, Unavailable, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
 from tracking_operator.resources.database_secret import credentials_in
 from tracking_operator.resources.secret import ROTATED_AT_ANNOTATION
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.rotation import Sighting
-from tracking_operator.stores.postgres.schema import SchemaState
-from tracking_operator.stores.postgres.server import Login, PostgresServer
+from tracking_operator.stores.postgres.schema_revision import SchemaState
 
 DEADLINE = 3600.0
 WANTED = Wanted(rotation="", rotate_every=None, must_exist=False, deadline=DEADLINE)
@@ -110,18 +110,18 @@ class World:
 
     def restart(self) -> None:
         """An operator with an empty memory."""
-        servers = PostgresServers(self.api.as_client(), self.cache, cast("object", self.postgres), "system")  # type: ignore[arg-type]
+        servers = PostgresAdmin(self.api.as_client(), self.cache, cast("object", self.postgres), "system")  # type: ignore[arg-type]
         self.databases = Databases(
             self.api.as_client(), self.cache, servers, OwnerMarks(self.cache, "cluster"), lambda: self.now
         )
 
-    async def bring_about(
+    async def ensure(
         self, wanted: Wanted = WANTED, *, fresh: bool = False, access: Access | None = None
     ) -> DatabaseState:
         """Do so, and forget what was asked and written before."""
         self.postgres.asked.clear()
         self.api.calls.clear()
-        return await self.databases.bring_about(
+        return await self.databases.ensure(
             self.server, self.store, access or self.access, wanted, fresh=fresh
         )
 
@@ -141,32 +141,32 @@ class World:
 
 async def test_the_secret_is_written_before_postgresql_hears_of_the_password() -> None:
     world = World()
-    state = await world.bring_about()
+    state = await world.ensure()
     assert state == DatabaseState(f"{world.store.database}_a", "abc")
     assert world.postgres.asked == ["provision while the Secret has a login"]
 
 
 async def test_a_verified_database_is_asked_nothing_until_something_else_is_wanted() -> None:
     world = World()
-    await world.bring_about()
-    await world.bring_about()
+    await world.ensure()
+    await world.ensure()
     assert (world.postgres.asked, world.api.writes) == ([], [])
 
     provisioned = ["provision while the Secret has a login"]
-    await world.bring_about(fresh=True)
+    await world.ensure(fresh=True)
     assert world.postgres.asked == provisioned
-    await world.bring_about(replace(WANTED, migrated_by="a Job"))
+    await world.ensure(replace(WANTED, migrated_by="a Job"))
     assert world.postgres.asked == provisioned
-    await world.bring_about(replace(WANTED, migrated_by="a Job"))
+    await world.ensure(replace(WANTED, migrated_by="a Job"))
     assert world.postgres.asked == []
     world.store = replace(world.store, connection_limit=5)
-    await world.bring_about(replace(WANTED, migrated_by="a Job"))
+    await world.ensure(replace(WANTED, migrated_by="a Job"))
     assert world.postgres.asked == provisioned
     world.access = replace(world.access, admin=Login("another", "secret"))
-    await world.bring_about(replace(WANTED, migrated_by="a Job"))
+    await world.ensure(replace(WANTED, migrated_by="a Job"))
     assert world.postgres.asked == provisioned
     world.restart()
-    await world.bring_about()
+    await world.ensure()
     assert world.postgres.asked == provisioned
 
 
@@ -174,10 +174,10 @@ async def test_a_failure_is_not_remembered_as_verified_and_the_password_is_kept(
     world = World()
     world.postgres.failure = Unavailable(Reason.STORE_UNREACHABLE, "No.")
     with pytest.raises(Unavailable):
-        await world.bring_about()
+        await world.ensure()
     written = world.secret
     world.postgres.failure = None
-    await world.bring_about()
+    await world.ensure()
     assert world.secret["data"] == written["data"]
 
 
@@ -186,26 +186,26 @@ async def test_the_admin_goes_nowhere_but_to_the_server_of_the_class() -> None:
     elsewhere = replace(world.access, server=PostgresServer("evil.example.com", world.store.port))
     for access in (elsewhere, replace(world.access, server=PostgresServer(world.store.host, 1))):
         with pytest.raises(Invalid) as refusal:
-            await world.bring_about(access=access)
+            await world.ensure(access=access)
         assert refusal.value.reason is Reason.RESOLVED_DIFFERS
         assert (world.postgres.asked, world.api.calls) == ([], [])
 
 
 async def test_a_secret_is_not_replaced_before_it_is_known_whose_the_database_is() -> None:
     world = World()
-    await world.bring_about()
+    await world.ensure()
     before = world.secret
     world.store = replace(world.store, database="of_somebody_else")
     world.postgres.failure = Invalid(Reason.CONFLICT, "It is somebody else's.")
     with pytest.raises(Invalid, match="Conflict"):
-        await world.bring_about()
+        await world.ensure()
     assert world.postgres.asked == ["require_own while the Secret has a login"]
     assert world.secret == before
 
 
 async def test_a_secret_of_somebody_else_is_a_conflict_and_one_that_leaves_is_waited_for() -> None:
     world = World()
-    await world.bring_about()
+    await world.ensure()
     ours = world.secret
     reference = ours["metadata"]["ownerReferences"][0]
     for references, expected in (([], Invalid), ([reference | {"uid": "an earlier one's"}], Waiting)):
@@ -213,62 +213,62 @@ async def test_a_secret_of_somebody_else_is_a_conflict_and_one_that_leaves_is_wa
         world.cache.remove(ours)
         world.api.store(ours | {"metadata": metadata})
         with pytest.raises(expected):
-            await world.bring_about()
+            await world.ensure()
         assert world.postgres.asked == []
 
 
 async def test_a_rotation_lets_the_other_login_in_before_the_secret_names_it() -> None:
     world = World()
-    await world.bring_about()
-    state = await world.bring_about(ASKED)
+    await world.ensure()
+    state = await world.ensure(ASKED)
     assert world.postgres.asked == [
         "begin_rotation while the Secret has a login",
         "limit_old_login while the Secret has b login",
     ]
-    assert (state.login[-2:], state.retiring[-2:], state.look_again) == ("_b", "_a", 120.0)
+    assert (state.login[-2:], state.retiring[-2:], state.requeue_after) == ("_b", "_a", 120.0)
     assert world.secret_login() == f"{world.store.database}_b"
 
 
 async def test_a_rotation_that_was_interrupted_before_the_secret_was_written_begins_again() -> None:
     world = World()
-    await world.bring_about()
+    await world.ensure()
     world.postgres.other_login_works = True
     world.restart()
     world.pass_seconds(600)
-    await world.bring_about(ASKED)
+    await world.ensure(ASKED)
     world.pass_seconds(31)
-    assert (await world.bring_about(ASKED)).login.endswith("_a")
+    assert (await world.ensure(ASKED)).login.endswith("_a")
     assert world.postgres.asked[-1] == "retire while the Secret has a login"
-    assert (await world.bring_about(ASKED)).login.endswith("_b")
+    assert (await world.ensure(ASKED)).login.endswith("_b")
 
 
 async def test_the_old_login_retires_two_minutes_later_and_after_thirty_quiet_seconds() -> None:
     world = World()
-    await world.bring_about()
-    await world.bring_about(ASKED)
+    await world.ensure()
+    await world.ensure(ASKED)
     world.pass_seconds(50)
-    assert (await world.bring_about(ASKED)).look_again == 70
+    assert (await world.ensure(ASKED)).requeue_after == 70
     assert world.postgres.asked == []
 
     world.pass_seconds(70)
     world.postgres.sessions = frozenset({1, 2})
-    assert (await world.bring_about(ASKED)).look_again == 31
+    assert (await world.ensure(ASKED)).requeue_after == 31
     world.pass_seconds(31)
     world.postgres.sessions = frozenset({1, 3})  # somebody has come in with it
-    assert (await world.bring_about(ASKED)).look_again == 31
+    assert (await world.ensure(ASKED)).requeue_after == 31
     world.pass_seconds(10)
     world.postgres.sessions = frozenset({1})
-    assert (await world.bring_about(ASKED)).look_again == 21
+    assert (await world.ensure(ASKED)).requeue_after == 21
     world.pass_seconds(21)
     world.postgres.is_retired = False
-    assert (await world.bring_about(ASKED)).look_again == 10
+    assert (await world.ensure(ASKED)).requeue_after == 10
     world.pass_seconds(10)
     world.postgres.is_retired = True
-    state = await world.bring_about(ASKED)
+    state = await world.ensure(ASKED)
     assert world.postgres.asked[-1] == "retire while the Secret has b login"
-    assert (state.retiring, state.look_again) == ("", None)
+    assert (state.retiring, state.requeue_after) == ("", None)
 
-    await world.bring_about(ASKED)
+    await world.ensure(ASKED)
     assert (world.postgres.asked, world.api.writes) == ([], [])
 
 
@@ -276,41 +276,41 @@ async def test_at_the_deadline_the_old_login_retires_with_all_its_sessions_whoev
     None
 ):
     world = World()
-    await world.bring_about()
-    begun = await world.bring_about(ASKED)
+    await world.ensure()
+    begun = await world.ensure(ASKED)
     assert begun.retired_by == world.now + timedelta(seconds=DEADLINE)
     world.pass_seconds(DEADLINE - 40)
     world.restart()
     world.postgres.sessions = frozenset({1})
     world.postgres.is_retired = False
-    state = await world.bring_about(ASKED)
+    state = await world.ensure(ASKED)
     assert (world.postgres.asked[-1].split()[0], world.postgres.at_once) == ("retire", False)
-    assert (state.look_again, state.retired_by) == (10, begun.retired_by)
+    assert (state.requeue_after, state.retired_by) == (10, begun.retired_by)
     world.pass_seconds(35)
-    assert (await world.bring_about(ASKED)).look_again == 5
+    assert (await world.ensure(ASKED)).requeue_after == 5
     world.pass_seconds(5)
     world.postgres.is_retired = True
-    assert not (await world.bring_about(ASKED)).retiring
+    assert not (await world.ensure(ASKED)).retiring
     assert world.postgres.at_once
 
 
 async def test_whoever_comes_in_with_the_old_login_after_a_quarter_of_an_hour_is_no_pod_of_ours() -> None:
     world = World()
-    await world.bring_about()
-    await world.bring_about(ASKED)
+    await world.ensure()
+    await world.ensure(ASKED)
     world.pass_seconds(899)
     for number in range(2):
         world.postgres.sessions = frozenset({number})
-        assert (await world.bring_about(ASKED)).retiring
+        assert (await world.ensure(ASKED)).retiring
         assert world.postgres.asked[-1].startswith("look")
     world.pass_seconds(1)
-    assert not (await world.bring_about(ASKED)).retiring
+    assert not (await world.ensure(ASKED)).retiring
 
 
 async def test_a_date_in_the_secret_which_the_team_may_change_delays_no_deadline() -> None:
     world = World()
-    await world.bring_about()
-    await world.bring_about(ASKED)
+    await world.ensure()
+    await world.ensure(ASKED)
     later = (world.now + timedelta(days=365)).isoformat()
     secret = world.secret
     annotations = secret["metadata"]["annotations"] | {ROTATED_AT_ANNOTATION: later}
@@ -318,46 +318,46 @@ async def test_a_date_in_the_secret_which_the_team_may_change_delays_no_deadline
     world.cache.remove(secret)
     world.api.store(forged)
     world.pass_seconds(DEADLINE)
-    assert not (await world.bring_about(ASKED)).retiring
+    assert not (await world.ensure(ASKED)).retiring
     assert world.postgres.at_once
 
 
 async def test_credentials_that_are_old_enough_rotate_by_themselves() -> None:
     world = World()
     daily = replace(WANTED, rotate_every=86_400.0)
-    await world.bring_about(daily)
+    await world.ensure(daily)
     world.pass_seconds(86_399)
-    assert not (await world.bring_about(daily)).retiring
+    assert not (await world.ensure(daily)).retiring
     world.pass_seconds(1)
-    assert (await world.bring_about(daily)).retiring
+    assert (await world.ensure(daily)).retiring
 
 
 async def test_a_forgotten_server_is_verified_anew() -> None:
     world = World()
-    await world.bring_about()
-    world.databases.forget(world.server.uid)
-    await world.bring_about()
+    await world.ensure()
+    world.databases.evict(world.server.uid)
+    await world.ensure()
     assert world.postgres.asked
 
 
 def test_the_finding_names_database_and_login_and_no_password() -> None:
     world = World()
-    finding = database_finding(world.store, DatabaseState("x_a", None))
-    assert (finding.verdict, finding.reason) == (Verdict.OK, Reason.AS_EXPECTED)
-    assert world.store.database in finding.message
-    rotating = database_finding(world.store, DatabaseState("x_b", None, retiring="x_a"))
+    condition_result = database_result(world.store, DatabaseState("x_a", None))
+    assert (condition_result.verdict, condition_result.reason) == (Verdict.OK, Reason.AS_EXPECTED)
+    assert world.store.database in condition_result.message
+    rotating = database_result(world.store, DatabaseState("x_b", None, retiring="x_a"))
     assert (rotating.verdict, rotating.reason) == (Verdict.OK, Reason.ROTATING_CREDENTIALS)
     assert "x_a to x_b" in rotating.message
 
 
 async def test_a_revocation_ends_access_before_the_secret_has_another_login() -> None:
     world = World()
-    await world.bring_about()
-    await world.bring_about(ASKED)
+    await world.ensure()
+    await world.ensure(ASKED)
     before = world.secret
     world.postgres.other_login_works = False
 
-    state = await world.bring_about(replace(ASKED, is_revoked=True))
+    state = await world.ensure(replace(ASKED, is_revoked=True))
 
     assert world.postgres.asked == [
         "revoke while the Secret has b login",
@@ -365,15 +365,15 @@ async def test_a_revocation_ends_access_before_the_secret_has_another_login() ->
     ]
     assert (state.login[-1], state.retiring) == ("a", "")
     assert world.secret["data"] != before["data"]
-    await world.bring_about(ASKED)
+    await world.ensure(ASKED)
     assert (world.postgres.asked, world.api.writes) == ([], [])
 
 
 async def test_a_session_that_came_in_meanwhile_ends_at_once() -> None:
     world = World()
-    await world.bring_about()
+    await world.ensure()
     world.postgres.other_login_works = True
-    state = await world.bring_about(replace(WANTED, is_revoked=True))
+    state = await world.ensure(replace(WANTED, is_revoked=True))
     assert world.postgres.asked[-1].startswith("retire")
     assert world.postgres.at_once
     assert state.retiring == ""
@@ -381,9 +381,9 @@ async def test_a_session_that_came_in_meanwhile_ends_at_once() -> None:
 
 async def test_no_secret_is_written_while_access_cannot_be_ended() -> None:
     world = World()
-    await world.bring_about()
+    await world.ensure()
     before = world.secret
     world.postgres.failure = Unavailable(Reason.STORE_UNREACHABLE, "No.")
     with pytest.raises(Unavailable):
-        await world.bring_about(replace(WANTED, is_revoked=True))
+        await world.ensure(replace(WANTED, is_revoked=True))
     assert world.secret == before

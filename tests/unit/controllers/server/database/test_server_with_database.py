@@ -9,20 +9,20 @@ from dev.classes import generous
 from tests.unit.controllers.server.test_reconciler import World
 from tests.unit.examples import POSTGRES, Manifest, namespace
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.api.marks import API_VERSION, FINALIZER
-from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.api.labels_and_annotations import API_VERSION, FINALIZER
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS
 from tracking_operator.controllers.server.database.databases import DatabaseState, Wanted
-from tracking_operator.controllers.server.deletion.databases import LeftDatabases
-from tracking_operator.controllers.server_class.choice import ChosenClass
-from tracking_operator.controllers.server_class.postgres_servers import Access
+from tracking_operator.controllers.server.deletion.databases import DatabaseFinalization
+from tracking_operator.controllers.server_class.class_of_server import ChosenClass
+from tracking_operator.controllers.server_class.postgres_admin import Access
 from tracking_operator.failures import Failure, Invalid, Unavailable
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import DEPLOYMENT, JOB, SECRET
 from tracking_operator.resources.secret import REVOKED_FOR_ANNOTATION
 from tracking_operator.stores.ownership_mark import Mark
-from tracking_operator.stores.postgres.server import Login, PostgresServer
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 
 LEAVING = "2026-01-01T12:00:00Z"
 
@@ -36,7 +36,7 @@ class PostgresWorld(World):
         self.meanwhile: Callable[[], None] = lambda: None
         self.wanted: list[Wanted] = []
         self.dropped: list[str] = []
-        self.blocked: Finding | None = None
+        self.blocked: ConditionResult | None = None
         self.marked: tuple[str, ...] = ()
         self.lost: Failure | None = None
         self.asked: list[Mark] = []
@@ -56,7 +56,7 @@ class PostgresWorld(World):
         super().restart()
         self.loop._stores._postgres = self  # type: ignore[assignment]
         self.loop._stores._databases = self  # type: ignore[assignment]
-        self.loop._cleanup._stores = (cast(LeftDatabases, self),)
+        self.loop._finalization._stores = (cast(DatabaseFinalization, self),)
 
     async def access(self, class_name: str, offer: object) -> Access:
         return Access(PostgresServer("pg.db.svc"), Login("admin", "secret"))
@@ -67,7 +67,7 @@ class PostgresWorld(World):
             raise self.lost
         return self.marked
 
-    async def bring_about(
+    async def ensure(
         self, server: object, store: object, access: Access, wanted: Wanted, *, fresh: bool
     ) -> DatabaseState:
         if self.failure:
@@ -86,15 +86,15 @@ class PostgresWorld(World):
         server: object,
         *,
         others: object,
-    ) -> Finding | None:
+    ) -> ConditionResult | None:
         if self.blocked is None:
             self.dropped.append(f"{chosen.name} {policy}")
         return self.blocked
 
-    def forget(self, uid: str) -> None:
+    def evict(self, uid: str) -> None:
         pass
 
-    def cut_short(self) -> None:
+    def removed_before_finalized(self) -> None:
         """The API server removes the server although the finalizer has just been written."""
         self.cache.remove(self.api.objects.pop((TRACKING_SERVER, "team-a", "mlflow")))
 
@@ -265,7 +265,7 @@ async def test_a_server_that_goes_while_it_is_begun_leaves_nothing_although_its_
     None
 ):
     world = PostgresWorld(deletionPolicy="Delete", artifactStore={"external": {"uri": "s3://bucket"}})
-    world.meanwhile = world.cut_short
+    world.meanwhile = world.removed_before_finalized
     with pytest.raises(ApiError, match="UID"):
         await world.reconcile()
     assert world.dropped == []
@@ -277,8 +277,8 @@ async def test_a_server_that_goes_while_it_is_begun_leaves_nothing_although_its_
 async def test_what_a_server_leaves_that_is_gone_already_is_seen_to_until_it_is_done() -> None:
     world = PostgresWorld()
     await world.reconcile()
-    world.cut_short()
-    world.blocked = Finding(
+    world.removed_before_finalized()
+    world.blocked = ConditionResult(
         ConditionType.BACKEND_STORE_READY, Verdict.FAILING, Reason.DELETION_BLOCKED, "It is down."
     )
     assert (await world.loop.reconcile("team-a", "mlflow", resync=False)).failed
@@ -296,7 +296,7 @@ async def test_who_takes_the_finalizer_off_leaves_data_behind_and_no_access() ->
     await world.reconcile()
     assert world.dropped == ["standard Retain"]
     assert world.resource["metadata"]["finalizers"] == ["example.com/mine"]
-    world.cut_short()
+    world.removed_before_finalized()
     await world.loop.reconcile("team-a", "mlflow", resync=False)
     assert world.dropped == ["standard Retain"], "it is not done twice"
 
@@ -305,7 +305,7 @@ async def test_access_ends_although_server_and_finalizer_are_gone_before_anybody
     world = PostgresWorld(deletionPolicy="Delete", artifactStore={"external": {"uri": "s3://bucket"}})
     await world.reconcile()
     world.put(world.resource | {"metadata": world.resource["metadata"] | {"finalizers": []}})
-    world.cut_short()
+    world.removed_before_finalized()
     await world.loop.reconcile("team-a", "mlflow", resync=False)
     await world.loop.reconcile("team-a", "mlflow", resync=False)
     assert world.dropped == ["standard Retain"]

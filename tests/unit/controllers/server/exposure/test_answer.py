@@ -6,15 +6,15 @@ from tests.unit.controllers.live import deployment
 from tests.unit.controllers.servers import NEVER, AnsweringServers
 from tests.unit.examples import Manifest, model
 from tracking_operator.api.conditions import Reason
-from tracking_operator.controllers.conditions.results import Verdict
+from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.exposure.answer import (
     LONGEST_RETRY_SECONDS,
     Exposed,
     Exposure,
-    exposed_finding,
+    exposed_result,
 )
 from tracking_operator.mlflow.client import Answer, Target
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 AWAY = Answer(None, "connection refused")
 WELL = Answer(200)
@@ -45,8 +45,8 @@ async def test_a_server_that_answers_is_asked_once() -> None:
     world = World()
     for _ in range(3):
         exposed = await world.look()
-        assert exposed.finding and exposed.finding.verdict is Verdict.OK
-        assert exposed.look_again is None
+        assert exposed.condition_result and exposed.condition_result.verdict is Verdict.OK
+        assert exposed.requeue_after is None
     assert world.requests == 1
 
 
@@ -77,41 +77,41 @@ async def test_a_resync_has_it_asked_anew() -> None:
 
 async def test_one_without_an_answer_is_asked_again_and_less_and_less_often() -> None:
     world = World(*[AWAY] * 9, WELL)
-    pauses = [(await world.look()).look_again or 0.0 for _ in range(9)]
+    pauses = [(await world.look()).requeue_after or 0.0 for _ in range(9)]
     assert pauses == sorted(pauses)
     assert pauses[0] < 1.0
     assert pauses[-1] == LONGEST_RETRY_SECONDS
     exposed = await world.look()
-    assert exposed.finding and exposed.finding.verdict is Verdict.OK
+    assert exposed.condition_result and exposed.condition_result.verdict is Verdict.OK
 
 
 async def test_no_answer_is_a_problem_only_when_it_stays_away() -> None:
     world = World(AWAY)
-    found = [(await world.look()).finding for _ in range(5)]
-    verdicts = [finding.verdict for finding in found if finding]
+    found = [(await world.look()).condition_result for _ in range(5)]
+    verdicts = [condition_result.verdict for condition_result in found if condition_result]
     assert verdicts == [Verdict.WORKING] * 3 + [Verdict.FAILING] * 2
 
 
 async def test_an_answer_that_is_no_success_is_a_problem_at_once() -> None:
-    finding = (await World(Answer(403, "Invalid Host header")).look()).finding
-    assert finding
-    assert finding.verdict is Verdict.FAILING
+    condition_result = (await World(Answer(403, "Invalid Host header")).look()).condition_result
+    assert condition_result
+    assert condition_result.verdict is Verdict.FAILING
 
 
 async def test_one_that_hangs_keeps_nobody_waiting_and_is_not_asked_twice_at_a_time() -> None:
     world = World(NEVER)
     first, second = await world.look(), await world.look()
-    assert first.finding is None
-    assert second.finding is None
-    assert first.look_again is not None
+    assert first.condition_result is None
+    assert second.condition_result is None
+    assert first.requeue_after is not None
     assert world.requests == 1
-    world.exposure.forget(a_server().uid)
+    world.exposure.evict(a_server().uid)
 
 
 async def test_one_that_is_forgotten_is_asked_anew() -> None:
     world = World()
     await world.look()
-    world.exposure.forget(a_server().uid)
+    world.exposure.evict(a_server().uid)
     await world.look()
     assert world.requests == 2
 
@@ -130,12 +130,12 @@ async def test_one_that_is_forgotten_is_asked_anew() -> None:
 def test_an_answer_that_is_no_success_has_its_reason_and_the_servers_words(
     answer: Answer, reason: Reason
 ) -> None:
-    finding = exposed_finding(a_server("mlflow.example.com"), answer)
-    assert (finding.verdict, finding.reason) == (Verdict.FAILING, reason)
-    assert answer.problem in finding.message
-    assert "mlflow.example.com" in finding.message
+    condition_result = exposed_result(a_server("mlflow.example.com"), answer)
+    assert (condition_result.verdict, condition_result.reason) == (Verdict.FAILING, reason)
+    assert answer.problem in condition_result.message
+    assert "mlflow.example.com" in condition_result.message
 
 
 def test_a_success_names_the_address() -> None:
-    assert "http://mlflow.team-a.svc" in exposed_finding(a_server(), WELL).message
-    assert "mlflow.example.com" in exposed_finding(a_server("mlflow.example.com"), WELL).message
+    assert "http://mlflow.team-a.svc" in exposed_result(a_server(), WELL).message
+    assert "mlflow.example.com" in exposed_result(a_server("mlflow.example.com"), WELL).message

@@ -5,10 +5,10 @@ import pytest
 from tests.unit.controllers.live import live
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import Manifest, model, tracking_class
-from tracking_operator.controllers.conditions.results import Finding, Verdict
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.server.exposure.routes import Routes
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 ADDRESS = {"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}
 CERT_MANAGER = {"cert-manager.io/cluster-issuer": "letsencrypt"}
@@ -45,16 +45,16 @@ class World:
         metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
         self.api.store({"apiVersion": api_version, "kind": kind, "metadata": metadata})
 
-    async def look(self, of: ServerModel, *children: Manifest, fresh: bool = False) -> Finding | None:
+    async def look(self, of: ServerModel, *children: Manifest, fresh: bool = False) -> ConditionResult | None:
         self.api.calls.clear()
         return await self.routes.look(of, children, fresh=fresh)
 
 
 async def said(world: World, of: ServerModel, *children: Manifest) -> tuple[str, Verdict]:
-    finding = await world.look(of, *children)
-    assert finding
-    assert finding.message.endswith(".")
-    return finding.reason.value, finding.verdict
+    condition_result = await world.look(of, *children)
+    assert condition_result
+    assert condition_result.message.endswith(".")
+    return condition_result.reason.value, condition_result.verdict
 
 
 class TestIngress:
@@ -70,9 +70,9 @@ class TestIngress:
         assert await said(world, self.PLAIN, ingress()) == ("AddressPending", Verdict.WORKING)
 
     async def test_of_no_class_says_that_there_is_no_default_one(self) -> None:
-        finding = await World().look(self.PLAIN, ingress(class_name=None))
-        assert finding
-        assert "no default one" in finding.message
+        condition_result = await World().look(self.PLAIN, ingress(class_name=None))
+        assert condition_result
+        assert "no default one" in condition_result.message
 
     async def test_with_an_address_is_a_way_in(self) -> None:
         assert await World().look(self.PLAIN, ingress(ADDRESS)) is None
@@ -127,10 +127,13 @@ class TestRoute:
     )
     async def test_that_is_refused_has_the_gateways_own_reason(self, type_: str, reason: str) -> None:
         refused = route(("Accepted", "True", "Accepted"), (type_, "False", reason))
-        finding = await World().look(self.SERVER, refused)
-        assert finding
-        assert (finding.reason.value, finding.verdict) == ("RouteNotAccepted", Verdict.FAILING)
-        assert f"{reason} (in its own words)" in finding.message
+        condition_result = await World().look(self.SERVER, refused)
+        assert condition_result
+        assert (condition_result.reason.value, condition_result.verdict) == (
+            "RouteNotAccepted",
+            Verdict.FAILING,
+        )
+        assert f"{reason} (in its own words)" in condition_result.message
 
 
 async def test_a_server_that_the_class_leads_nobody_to_needs_nothing() -> None:

@@ -3,18 +3,18 @@
 import pytest
 
 from tests.unit.controllers.live import deployment, migration_pod, said, terminated
-from tests.unit.controllers.server.database.test_migrations import NEW, job, succeeded
+from tests.unit.controllers.server.database.test_schema_gate import NEW, job, succeeded
 from tests.unit.examples import EXTERNAL_DATABASE, Manifest, login_credentials, model, postgres_class, server
 from tracking_operator.controllers.server.database.databases import DatabaseState
-from tracking_operator.controllers.server.database.migrations import (
+from tracking_operator.controllers.server.database.schema_gate import (
     Gate,
     external_database,
     live_migration,
     schema_gate,
 )
-from tracking_operator.controllers.server.workload.gates import Steps
+from tracking_operator.controllers.server.workload.gates import Gates
 from tracking_operator.resources.deployment import build_deployment
-from tracking_operator.resources.server import ServerModel
+from tracking_operator.resources.server_model import ServerModel
 
 LOGIN = "f1a2"
 BASIC: Manifest = {"access": {"authentication": {"basic": {}}}}
@@ -101,13 +101,13 @@ def test_an_external_database_is_prepared_by_the_word_of_the_job(without: Server
 class TestWithoutPasswords:
     def test_no_pod_starts_that_would_read_somebody_elses(self, wanted: ServerModel) -> None:
         closed = gate(wanted, None)
-        steps = Steps(closed, None, None, None)
+        steps = Gates(closed, None, None, None)
         assert not steps.let_through(build_deployment(wanted), wanted, None)
         assert steps.objects(wanted) == []
-        known = Steps(closed, None, None, login_credentials())
+        known = Gates(closed, None, None, login_credentials())
         assert {obj["kind"] for obj in known.objects(wanted)} == {"Job", "Secret"}
 
     def test_what_runs_with_them_can_still_be_changed(self, wanted: ServerModel) -> None:
         live = build_deployment(wanted)
-        assert Steps(None, None, None, None).let_through(live, wanted, live)
-        assert Steps(None, None, None, None).let_through(live, model(), deployment())
+        assert Gates(None, None, None, None).let_through(live, wanted, live)
+        assert Gates(None, None, None, None).let_through(live, model(), deployment())

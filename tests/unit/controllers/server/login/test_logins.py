@@ -10,7 +10,7 @@ import pytest
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import Manifest, model
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.server.login import logins as module
 from tracking_operator.controllers.server.login.logins import Logins, LoginWanted
 from tracking_operator.controllers.server.report import Report
@@ -95,7 +95,7 @@ class World:
     async def credentials(self, rotation: str = "", revocation: str = "") -> LoginCredentials:
         report = Report()
         found = await self.logins.credentials(self.server, rotation, report, revocation=revocation)
-        assert found, report.findings
+        assert found, report.condition_results
         return found
 
     async def look(self, rotation: str = "", *, fresh: bool = False, revocation: str = "") -> Login:
@@ -339,15 +339,15 @@ async def test_a_secret_of_somebody_elses_is_neither_read_nor_written(world: Wor
     )
     report = Report()
     assert await world.logins.credentials(world.server, "", report) is None
-    (finding,) = report.findings
-    assert (finding.type, finding.reason) == (ConditionType.EXPOSED, Reason.CONFLICT)
+    (condition_result,) = report.condition_results
+    assert (condition_result.type, condition_result.reason) == (ConditionType.EXPOSED, Reason.CONFLICT)
     assert world.api.objects[PLACE]["data"] == {"password": "aGVycw=="}
 
 
 async def test_without_a_login_there_is_no_secret_and_nothing_is_asked(world: World) -> None:
     report = Report()
     assert await world.logins.credentials(model(), "", report) is None
-    assert (report.findings, world.api.calls, world.mlflow.asked) == ([], [], [])
+    assert (report.condition_results, world.api.calls, world.mlflow.asked) == ([], [], [])
 
 
 class TestWhilePodsGoOver:

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.unit.examples import server
-from tracking_operator.api.marks import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.kinds import TRACKING_SERVER
-from tracking_operator.controllers.server.spec.inputs import surroundings_of
+from tracking_operator.controllers.server.spec.inputs import inputs_of
 from tracking_operator.kube.cache import ObjectCache
 
 SERVERS = 200
@@ -28,5 +28,5 @@ def test_siblings_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(TrackingServer, "model_validate", count)
     for resource in everybody:
-        assert len(surroundings_of(resource, cache).siblings) == SERVERS - 1
+        assert len(inputs_of(resource, cache).siblings) == SERVERS - 1
     assert read == SERVERS

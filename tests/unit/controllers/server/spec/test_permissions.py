@@ -22,17 +22,17 @@ from tests.unit.examples import (
 )
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.kubernetes_types import LabelSelector
-from tracking_operator.api.marks import DEFAULT_CLASS_ANNOTATION, RESOLVED_ANNOTATION
+from tracking_operator.api.labels_and_annotations import DEFAULT_CLASS_ANNOTATION, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import Limits, TrackingServerClass
 from tracking_operator.controllers.server.plan import make_plan
 from tracking_operator.controllers.server.spec import permissions as policy
-from tracking_operator.controllers.server.spec.inputs import Surroundings
+from tracking_operator.controllers.server.spec.inputs import Inputs
 from tracking_operator.controllers.server.spec.permissions import CHECKS, selects
-from tracking_operator.controllers.server_class.reconciler import class_finding
+from tracking_operator.controllers.server_class.reconciler import class_result
 from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.resources.pod.server_pod import build_pod_template
-from tracking_operator.resources.server import PostgresBackend
+from tracking_operator.resources.server_model import PostgresBackend
 from tracking_operator.stores.postgres.pool import (
     CONNECTIONS_BESIDE_PODS,
     CONNECTIONS_OF_PARENT,
@@ -140,10 +140,10 @@ PERMISSIONS: list[tuple[Manifest, Manifest, Manifest, str, str]] = [
 ]
 
 
-def refusal(spec: Manifest, class_spec: Manifest, **surroundings: object) -> Invalid:
+def refusal(spec: Manifest, class_spec: Manifest, **inputs: object) -> Invalid:
     """What a server of the class hears that asks for this."""
     with pytest.raises(Invalid) as refused:
-        plan_of(server(spec), tracking_class(class_spec, is_default=True), **surroundings)  # type: ignore[arg-type]
+        plan_of(server(spec), tracking_class(class_spec, is_default=True), **inputs)  # type: ignore[arg-type]
     return refused.value
 
 
@@ -218,7 +218,7 @@ class TestBuiltInClass:
         assert (plan.chosen.title, plan.model.login) == ("the built-in class", None)
 
     def test_can_be_switched_off(self) -> None:
-        around = Surroundings([tracking_class({}, "shared")], {}, namespace_is_terminating=False, siblings=[])
+        around = Inputs([tracking_class({}, "shared")], {}, namespace_is_terminating=False, siblings=[])
         settings = replace(SETTINGS, has_built_in_class=False)
         with pytest.raises(Invalid, match=r"set spec\.className to one of shared, or ask") as refused:
             make_plan(server(), around, settings)
@@ -227,7 +227,7 @@ class TestBuiltInClass:
 
 
 def test_every_check_is_in_the_chain() -> None:
-    signature = {"request": policy.Request, "return": Iterator[policy.Objection]}
+    signature = {"request": policy.PermissionRequest, "return": Iterator[policy.Objection]}
     checks = {
         value
         for value in vars(policy).values()
@@ -749,7 +749,7 @@ class TestAccess:
         with pytest.raises(Invalid, match=f"{field} of class 'standard' cannot be used") as refusal:
             plan_of(server(), tracking_class(spec, is_default=True))
         assert refusal.value.reason is Reason.INVALID_SPEC
-        assert class_finding(tracking_class(spec)).message == refusal.value.message
+        assert class_result(tracking_class(spec)).message == refusal.value.message
 
 
 class TestAddressesOfOtherNamespaces:

@@ -18,7 +18,7 @@ from tests.unit.examples import (
     tracking_class,
 )
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.marks import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
+from tracking_operator.api.labels_and_annotations import ALLOW_EMPTY_STORE_ANNOTATION, RESOLVED_ANNOTATION
 from tracking_operator.api.placement import (
     ArtifactStoreKind,
     BackendStoreKind,

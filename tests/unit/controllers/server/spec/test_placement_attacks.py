@@ -12,7 +12,7 @@ from tests.unit.controllers.server.address.test_change import put_class, rules
 from tests.unit.controllers.server.address.test_claims import Cluster
 from tests.unit.controllers.server.test_reconciler import World
 from tests.unit.examples import POSTGRES, S3, Manifest, plan_of, postgres_class, server, tracking_class
-from tracking_operator.api.marks import RESOLVED_ANNOTATION
+from tracking_operator.api.labels_and_annotations import RESOLVED_ANNOTATION
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.objects import INGRESS, SECRET

@@ -1,0 +1,109 @@
+"""What a step of the control loop found out, and how condition results add up to conditions."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from tracking_operator.api.conditions import ConditionType, Reason, WantedCondition
+from tracking_operator.failures import Failure, Invalid, Waiting
+
+
+class Verdict(Enum):
+    """How things stand in one respect."""
+
+    OK = auto()
+    AT_REST = auto()
+    """Not serving, because its owner wants it so."""
+    WORKING = auto()
+    """On the way; nobody needs to do anything."""
+    FAILING = auto()
+    """Something is wrong that may pass by itself; the operator goes on trying."""
+    BLOCKED = auto()
+    """Something is wrong that a person must change."""
+
+
+PROBLEMS = (Verdict.FAILING, Verdict.BLOCKED)
+SEVERITY = (Verdict.BLOCKED, Verdict.FAILING, Verdict.AT_REST, Verdict.WORKING)
+"""From what needs a person most to what needs one least."""
+
+
+PASSES_BY_ITSELF = (Reason.NAMESPACE_TERMINATING, Reason.BUSY, Reason.PENDING)
+"""Reasons to wait that nobody has to hear of."""
+
+
+@dataclass(frozen=True)
+class ConditionResult:
+    """How one condition stands."""
+
+    type: ConditionType
+    verdict: Verdict
+    reason: Reason
+    message: str
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether a person should hear of it."""
+        return self.verdict in PROBLEMS
+
+    def as_condition(self) -> WantedCondition:
+        """The condition without its history."""
+        return WantedCondition(self.type, self.verdict is Verdict.OK, self.reason, self.message)
+
+
+def result_from(failure: Failure, type_: ConditionType) -> ConditionResult:
+    """Turn what stopped a step into what its condition says."""
+    if isinstance(failure, Invalid):
+        verdict = Verdict.BLOCKED
+    elif isinstance(failure, Waiting) and failure.reason in PASSES_BY_ITSELF:
+        verdict = Verdict.WORKING
+    else:
+        verdict = Verdict.FAILING
+    return ConditionResult(type_, verdict, failure.reason, failure.message)
+
+
+def not_looked_at(type_: ConditionType, waits_for: str) -> ConditionResult:
+    """The condition result of a step that waits for another one."""
+    return ConditionResult(type_, Verdict.WORKING, Reason.PENDING, f"Waits for {waits_for}.")
+
+
+def summarise(condition_results: Sequence[ConditionResult], ready_message: str) -> list[WantedCondition]:
+    """Add Ready, the summary, and kstatus's Reconciling and Stalled to the single conditions."""
+    decisive = most_pressing(condition_results)
+    if decisive is None:
+        return [
+            WantedCondition(ConditionType.READY, True, Reason.AS_EXPECTED, ready_message),
+            *_conditions(condition_results),
+        ]
+    stalled = decisive.verdict is Verdict.BLOCKED
+    reconciling = decisive.verdict in (Verdict.WORKING, Verdict.FAILING)
+    reason, message = decisive.reason, decisive.message
+    return [
+        WantedCondition(ConditionType.READY, False, reason, message),
+        *_conditions(condition_results),
+        WantedCondition(ConditionType.RECONCILING, reconciling, reason, message),
+        WantedCondition(ConditionType.STALLED, stalled, reason, message),
+    ]
+
+
+def most_pressing(condition_results: Iterable[ConditionResult]) -> ConditionResult | None:
+    """The condition result that the summary quotes: the first of the most severe kind; None when all is well.
+
+    One that only waits for another says less than the other.
+    """
+    concerns = [
+        condition_result
+        for condition_result in condition_results
+        if condition_result.verdict is not Verdict.OK
+    ]
+    return min(
+        concerns,
+        key=lambda condition_result: (
+            SEVERITY.index(condition_result.verdict),
+            condition_result.reason is Reason.PENDING,
+        ),
+        default=None,
+    )
+
+
+def _conditions(condition_results: Sequence[ConditionResult]) -> list[WantedCondition]:
+    return [condition_result.as_condition() for condition_result in condition_results]

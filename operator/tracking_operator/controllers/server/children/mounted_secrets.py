@@ -1,0 +1,220 @@
+"""The Secrets that a team names: are they there, and did their content change?
+
+Only digests are kept in memory, salted with the server's UID, so that nobody can compare two servers' or
+guess a weak password from the annotation that a digest ends up in.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS
+from tracking_operator.failures import Failure, Waiting
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.errors import ApiError, failure_from
+from tracking_operator.kube.objects import SECRET, KubeObject, resource_version_of
+from tracking_operator.resources.destinations import Endpoint
+from tracking_operator.resources.pod.server_pod import CREDENTIALS_DIGEST_ANNOTATION
+from tracking_operator.resources.server_model import (
+    ExternalArtifacts,
+    ExternalBackend,
+    S3Artifacts,
+    ServerModel,
+)
+from tracking_operator.resources.store_endpoints import endpoints_in_database_uri, endpoints_in_variables
+
+DIGEST_LENGTH: Final = 16
+
+OWN_KEYS: Final = ("accessKeyId", "secretAccessKey")
+"""What a Secret holds with which a team brings the keys of its prefix itself."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A Secret that a server's pods read when they start; without a ``key`` all of it."""
+
+    namespace: str
+    name: str
+    key: str | None
+    """What counts of it; None: all that it holds."""
+    field: str
+    """What names it; empty for one that the operator writes itself."""
+    condition: ConditionType
+    required: tuple[str, ...] = ()
+    """The keys without which it is of no use."""
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What is remembered of a Secret: whether it changes, and where it leads. No secret is among that."""
+
+    digest: str
+    endpoints: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was read of a Secret, and which version of it."""
+
+    content: _Content
+    version: int
+
+
+CredentialProblem = tuple[ConditionType, Failure]
+"""The condition that suffers, and why."""
+
+
+def references_of(server: ServerModel) -> Iterator[Reference]:
+    """Every Secret that the server's specification or class names, or that the operator writes and pods are rolled for."""
+    match server.backend_store:
+        case ExternalBackend(secret, key):
+            yield Reference(
+                server.namespace,
+                secret,
+                key,
+                "spec.backendStore.external.uriSecretRef",
+                ConditionType.BACKEND_STORE_READY,
+                required=(key,),
+            )
+    match server.artifact_store:
+        case ExternalArtifacts(_, str(secret)):
+            yield Reference(
+                server.namespace,
+                secret,
+                None,
+                "spec.artifactStore.external.credentialsSecretRef",
+                ConditionType.ARTIFACT_STORE_READY,
+            )
+        case S3Artifacts(secret=str(secret), has_own_keys=has_own_keys):
+            yield Reference(
+                server.namespace,
+                secret,
+                None,
+                "s3.identity.secret of the class" if has_own_keys else "",
+                ConditionType.ARTIFACT_STORE_READY,
+                required=OWN_KEYS if has_own_keys else (),
+            )
+
+
+class Credentials:
+    """Digests of the referenced Secrets.
+
+    A Secret that carries the watch label is in the cache, and read again when it has changed if its texts are too
+    long to be kept there. Others are read once, and again at each resync.
+    """
+
+    def __init__(self, kube: KubeClient, cache: ObjectCache) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._read: dict[tuple[str, Reference], _Read] = {}
+
+    async def digest(
+        self, server: ServerModel, *, fresh: bool, revocation: str = ""
+    ) -> tuple[str, list[CredentialProblem]]:
+        """A digest of all that the server's pods mount (empty if they mount no Secret), and what is missing.
+
+        ``revocation`` is what pods are made anew for although they may mount the same Secrets; empty: nothing.
+        """
+        digests, problems = [], []
+        for reference in references_of(server):
+            try:
+                digests.append((await self._content_of(reference, server.uid, fresh=fresh)).digest)
+            except Failure as failure:
+                problems.append((reference.condition, failure))
+        if revocation:
+            digests.append(_sha256("revoked", revocation))
+        return (_sha256(*digests) if digests else ""), problems
+
+    def endpoints(self, server: ServerModel) -> dict[ConditionType, tuple[Endpoint, ...]]:
+        """Where the Secrets say that external stores are, as the last digest found it: by the condition of the store."""
+        found = {}
+        for reference in references_of(server):
+            with suppress(Failure):
+                watched = self._cache.whole(SECRET, reference.namespace, reference.name)
+                known = self._read.get((server.uid, reference))
+                if watched is not None:
+                    found[reference.condition] = _content(watched, reference, server.uid).endpoints
+                elif known is not None:
+                    found[reference.condition] = known.content.endpoints
+        return found
+
+    async def _content_of(self, reference: Reference, salt: str, *, fresh: bool) -> _Content:
+        watched = self._cache.whole(SECRET, reference.namespace, reference.name)
+        if watched is not None:
+            return _content(watched, reference, salt)
+        shortened = self._cache.get(SECRET, reference.namespace, reference.name)
+        version = resource_version_of(shortened) if shortened else 0
+        mine = (salt, reference)
+        if fresh or (mine in self._read and self._read[mine].version < version):
+            self._read.pop(mine, None)
+        if mine not in self._read:
+            secret = await self._get(reference)
+            if secret is None:
+                raise _missing(reference)
+            self._read[mine] = _Read(_content(secret, reference, salt), resource_version_of(secret))
+        return self._read[mine].content
+
+    async def _get(self, reference: Reference) -> KubeObject | None:
+        try:
+            return await self._kube.get(SECRET, reference.namespace, reference.name)
+        except ApiError as error:
+            raise failure_from(error, f"read Secret {reference.namespace}/{reference.name}") from error
+
+
+def deployed_digest(deployment: KubeObject | None) -> str:
+    """The digest that the running pods were made with; empty where there is none."""
+    template = ((deployment or {}).get("spec") or {}).get("template") or {}
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    return str(annotations.get(CREDENTIALS_DIGEST_ANNOTATION, ""))
+
+
+def _content(secret: KubeObject, reference: Reference, salt: str) -> _Content:
+    return _Content(_content_digest(secret, reference, salt), _endpoints_in(secret, reference))
+
+
+def _endpoints_in(secret: KubeObject, reference: Reference) -> tuple[Endpoint, ...]:
+    data = {
+        key: base64.b64decode(value).decode(errors="replace")
+        for key, value in (secret.get("data") or {}).items()
+    }
+    if reference.key is not None:
+        return endpoints_in_database_uri(data[reference.key])
+    return endpoints_in_variables(data)
+
+
+def _content_digest(secret: KubeObject, reference: Reference, salt: str) -> str:
+    data: dict[str, str] = secret.get("data") or {}
+    for key in reference.required:
+        if not base64.b64decode(data.get(key, "")).strip():
+            raise Waiting(
+                Reason.SECRET_KEY_MISSING,
+                f"Secret {reference.name!r}, which {reference.field} names, has nothing under the key "
+                f"{key!r}: add it, or name another.",
+                retry_after=UNWATCHED_RETRY_SECONDS,
+            )
+    if reference.key is not None:
+        return _sha256(salt, data[reference.key])
+    return _sha256(salt, *(part for item in sorted(data.items()) for part in item))
+
+
+def _missing(reference: Reference) -> Waiting:
+    if not reference.field:
+        return Waiting(Reason.PENDING, f"Waits for Secret {reference.name!r}, which the operator writes.")
+    return Waiting(
+        Reason.SECRET_NOT_FOUND,
+        f"There is no Secret {reference.name!r} in namespace {reference.namespace!r}, which {reference.field} "
+        "names: create it, or name another.",
+        retry_after=UNWATCHED_RETRY_SECONDS,
+    )
+
+
+def _sha256(*parts: str) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part.encode())
+    return digest.hexdigest()[:DIGEST_LENGTH]

@@ -1,0 +1,142 @@
+"""Where each server's pods have to connect to: as Services in the cluster, and the Secrets of external stores, say it.
+
+What a Service selects is remembered, and shared by all servers whose stores are behind it: a settled server costs no
+read, and a resync of many servers one. A Service that changes is seen at the next resync of a server.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from tracking_operator.api.conditions import ConditionType
+from tracking_operator.controllers.server.children.mounted_secrets import Credentials
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.errors import ApiError
+from tracking_operator.kube.objects import NETWORK_POLICY, SERVICE, KubeObject, kind_of, name_of
+from tracking_operator.resources.destinations import (
+    Destination,
+    Destinations,
+    Endpoint,
+    ServiceName,
+    anywhere,
+    is_certainly_a_service,
+    named_service,
+    resolve,
+)
+from tracking_operator.resources.server_model import ExternalArtifacts, ExternalBackend, ServerModel
+from tracking_operator.resources.store_endpoints import identity_destinations, named_endpoints
+
+logger = logging.getLogger(__name__)
+
+SECONDS_AT_LEAST: Final = 60.0
+"""How old what is known of a Service has to be for a resync to ask again: servers that share it come one by one."""
+
+SECONDS_UNTIL_IT_IS_THERE: Final = 15.0
+"""How soon a Service is looked for again that a store's host names, and that does not exist."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A Service as it was found; None: there is none, or it cannot be read."""
+
+    service: KubeObject | None
+    at: datetime
+
+
+class Networks:
+    """Knows what the stores of servers are in the cluster's network."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        cache: ObjectCache,
+        credentials: Credentials,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._credentials = credentials
+        self._now = now
+        self._seen: dict[ServiceName, _Seen] = {}
+        self._locks: defaultdict[ServiceName, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def with_destinations(self, server: ServerModel, *, fresh: bool) -> ServerModel:
+        """The model, with where its pods have to connect to; with ``fresh``, Services are looked at again."""
+        found = self._credentials.endpoints(server)
+        database = found.get(ConditionType.BACKEND_STORE_READY)
+        named = named_endpoints(
+            server, database=database, object_store=found.get(ConditionType.ARTIFACT_STORE_READY)
+        )
+        destinations = Destinations(
+            await self._resolved(named.backend_store, server, fresh=fresh),
+            (
+                *await self._resolved(named.artifact_store, server, fresh=fresh),
+                *identity_destinations(server),
+            ),
+            is_known=self._is_known(server, found),
+        )
+        return replace(server, destinations=destinations)
+
+    def leaves_alone(self, obj: KubeObject, server: ServerModel) -> bool:
+        """Whether an object is a policy that stays as it is, because what it has to let through is not known now.
+
+        What runs goes on running, also while somebody replaces the Secret of its store.
+        """
+        if kind_of(obj) != NETWORK_POLICY or server.destinations is None or server.destinations.is_known:
+            return False
+        return self._cache.get(NETWORK_POLICY, server.namespace, name_of(obj)) is not None
+
+    @staticmethod
+    def _is_known(server: ServerModel, found: dict[ConditionType, tuple[Endpoint, ...]]) -> bool:
+        artifacts = server.artifact_store
+        stores = (
+            (ConditionType.BACKEND_STORE_READY, isinstance(server.backend_store, ExternalBackend)),
+            (
+                ConditionType.ARTIFACT_STORE_READY,
+                isinstance(artifacts, ExternalArtifacts) and artifacts.secret,
+            ),
+        )
+        return all(type_ in found for type_, has_secret in stores if has_secret)
+
+    async def _resolved(
+        self, endpoints: tuple[Endpoint, ...], server: ServerModel, *, fresh: bool
+    ) -> tuple[Destination, ...]:
+        return tuple([await self._destination(one, server, fresh=fresh) for one in endpoints])
+
+    async def _destination(self, endpoint: Endpoint, server: ServerModel, *, fresh: bool) -> Destination:
+        named = named_service(endpoint.host, server.namespace, server.cluster_domain)
+        if named is None:
+            return anywhere(endpoint.port)
+        is_certain = is_certainly_a_service(endpoint.host, server.cluster_domain)
+        service = await self._service(named, fresh=fresh, is_certain=is_certain)
+        return resolve(endpoint, service, named.namespace)
+
+    async def _service(self, name: ServiceName, *, fresh: bool, is_certain: bool) -> KubeObject | None:
+        async with self._locks[name]:
+            seen = self._seen.get(name)
+            if seen is None or self._is_worth_a_look(seen, fresh=fresh, is_certain=is_certain):
+                seen = self._seen[name] = await self._look(name, seen)
+            return seen.service
+
+    def _is_worth_a_look(self, seen: _Seen, *, fresh: bool, is_certain: bool) -> bool:
+        age = (self._now() - seen.at).total_seconds()
+        is_missed = seen.service is None and is_certain
+        return (fresh and age >= SECONDS_AT_LEAST) or (is_missed and age >= SECONDS_UNTIL_IT_IS_THERE)
+
+    async def _look(self, name: ServiceName, before: _Seen | None) -> _Seen:
+        try:
+            return _Seen(await self._kube.get(SERVICE, name.namespace, name.name), self._now())
+        except ApiError as error:
+            logger.warning(
+                "Service %s/%s, which the host of a store may mean, could not be read: %s. NetworkPolicies let pods out "
+                "to its port wherever that is, or to what it selected before.",
+                name.namespace,
+                name.name,
+                error,
+            )
+            return _Seen(before.service if before else None, self._now())

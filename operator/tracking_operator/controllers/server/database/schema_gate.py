@@ -1,0 +1,215 @@
+"""The gate before a server's pods: no MLflow starts on a schema that is not its own. Pure.
+
+MLflow migrates by itself, unlocked, when newer code meets an older schema. So one Job brings the schema up
+first, and the Deployment is left as it is until that has happened: what runs goes on running.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.api.tracking_server import TrackingServerStatus
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, not_looked_at
+from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
+from tracking_operator.controllers.server.children.pods import (
+    STORE_REASONS,
+    CheckResult,
+)
+from tracking_operator.controllers.server.database.databases import DatabaseState
+from tracking_operator.kube.objects import KubeObject
+from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER, build_migration_job
+from tracking_operator.resources.server_model import ServerModel
+
+TYPE: Final = ConditionType.SCHEMA_READY
+
+PASSING_REASONS: Final = frozenset(
+    {Reason.STORE_UNREACHABLE, Reason.LOGIN_REFUSED, Reason.BUSY, Reason.DISK_FULL}
+)
+"""What the Job tries again by itself."""
+
+WITH_LOGIN: Final = "+"
+"""Between the two revisions of a store with MLflow's own login. They are compared as one."""
+
+MIGRATABLE: Final = (Reason.SCHEMA_MISSING, Reason.SCHEMA_BEHIND)
+"""What the check of a pod says about a schema that a Job can bring up to date."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Whether pods of the wanted version may start, and what has to happen first."""
+
+    condition_result: ConditionResult
+    is_open: bool
+    revision: str | None = None
+    """The revision that the schema is at, once it fits the wanted version."""
+    job: KubeObject | None = None
+    """The Job that has to exist."""
+    obsolete_job: KubeObject | None = None
+    """A Job that has to go, so that it can be made anew."""
+    result: CheckResult | None = None
+    """What the Job's last attempt found, as long as it keeps the gate closed."""
+    login_revision: str | None = None
+    """The revision of the login's tables, where there is a login."""
+
+
+def stamp(server: ServerModel, revision: str | None, login_revision: str | None) -> str | None:
+    """What the store is at, as one word; None while something that the server needs is not there yet."""
+    if server.login is None or not revision:
+        return revision or None
+    return f"{revision}{WITH_LOGIN}{login_revision}" if login_revision else None
+
+
+def live_migration(children: Sequence[KubeObject], server: ServerModel) -> LiveJob | None:
+    """Find the Job of the version that is wanted, and what its pods tell."""
+    return live_job(children, server, server.names.migration(server.version), MIGRATE_CONTAINER)
+
+
+def has_brought_it_to(
+    server: ServerModel, migration: LiveJob, found: str | None, recorded: str | None
+) -> bool:
+    """Whether the revision that was ``found`` after it is its work: nobody has put another one back since.
+
+    Its pod, which says to which revision it came, may be seen later than its success, or be gone already.
+    """
+    result = migration.result
+    said = stamp(server, result.revision, result.login_revision) if result else None
+    expected = said or recorded or found
+    return migration.is_done and found is not None and found == expected
+
+
+def external_database(
+    server: ServerModel,
+    status: TrackingServerStatus,
+    migration: LiveJob | None,
+    check: CheckResult | None,
+) -> DatabaseState:
+    """What is known of a database that the operator does not log in to: what the Job and the pods have found there.
+
+    A pod that finds no schema, or an older one, has met another database than the Job before it.
+    """
+    job_found = migration.result if migration and migration.is_done else None
+    if (
+        check
+        and check.reason in MIGRATABLE
+        and check.ended_at > (migration.completed_at if migration else "")
+    ):
+        return DatabaseState(login="", revision=None)
+    if job_found:
+        return DatabaseState(
+            login="", revision=job_found.revision, login_revision=job_found.login_revision or None
+        )
+    if status.version != server.version:
+        return DatabaseState(login="", revision=None)
+    return DatabaseState(login="", revision=status.schema_revision, login_revision=status.login_revision)
+
+
+def schema_gate(
+    server: ServerModel,
+    status: TrackingServerStatus,
+    database: DatabaseState | None,
+    migration: LiveJob | None,
+) -> Gate:
+    """Decide whether pods of the wanted version may start; ``database`` is None while PostgreSQL cannot be asked."""
+    recorded = _recorded(server, status)
+    if database is None:
+        return _gate_without_database(recorded)
+    found = stamp(server, database.revision, database.login_revision)
+    if recorded and found == recorded:
+        return _open(recorded)
+    if found and migration and has_brought_it_to(server, migration, found, recorded):
+        return _open(found)
+    if server.replicas == 0:
+        return Gate(not_looked_at(TYPE, "the server to be woken up"), is_open=True)
+    job = build_migration_job(server)
+    if migration is None:
+        return Gate(_under_way(server, database), is_open=False, job=job)
+    return _gate_with_job(server, database, migration, job)
+
+
+def is_gated(obj: KubeObject, gate: Gate | None) -> bool:
+    """Whether an object has to wait for the gate."""
+    return gate is not None and not gate.is_open and obj["kind"] == "Deployment"
+
+
+def _recorded(server: ServerModel, status: TrackingServerStatus) -> str | None:
+    """The revision that the status records for the version that is wanted."""
+    if status.version != server.version:
+        return None
+    return stamp(server, status.schema_revision, status.login_revision)
+
+
+def _gate_without_database(recorded: str | None) -> Gate:
+    if recorded:
+        return _open(recorded)
+    return Gate(not_looked_at(TYPE, "the backend store"), is_open=False)
+
+
+def _gate_with_job(server: ServerModel, database: DatabaseState, migration: LiveJob, job: KubeObject) -> Gate:
+    is_other = migration.differs_from(job)
+    if migration.is_done and migration.result is None and not database.login and not is_other:
+        return Gate(not_looked_at(TYPE, f"the word of Job {migration.name}"), is_open=False)
+    if migration.is_done:  # and yet the database is at another revision: somebody has put an older one back
+        return Gate(_under_way(server, database), is_open=False, obsolete_job=migration.job)
+    if not migration.is_running and is_other:
+        return Gate(_under_way(server, database), is_open=False, obsolete_job=migration.job)
+    if migration.has_failed:
+        return _gate_with_failed_job(server, migration)
+    return Gate(_progress(server, database, migration), is_open=False, result=migration.complaint)
+
+
+def _gate_with_failed_job(server: ServerModel, migration: LiveJob) -> Gate:
+    result = migration.result
+    if result and result.reason in PASSING_REASONS:
+        return Gate(
+            _store_result(result) or ConditionResult(TYPE, Verdict.FAILING, result.reason, result.message),
+            is_open=False,
+            obsolete_job=migration.job,
+            result=result,
+        )
+    job = migration.name
+    said = result.message if result and result.message else f"Job {job} failed: read the log of its pods."
+    reason = result.reason if result and result.reason else Reason.MIGRATION_FAILED
+    message = (
+        f"{said} What ran before goes on running. To try MLflow {server.version} again, delete Job {job}."
+    )
+    condition_result = (result and _store_result(result)) or ConditionResult(
+        TYPE, Verdict.BLOCKED, reason, message
+    )
+    return Gate(condition_result, is_open=False, result=result)
+
+
+def _store_result(result: CheckResult) -> ConditionResult | None:
+    """Where the store is at fault its own condition says so, and the schema waits for it."""
+    return not_looked_at(TYPE, "the backend store") if result.reason in STORE_REASONS else None
+
+
+def _progress(server: ServerModel, database: DatabaseState, migration: LiveJob) -> ConditionResult:
+    """How a Job that has not ended is getting on."""
+    if migration.problem:
+        return ConditionResult(TYPE, Verdict.FAILING, migration.problem.reason, migration.problem.message)
+    if (complaint := migration.complaint) and complaint.reason:
+        goes_on = f" Job {migration.name} tries again." if complaint.reason in PASSING_REASONS else ""
+        message = complaint.message + goes_on
+        return _store_result(complaint) or ConditionResult(TYPE, Verdict.FAILING, complaint.reason, message)
+    return _under_way(server, database)
+
+
+def _under_way(server: ServerModel, database: DatabaseState) -> ConditionResult:
+    job = server.names.migration(server.version)
+    start = f"from revision {database.revision} " if database.revision else ""
+    message = (
+        f"Job {job} brings the schema {start}up to MLflow {server.version}; pods of it start after that."
+    )
+    return ConditionResult(TYPE, Verdict.WORKING, Reason.PROGRESSING, message)
+
+
+def _open(stamped: str) -> Gate:
+    revision, _, login_revision = stamped.partition(WITH_LOGIN)
+    message = f"The backend store is at revision {revision}."
+    return Gate(
+        ConditionResult(TYPE, Verdict.OK, Reason.AS_EXPECTED, message),
+        is_open=True,
+        revision=revision,
+        login_revision=login_revision or None,
+    )

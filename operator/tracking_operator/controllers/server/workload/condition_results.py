@@ -1,0 +1,306 @@
+"""How a server stands, read from the live objects: one condition result per condition. Pure."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tracking_operator.api.conditions import Condition, ConditionType, Reason
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, not_looked_at
+from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck
+from tracking_operator.controllers.server.children.deployment import is_rolled_out
+from tracking_operator.controllers.server.children.pods import (
+    STORE_REASONS,
+    VERSION_LABEL,
+    CheckResult,
+    PodProblem,
+    check_result,
+    container_result,
+    pod_problem,
+    server_pods,
+)
+from tracking_operator.controllers.server.database.databases import DatabaseState, database_result
+from tracking_operator.controllers.server.database.schema_gate import Gate
+from tracking_operator.controllers.server.exposure.answer import Exposed
+from tracking_operator.kube.objects import (
+    DEPLOYMENT,
+    PERSISTENT_VOLUME_CLAIM,
+    KubeObject,
+    kind_of,
+    name_of,
+)
+from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
+from tracking_operator.resources.server_model import (
+    ExternalArtifacts,
+    ExternalBackend,
+    PostgresBackend,
+    S3Artifacts,
+    ServerModel,
+    SqliteBackend,
+    Volume,
+)
+
+PASSING_REASONS: Final = {
+    Reason.STORE_UNREACHABLE,
+    Reason.HOST_NOT_FOUND,
+    Reason.ACCESS_DENIED,
+    Reason.BUCKET_NOT_FOUND,
+    Reason.DISK_FULL,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.UNSCHEDULABLE,
+    Reason.POD_REFUSED,
+}
+"""What may pass without a change of the server: a database, registry or node comes back."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The live objects of one server, as the cache has them."""
+
+    deployment: KubeObject | None
+    claims: dict[str, KubeObject]
+    pods: Sequence[KubeObject]
+    check: CheckResult | None
+    problem: PodProblem | None
+    artifact_check: CheckResult | None = None
+    """What the newest pod found when it tried an external artifact store out."""
+    database: DatabaseState | None = None
+    """The server's own database; None with another kind of store, and while PostgreSQL was not asked."""
+    gate: Gate | None = None
+    """Whether the schema fits; None where the pods themselves find out."""
+    artifacts: ArtifactCheck | None = None
+    """How the server's own prefix does; None with another kind of store, and while it could not be looked at."""
+    exposed: Exposed | None = None
+    """How the server answered as clients ask it; None while it was not asked."""
+
+
+def observe(
+    children: Sequence[KubeObject],
+    server: ServerModel,
+    database: DatabaseState | None = None,
+    gate: Gate | None = None,
+    artifacts: ArtifactCheck | None = None,
+) -> Observed:
+    """Sort a server's live objects by what they tell."""
+    pods = server_pods(children)
+    deployments = (child for child in children if kind_of(child) == DEPLOYMENT)
+    return Observed(
+        deployment=next((one for one in deployments if name_of(one) == server.names.workload), None),
+        claims={name_of(child): child for child in children if kind_of(child) == PERSISTENT_VOLUME_CLAIM},
+        pods=pods,
+        check=check_result(pods, server.version),
+        problem=pod_problem(pods),
+        artifact_check=container_result(pods, CHECK_ARTIFACTS_CONTAINER),
+        database=database,
+        gate=gate,
+        artifacts=artifacts,
+    )
+
+
+def condition_results_of(
+    server: ServerModel, observed: Observed, earlier: Callable[[ConditionType], Condition | None]
+) -> Iterator[ConditionResult]:
+    """Read every condition that the live objects decide; ``earlier`` tells what was found out before."""
+    yield backend_store_result(server, observed, earlier(ConditionType.BACKEND_STORE_READY))
+    yield artifact_store_result(server, observed, earlier(ConditionType.ARTIFACT_STORE_READY))
+    yield schema_result(server, observed, earlier(ConditionType.SCHEMA_READY))
+    yield workload_result(server, observed)
+    yield exposed_result(server, observed, earlier(ConditionType.EXPOSED))
+
+
+def backend_store_result(
+    server: ServerModel, observed: Observed, earlier: Condition | None
+) -> ConditionResult:
+    """Whether the database can be used."""
+    type_ = ConditionType.BACKEND_STORE_READY
+    check = observed.check
+    for result in (observed.gate and observed.gate.result, check):
+        if result and result.reason in STORE_REASONS:
+            verdict = Verdict.FAILING if result.reason in PASSING_REASONS else Verdict.BLOCKED
+            return ConditionResult(type_, verdict, result.reason, result.message)
+    match server.backend_store:
+        case SqliteBackend(volume):
+            return volume_result(type_, volume, server, observed)
+        case PostgresBackend() as store if observed.database:
+            return database_result(store, observed.database)
+        case PostgresBackend():
+            return _as_before(type_, earlier) or not_looked_at(type_, "PostgreSQL")
+        case ExternalBackend():
+            if check is None and server.replicas:
+                return _as_before(type_, earlier) or not_looked_at(
+                    type_, "the first pod that opens the database"
+                )
+            message = "The external database is in use."
+            return ConditionResult(type_, Verdict.OK, Reason.AS_EXPECTED, message)
+
+
+def artifact_store_result(
+    server: ServerModel, observed: Observed, earlier: Condition | None
+) -> ConditionResult:
+    """Whether artifacts have a place."""
+    type_ = ConditionType.ARTIFACT_STORE_READY
+    match server.artifact_store:
+        case S3Artifacts() if observed.artifacts:
+            return observed.artifacts.condition_result
+        case S3Artifacts():
+            return _as_before(type_, earlier) or not_looked_at(type_, "the object store")
+        case ExternalArtifacts() as store:
+            return _external_artifacts_result(store, observed, earlier)
+        case store:
+            return volume_result(type_, store.volume, server, observed)
+
+
+def _external_artifacts_result(
+    store: ExternalArtifacts, observed: Observed, earlier: Condition | None
+) -> ConditionResult:
+    """What the init container found: it puts, lists, gets and deletes an object before each start."""
+    type_, check = ConditionType.ARTIFACT_STORE_READY, observed.artifact_check
+    if check is None:
+        return _as_before(type_, earlier) or not_looked_at(type_, "the first pod that tries the store out")
+    if check.reason is not None:
+        verdict = Verdict.FAILING if check.reason in PASSING_REASONS else Verdict.BLOCKED
+        return ConditionResult(type_, verdict, check.reason, check.message)
+    message = f"Artifacts are under {store.uri}."
+    if check.remark is not None:
+        return ConditionResult(type_, Verdict.OK, check.remark, f"{message} {check.message}")
+    return ConditionResult(type_, Verdict.OK, Reason.AS_EXPECTED, message)
+
+
+def volume_result(
+    type_: ConditionType, volume: Volume, server: ServerModel, observed: Observed
+) -> ConditionResult:
+    """Whether a volume claim is bound."""
+    claim = observed.claims.get(volume.claim)
+    phase = ((claim or {}).get("status") or {}).get("phase", "Pending")
+    if phase == "Bound":
+        return ConditionResult(
+            type_, Verdict.OK, Reason.AS_EXPECTED, f"Volume claim {volume.claim} is bound."
+        )
+    if phase == "Lost":
+        return ConditionResult(
+            type_,
+            Verdict.BLOCKED,
+            Reason.VOLUME_LOST,
+            f"The volume behind claim {volume.claim} is gone: restore it, or delete the claim to begin anew.",
+        )
+    if not server.replicas:
+        message = f"Volume claim {volume.claim} will be bound when the first pod needs it."
+        return ConditionResult(type_, Verdict.WORKING, Reason.VOLUME_PENDING, message)
+    return ConditionResult(
+        type_,
+        Verdict.WORKING,
+        Reason.VOLUME_PENDING,
+        f"Volume claim {volume.claim} is not bound yet; if it stays so, 'kubectl describe pvc {volume.claim}' "
+        "tells why.",
+    )
+
+
+def schema_result(server: ServerModel, observed: Observed, earlier: Condition | None) -> ConditionResult:
+    """Whether the database schema is the one that this MLflow version expects."""
+    type_ = ConditionType.SCHEMA_READY
+    check, gate = observed.check, observed.gate
+    if gate and (
+        gate.condition_result.verdict is not Verdict.OK or check is None or check.reason in STORE_REASONS
+    ):
+        return gate.condition_result
+    if check is None:
+        before = _as_before(type_, earlier) if server.needs_migration_job or not server.replicas else None
+        return before or not_looked_at(type_, "a pod that checks the schema")
+    if check.reason is None:
+        return ConditionResult(type_, Verdict.OK, check.remark or Reason.AS_EXPECTED, check.message)
+    if check.reason in STORE_REASONS:
+        return not_looked_at(type_, "the backend store")
+    return ConditionResult(type_, Verdict.BLOCKED, check.reason, check.message)
+
+
+def _as_before(type_: ConditionType, condition: Condition | None) -> ConditionResult | None:
+    """What was found before, where nothing speaks against it."""
+    if condition is None or not condition.is_true:
+        return None
+    return ConditionResult(type_, Verdict.OK, Reason.AS_EXPECTED, condition.message)
+
+
+def workload_result(server: ServerModel, observed: Observed) -> ConditionResult:
+    """Whether all pods run what is asked for."""
+    type_ = ConditionType.WORKLOAD_READY
+    if observed.gate and not observed.gate.is_open and not is_current(observed, server):
+        return not_looked_at(type_, "the schema")
+    if observed.deployment is None:
+        return not_looked_at(type_, "the Deployment to be created")
+    if server.replicas == 0:
+        return _at_rest(observed)
+    if is_rolled_out(observed.deployment, server.replicas):
+        message = f"{server.replicas} of {server.replicas} pods serve MLflow {server.version}."
+        return ConditionResult(type_, Verdict.OK, Reason.WORKLOAD_AVAILABLE, message)
+    return _rollout_result(server, observed.deployment, observed)
+
+
+def _rollout_result(server: ServerModel, deployment: KubeObject, observed: Observed) -> ConditionResult:
+    """Why not all pods serve yet."""
+    type_ = ConditionType.WORKLOAD_READY
+    if refusal := refused_pods(deployment):
+        return ConditionResult(type_, Verdict.FAILING, Reason.POD_REFUSED, refusal)
+    if observed.problem:
+        verdict = Verdict.FAILING if observed.problem.reason in PASSING_REASONS else Verdict.BLOCKED
+        return ConditionResult(type_, verdict, observed.problem.reason, observed.problem.message)
+    if observed.check and observed.check.reason:
+        return not_looked_at(type_, "the check of the backend store to succeed")
+    if observed.artifact_check and observed.artifact_check.reason:
+        return not_looked_at(type_, "the check of the artifact store to succeed")
+    message = (
+        f"{available_replicas(observed)} of {server.replicas} pods serve MLflow {server.version} so far."
+    )
+    return ConditionResult(type_, Verdict.WORKING, Reason.ROLLOUT_IN_PROGRESS, message)
+
+
+def exposed_result(server: ServerModel, observed: Observed, earlier: Condition | None) -> ConditionResult:
+    """Whether clients reach the server: one pod that serves is enough, as during a rolling update."""
+    type_ = ConditionType.EXPOSED
+    if not serves(server, observed):
+        return not_looked_at(type_, "pods that serve")
+    condition_result = observed.exposed.condition_result if observed.exposed else None
+    if condition_result is None:
+        return _as_before(type_, earlier) or not_looked_at(
+            type_, f"an answer of the API at {server.service_url}"
+        )
+    if condition_result.verdict is Verdict.FAILING and not is_settled(server, observed):
+        return replace(condition_result, verdict=Verdict.WORKING)
+    return condition_result
+
+
+def serves(server: ServerModel, observed: Observed) -> bool:
+    """Whether there is a pod to ask."""
+    return bool(server.replicas and available_replicas(observed))
+
+
+def is_settled(server: ServerModel, observed: Observed) -> bool:
+    """Whether all pods are those that are wanted, so that none of an earlier specification answers."""
+    return observed.deployment is not None and is_rolled_out(observed.deployment, server.replicas)
+
+
+def is_current(observed: Observed, server: ServerModel) -> bool:
+    """Whether the Deployment is of the version that is wanted."""
+    metadata = ((observed.deployment or {}).get("spec") or {}).get("template", {}).get("metadata") or {}
+    return bool((metadata.get("labels") or {}).get(VERSION_LABEL) == server.version)
+
+
+def available_replicas(observed: Observed) -> int:
+    """How many pods serve, of whatever template."""
+    return int(((observed.deployment or {}).get("status") or {}).get("availableReplicas", 0))
+
+
+def refused_pods(deployment: KubeObject) -> str | None:
+    """Why the API server does not let the Deployment's pods be created."""
+    for condition in (deployment.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+            said = " ".join(str(condition.get("message", "")).split())
+            return f"The API server refuses the server's pods: {said.rstrip('.')}."
+    return None
+
+
+def _at_rest(observed: Observed) -> ConditionResult:
+    type_ = ConditionType.WORKLOAD_READY
+    if observed.pods:
+        message = f"{len(observed.pods)} pods are still stopping."
+        return ConditionResult(type_, Verdict.AT_REST, Reason.SUSPENDED, message)
+    message = "No pods run because spec.suspend is true or spec.replicas is 0; all data is kept."
+    return ConditionResult(type_, Verdict.AT_REST, Reason.SUSPENDED, message)

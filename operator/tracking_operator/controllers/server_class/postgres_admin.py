@@ -1,0 +1,91 @@
+"""The PostgreSQL servers of the classes: how each is reached as its admin, and whether it can be used."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from tracking_operator.api.tracking_server_class import PostgresStoreSpec
+from tracking_operator.controllers.server_class.store_of_class import StoreOfClass
+from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.postgres.connection import Sessions
+from tracking_operator.stores.postgres.database_server import Login, PostgresServer, Timeouts
+from tracking_operator.stores.postgres.finalize import MarkedAccess, access_of_cluster, take_access
+from tracking_operator.stores.postgres.marked_databases import databases_of
+from tracking_operator.stores.postgres.preflight import preflight
+
+SECONDS_TO_ANSWER: Final = 8.0
+PROBE_TIMEOUTS: Final = Timeouts(connect=3.0, statement=3.0)
+
+
+@dataclass(frozen=True)
+class Access:
+    """A PostgreSQL server that can be used, and its admin.
+
+    ``remarks`` say what could be safer there. They are for people: no server is verified again because they change, as they
+    do with each server that is added.
+    """
+
+    server: PostgresServer
+    admin: Login
+    remarks: tuple[str, ...] = field(default=(), compare=False)
+
+
+class PostgresAdmin(StoreOfClass[PostgresStoreSpec, Access]):
+    """The PostgreSQL servers of all classes."""
+
+    async def databases_of(self, access: Access, mark: Mark) -> tuple[str, ...]:
+        """The databases whose marks name exactly this server. Raises Failure."""
+        return await self.executor.run_for(mark.namespace, access.server, _databases_of, access, mark)
+
+    async def access_of_cluster(self, access: Access, cluster_name: str) -> tuple[MarkedAccess, ...]:
+        """All by which servers of this cluster get in or are in, by their marks. Raises Failure."""
+        return await self.executor.run_for_class(
+            access.server, partial(_access_of_cluster, access, cluster_name)
+        )
+
+    async def take_access(self, access: Access, left: MarkedAccess) -> None:
+        """Let nobody in any more by what one server has left, and end the sessions. Raises Failure."""
+        await self.executor.run_for(left.mark.namespace, access.server, _take_access, access, left)
+
+    async def _ask(self, offer: PostgresStoreSpec, well: Access | None, *, fresh: bool) -> Access:
+        server = PostgresServer(
+            host=offer.host,
+            port=offer.port,
+            maintenance_database=offer.maintenance_database,
+            ssl_mode=offer.ssl_mode,
+            ca_certificates=await self._objects.ca_certificates(
+                offer.ca_config_map_ref, "postgres.caConfigMapRef", fresh=fresh
+            ),
+        )
+        admin = await self._admin(offer, fresh=fresh)
+        look = partial(_preflight, server, admin, allow_superuser=offer.allow_superuser)
+        remarks = await self.executor.run_for_class(server, look, seconds=SECONDS_TO_ANSWER)
+        return Access(server, admin, remarks)
+
+    async def _admin(self, offer: PostgresStoreSpec, *, fresh: bool) -> Login:
+        reference = offer.admin_secret_ref
+        found = await self._objects.secret(
+            reference, "postgres.adminSecretRef", "username", "password", fresh=fresh
+        )
+        source = f"Secret {self._objects.namespace}/{reference.name}"
+        return Login(found["username"], found["password"], source)
+
+
+def _access_of_cluster(access: Access, cluster_name: str) -> tuple[MarkedAccess, ...]:
+    with Sessions(access.server, access.admin) as sessions:
+        return access_of_cluster(sessions, cluster_name)
+
+
+def _databases_of(access: Access, mark: Mark) -> tuple[str, ...]:
+    with Sessions(access.server, access.admin) as sessions:
+        return databases_of(sessions, mark)
+
+
+def _take_access(access: Access, left: MarkedAccess) -> None:
+    with Sessions(access.server, access.admin) as sessions:
+        take_access(sessions, left)
+
+
+def _preflight(server: PostgresServer, admin: Login, *, allow_superuser: bool) -> tuple[str, ...]:
+    with Sessions(server, admin, PROBE_TIMEOUTS) as sessions:
+        return preflight(sessions, allow_superuser=allow_superuser)

@@ -1,0 +1,259 @@
+"""From live objects to conditions: what each situation is called."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.unit.controllers.live import (
+    INITIALIZING,
+    PASSED,
+    RUNNING,
+    STARTING,
+    TRIED_OUT,
+    check_failed,
+    claim,
+    crashed,
+    deployment,
+    pod,
+    said,
+    terminated,
+    waiting,
+)
+from tests.unit.examples import EXTERNAL_BUCKET, EXTERNAL_DATABASE, Manifest, model
+from tracking_operator.api.conditions import Condition, ConditionType, Reason
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, summarise
+from tracking_operator.controllers.server.exposure.answer import Exposed, exposed_result
+from tracking_operator.controllers.server.workload.condition_results import condition_results_of, observe
+from tracking_operator.mlflow.client import Answer
+from tracking_operator.resources.server_model import ServerModel
+
+BACKEND = ConditionType.BACKEND_STORE_READY
+ARTIFACTS = ConditionType.ARTIFACT_STORE_READY
+SCHEMA = ConditionType.SCHEMA_READY
+WORKLOAD = ConditionType.WORKLOAD_READY
+EXPOSED = ConditionType.EXPOSED
+
+EXTERNAL: Manifest = {"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET}
+VOLUMES = [claim("mlflow-backend-store"), claim("mlflow-artifact-store")]
+SERVING = [deployment(), pod(check=PASSED, artifacts=TRIED_OUT, server=RUNNING)]
+
+ANSWERED = Answer(200)
+
+EARLIER = Condition(
+    type="SchemaReady",
+    status="True",
+    last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
+    reason="AsExpected",
+    message="The backend store is at revision abc.",
+)
+
+
+def condition_results(
+    children: list[Manifest],
+    spec: Manifest | None = None,
+    earlier: Condition | None = None,
+    answer: Answer = ANSWERED,
+    **changes: object,
+) -> dict[ConditionType, ConditionResult]:
+    server: ServerModel = replace(model(spec), **changes)  # type: ignore[arg-type]
+    observed = replace(observe(children, server), exposed=Exposed(exposed_result(server, answer)))
+    return {
+        one.type: one
+        for one in condition_results_of(server, observed, lambda type_: earlier if type_ is SCHEMA else None)
+    }
+
+
+def verdicts(found: dict[ConditionType, ConditionResult]) -> dict[ConditionType, tuple[Verdict, Reason]]:
+    return {
+        type_: (condition_result.verdict, condition_result.reason)
+        for type_, condition_result in found.items()
+    }
+
+
+def test_a_server_that_serves_is_well_in_every_respect() -> None:
+    assert verdicts(condition_results([*VOLUMES, *SERVING])) == {
+        BACKEND: (Verdict.OK, Reason.AS_EXPECTED),
+        ARTIFACTS: (Verdict.OK, Reason.AS_EXPECTED),
+        SCHEMA: (Verdict.OK, Reason.AS_EXPECTED),
+        WORKLOAD: (Verdict.OK, Reason.WORKLOAD_AVAILABLE),
+        EXPOSED: (Verdict.OK, Reason.REACHABLE_IN_CLUSTER),
+    }
+
+
+def test_a_server_with_external_stores_that_serves_is_well_too() -> None:
+    found = condition_results(SERVING, EXTERNAL)
+    assert {condition_result.verdict for condition_result in found.values()} == {Verdict.OK}
+
+
+class TestExternalArtifacts:
+    @pytest.mark.parametrize(
+        ("reason", "verdict"),
+        [
+            ("StoreUnreachable", Verdict.FAILING),
+            ("AccessDenied", Verdict.FAILING),
+            ("LoginRefused", Verdict.BLOCKED),
+            ("UnsupportedUri", Verdict.BLOCKED),
+        ],
+    )
+    def test_that_a_pod_could_not_use_are_reported_in_its_words(self, reason: str, verdict: Verdict) -> None:
+        failed = {"state": terminated(40, "Error", said(reason, "This is why."))}
+        failing = pod(check=PASSED, artifacts=failed, server=INITIALIZING)
+        found = condition_results([deployment(available=0), failing], EXTERNAL)
+        artifacts = found[ConditionType.ARTIFACT_STORE_READY]
+        assert (artifacts.verdict, artifacts.reason.value) == (verdict, reason)
+        assert artifacts.message == "This is why."
+        assert found[WORKLOAD].reason is Reason.PENDING
+
+    def test_that_work_with_a_reservation_say_so(self) -> None:
+        passed = {"state": terminated(0, "Completed", said("AccessDenied", "Deleting was denied."))}
+        found = condition_results(
+            [deployment(), pod(check=PASSED, artifacts=passed, server=RUNNING)], EXTERNAL
+        )
+        artifacts = found[ConditionType.ARTIFACT_STORE_READY]
+        assert (artifacts.verdict, artifacts.reason) == (Verdict.OK, Reason.ACCESS_DENIED)
+        assert artifacts.message == "Artifacts are under s3://bucket/team-a. Deleting was denied."
+
+    def test_that_nobody_has_tried_yet_are_waited_for(self) -> None:
+        found = condition_results([deployment(available=0), pod()], EXTERNAL)
+        assert found[ConditionType.ARTIFACT_STORE_READY].verdict is Verdict.WORKING
+
+
+@pytest.mark.parametrize("spec", [None, EXTERNAL])
+def test_a_server_of_which_nothing_exists_yet_is_on_its_way(spec: Manifest | None) -> None:
+    found = condition_results([], spec)
+    assert {condition_result.verdict for condition_result in found.values()} <= {Verdict.WORKING, Verdict.OK}
+    assert found[WORKLOAD].verdict is Verdict.WORKING
+
+
+class TestVolumes:
+    def test_that_are_not_bound_yet_are_waited_for(self) -> None:
+        found = condition_results([claim(phase="Pending"), deployment(available=0), pod()])
+        assert found[BACKEND].reason is Reason.VOLUME_PENDING
+        assert found[BACKEND].verdict is Verdict.WORKING
+        assert "kubectl describe pvc mlflow-backend-store" in found[BACKEND].message
+
+    def test_that_are_lost_need_a_person(self) -> None:
+        found = condition_results([claim(phase="Lost"), *SERVING])
+        assert verdicts(found)[BACKEND] == (Verdict.BLOCKED, Reason.VOLUME_LOST)
+
+    def test_of_a_sleeping_server_are_bound_later(self) -> None:
+        found = condition_results([claim(phase="Pending"), deployment(replicas=0)], replicas=0)
+        assert "when the first pod needs it" in found[BACKEND].message
+
+
+class TestCheck:
+    @pytest.mark.parametrize(
+        ("reason", "type_", "verdict"),
+        [
+            ("StoreUnreachable", BACKEND, Verdict.FAILING),
+            ("LoginRefused", BACKEND, Verdict.BLOCKED),
+            ("UnsupportedUri", BACKEND, Verdict.BLOCKED),
+            ("VolumeFull", BACKEND, Verdict.BLOCKED),
+            ("SchemaMissing", SCHEMA, Verdict.BLOCKED),
+            ("SchemaBehind", SCHEMA, Verdict.BLOCKED),
+            ("SchemaTooNew", SCHEMA, Verdict.BLOCKED),
+            ("ImageVersionMismatch", SCHEMA, Verdict.BLOCKED),
+            ("MigrationFailed", SCHEMA, Verdict.BLOCKED),
+        ],
+    )
+    def test_that_failed_ends_up_in_the_condition_it_is_about(
+        self, reason: str, type_: ConditionType, verdict: Verdict
+    ) -> None:
+        failing = pod(check=check_failed(20, said(reason, "This is why.")), server=INITIALIZING)
+        found = condition_results([*VOLUMES, deployment(available=0), failing], EXTERNAL)
+        assert (found[type_].verdict, found[type_].reason, found[type_].message) == (
+            verdict,
+            reason,
+            "This is why.",
+        )
+        others = [
+            condition_result for condition_result in found.values() if condition_result.type is not type_
+        ]
+        assert not any(condition_result.is_problem for condition_result in others)
+
+    def test_of_a_rolling_upgrade_is_the_one_of_the_new_version(self) -> None:
+        old = pod(name="old", version="3.16.1", check=PASSED, server=RUNNING)
+        new = pod(name="new", check=check_failed(23, said("SchemaBehind", "Upgrade it.")))
+        found = condition_results([deployment(replicas=2, updated=1, available=1), old, new], EXTERNAL)
+        assert found[SCHEMA].reason is Reason.SCHEMA_BEHIND
+
+
+class TestSleep:
+    def test_is_neither_a_problem_nor_work(self) -> None:
+        found = condition_results([*VOLUMES, deployment(replicas=0)], earlier=EARLIER, replicas=0)
+        assert verdicts(found)[WORKLOAD] == (Verdict.AT_REST, Reason.SUSPENDED)
+        assert verdicts(found)[SCHEMA] == (Verdict.OK, Reason.AS_EXPECTED)
+        assert not any(condition_result.is_problem for condition_result in found.values())
+        assert next(iter(summarise(list(found.values()), ""))).reason is Reason.SUSPENDED
+
+    def test_says_while_pods_are_still_stopping(self) -> None:
+        found = condition_results([*VOLUMES, deployment(replicas=1), pod(deleted=True)], replicas=0)
+        assert "1 pods are still stopping" in found[WORKLOAD].message
+
+    def test_of_a_server_that_never_ran_leaves_the_schema_unknown(self) -> None:
+        found = condition_results([deployment(replicas=0)], EXTERNAL, replicas=0)
+        assert found[SCHEMA].verdict is Verdict.WORKING
+
+
+class TestRollout:
+    @pytest.mark.parametrize(
+        "counts",
+        [
+            {"replicas": 3, "updated": 2, "available": 3},
+            {"replicas": 4, "updated": 3, "available": 4},
+            {"replicas": 3, "available": 2},
+            {"replicas": 2},
+            {"replicas": 3, "observedGeneration": 1},
+        ],
+    )
+    def test_is_under_way_until_exactly_the_wanted_pods_serve(self, counts: dict[str, int]) -> None:
+        found = condition_results([deployment(**counts)], EXTERNAL, replicas=3)
+        assert verdicts(found)[WORKLOAD] == (Verdict.WORKING, Reason.ROLLOUT_IN_PROGRESS)
+
+    def test_says_how_far_it_is(self) -> None:
+        found = condition_results([deployment(replicas=3, available=2)], EXTERNAL, replicas=3)
+        assert found[WORKLOAD].message == "2 of 3 pods serve MLflow 3.17.2 so far."
+
+    def test_with_a_pod_that_serves_leaves_clients_connected(self) -> None:
+        children = [deployment(replicas=3, available=2), pod(check=PASSED, server=RUNNING)]
+        assert condition_results(children, EXTERNAL, replicas=3)[EXPOSED].verdict is Verdict.OK
+
+    def test_may_leave_the_address_without_an_answer_for_a_while(self) -> None:
+        children = [deployment(replicas=3, available=2), pod(check=PASSED, server=RUNNING)]
+        found = condition_results(children, EXTERNAL, replicas=3, answer=Answer(404, "Not Found"))
+        assert verdicts(found)[EXPOSED] == (Verdict.WORKING, Reason.PATH_NOT_FOUND)
+
+    def test_without_a_pod_that_serves_leaves_nobody_connected(self) -> None:
+        found = condition_results([*VOLUMES, deployment(available=0), pod(check=PASSED, server=STARTING)])
+        assert found[EXPOSED].verdict is Verdict.WORKING
+
+    def test_that_hangs_at_an_image_may_go_on_by_itself(self) -> None:
+        stuck = pod(check={"state": waiting("ImagePullBackOff", "Back-off pulling image")})
+        found = condition_results([*VOLUMES, deployment(available=0), stuck])
+        assert verdicts(found)[WORKLOAD] == (Verdict.FAILING, Reason.IMAGE_PULL_FAILED)
+
+    def test_that_hangs_at_a_crash_needs_a_person(self) -> None:
+        found = condition_results(
+            [*VOLUMES, deployment(available=0), pod(check=PASSED, server=crashed(0, "Completed"))]
+        )
+        assert verdicts(found)[WORKLOAD] == (Verdict.BLOCKED, Reason.CRASH_LOOPING)
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            'pods "mlflow-1" is forbidden: exceeded quota: compute, requested: memory=640Mi, used: memory=2Gi',
+            'pods "mlflow-1" is forbidden: violates PodSecurity "restricted:latest": seccompProfile',
+            'pods "mlflow-1" is forbidden: no PriorityClass with name high was found',
+        ],
+    )
+    def test_that_the_api_server_refuses_quotes_its_sentence(self, message: str) -> None:
+        refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+        found = condition_results([*VOLUMES, deployment(replicas=0, available=0, conditions=[refused])])
+        assert verdicts(found)[WORKLOAD] == (Verdict.FAILING, Reason.POD_REFUSED)
+        assert message in found[WORKLOAD].message
+
+    def test_is_not_refused_any_more_once_it_was_let_in(self) -> None:
+        past = {"type": "ReplicaFailure", "status": "False", "message": "exceeded quota"}
+        found = condition_results([*VOLUMES, deployment(available=0, conditions=[past])])
+        assert found[WORKLOAD].reason is Reason.ROLLOUT_IN_PROGRESS
