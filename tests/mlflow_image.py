@@ -8,11 +8,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
-CHECK_SCRIPT = Path(str(files("tracking_operator"))) / "pod_tools" / "check_backend_store.py"
-MIGRATE_SCRIPT = CHECK_SCRIPT.with_name("migrate_backend_store.py")
+from tests.pod_programs import CHECK_STORE
 
 CHAIN = ("aaa111", "bbb222", "ccc333")
 """The revisions that the stand-in knows, the oldest first."""
@@ -161,7 +159,7 @@ class MlflowImage:
     def check(self, *arguments: str, version: str = "3.17.2", **environment: str) -> Answer:
         """Run the check as the init container does."""
         done = subprocess.run(
-            [sys.executable, str(CHECK_SCRIPT), *arguments, f"--version={version}"],
+            [sys.executable, *CHECK_STORE, *arguments, f"--version={version}"],
             env=self.environment() | environment,
             capture_output=True,
             text=True,

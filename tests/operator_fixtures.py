@@ -67,7 +67,7 @@ CHILD_KINDS = (
     SERVICE,
     NETWORK_POLICY,
 )
-CHILDREN_AT_LEAST = 8
+CHILDREN_AT_LEAST = 7
 """How many objects a server with `spec: {}` has."""
 PATIENCE_SECONDS = 30.0
 """For what has no bound of its own: long enough for a busy machine."""

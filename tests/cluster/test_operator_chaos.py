@@ -27,7 +27,6 @@ CHILDREN = (
     (SERVICE, ""),
     (SERVICE_ACCOUNT, ""),
     (CONFIG_MAP, "-client"),
-    (CONFIG_MAP, "-check"),
 )
 ADD_A_VARIABLE = {
     "op": "add",

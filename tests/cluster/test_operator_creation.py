@@ -24,7 +24,6 @@ CHILDREN = {
     ("ServiceAccount", "mlflow"),
     ("PersistentVolumeClaim", "mlflow-backend-store"),
     ("PersistentVolumeClaim", "mlflow-artifact-store"),
-    ("ConfigMap", "mlflow-check"),
     ("ConfigMap", "mlflow-client"),
     ("Deployment", "mlflow"),
     ("Service", "mlflow"),
@@ -57,14 +56,15 @@ def test_an_empty_specification_becomes_exactly_the_documented_children(
     assert {call.user for call in calls.all()} == {OPERATOR_USER}
 
 
-def test_all_children_exist_after_at_most_four_more_writes_than_children(
+def test_all_children_exist_after_at_most_five_more_writes_than_children(
     team: Team, operator: RunningOperator, calls: OperatorCalls
 ) -> None:
     team.made({"suspend": True})
 
     wait_until(lambda: set(team.children()) == CHILDREN, 10, "all children exist")
     writes = calls.writes(team.namespace)
-    assert len(writes) <= len(CHILDREN) + 4, writes
+    # The archive with the programs for pods is one of them; another server in the namespace does without it.
+    assert len(writes) <= len(CHILDREN) + 5, writes
 
 
 def test_the_status_says_where_the_server_is_and_what_was_decided(

@@ -18,6 +18,7 @@ from tracking_operator.kube.objects import (
     Kind,
     KubeObject,
 )
+from tracking_operator.resources.tools_archive import current_archive
 
 SECONDS_TO_REPAIR = 3.0
 TEMPLATE = "/spec/template/spec"
@@ -63,7 +64,6 @@ BY_HAND = [
     Drift("another value in the selector", SERVICE, (put("/spec/selector/app.kubernetes.io~1component", "x"),)),
     Drift("another type of Service", SERVICE, (put("/spec/type", "NodePort"),)),
     Drift("another address", CONFIG_MAP, (put("/data/MLFLOW_TRACKING_URI", "http://evil"),), "mlflow-client"),
-    Drift("another script", CONFIG_MAP, (put("/data/start_server.py", "exit()"),), "mlflow-check"),
     Drift("a token for everybody", SERVICE_ACCOUNT, (put("/automountServiceAccountToken", True),)),
     # A value of another sort, which cannot stand beside the wanted one
     Drift("a probe of another sort", DEPLOYMENT, (
@@ -139,7 +139,7 @@ CHILDREN = [
     (NETWORK_POLICY, "mlflow"),
     (PERSISTENT_VOLUME_CLAIM, "mlflow-backend-store"),
     (PERSISTENT_VOLUME_CLAIM, "mlflow-artifact-store"),
-    (CONFIG_MAP, "mlflow-check"),
+    (CONFIG_MAP, current_archive().name),
     (CONFIG_MAP, "mlflow-client"),
     (DEPLOYMENT, "mlflow"),
     (SERVICE, "mlflow"),
@@ -276,7 +276,11 @@ def content(obj: KubeObject) -> KubeObject:
     metadata = {key: obj["metadata"][key] for key in ("labels", "ownerReferences") if key in obj["metadata"]}
     assigned = ("clusterIP", "clusterIPs", "volumeName")
     spec = {key: value for key, value in obj.get("spec", {}).items() if key not in assigned}
-    rest: KubeObject = {key: obj[key] for key in ("data", "automountServiceAccountToken") if key in obj}
+    rest: KubeObject = {
+        key: obj[key]
+        for key in ("data", "binaryData", "immutable", "automountServiceAccountToken")
+        if key in obj
+    }
     return {"metadata": metadata, "spec": spec, **rest}
 
 

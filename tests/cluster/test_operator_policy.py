@@ -33,6 +33,7 @@ from tracking_operator.kube.objects import (
     KubeObject,
     register,
 )
+from tracking_operator.resources.tools_archive import build_tools_config_map
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "objects" / "minimal.yaml"
 ROLE_BINDING = register(Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings"))
@@ -173,6 +174,10 @@ def event(place: Place, about: str) -> KubeObject:
     }
 
 
+def tools(place: Place) -> KubeObject:
+    return build_tools_config_map(place.team.namespace)
+
+
 Attack = Callable[[Place], object]
 
 
@@ -192,6 +197,15 @@ ATTACKS: dict[str, Attack] = {
     "the server's Deployment in kube-system": made(lambda p: edited(p.deployment(), namespace="kube-system")),
     "a ConfigMap in the operator's namespace": made(
         lambda p: edited(p.child(CONFIG_MAP), namespace=OPERATOR_NAMESPACE)
+    ),
+    "the archive of pods, for somebody to change": made(lambda p: tools(p) | {"immutable": False}),
+    "the archive of pods, with something beside it": made(lambda p: tools(p) | {"data": {"a": "b"}}),
+    "the archive of pods, of one server": made(
+        lambda p: edited(tools(p), ownerReferences=[p.owner(controller=False)])
+    ),
+    "the archive of pods in kube-system": made(lambda p: edited(tools(p), namespace="kube-system")),
+    "something that is only called nearly like the archive": made(
+        lambda p: edited(tools(p), name="tracking-operator-tools-client")
     ),
     "a RoleBinding": made(lambda p: binding(ROLE_BINDING, p)),
     "a ClusterRoleBinding": made(lambda p: edited(binding(CLUSTER_ROLE_BINDING, p), namespace=None)),
@@ -287,7 +301,8 @@ def test_the_operator_may_not_change_a_class(place: Place, api: KubeApi) -> None
 
 def test_what_a_server_is_made_of_is_written_changed_and_deleted(place: Place) -> None:
     children = [
-        place.child(CONFIG_MAP, "mlflow-check", data={"a": "b"}),
+        place.child(CONFIG_MAP, "mlflow-client", data={"a": "b"}),
+        tools(place),
         secret(place, "mlflow-client"),
         edited(secret(place, "mlflow-encryption"), ownerReferences=[]),
         service(place),

@@ -1,4 +1,4 @@
-"""A real S3 server with users, policies and versions, and the pods' scripts on it: what the tests of artifacts share."""
+"""A real S3 server with users, policies and versions, and the pods' programs on it: what the tests of artifacts share."""
 
 import json
 import os
@@ -7,26 +7,23 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from dev.object_store.admin_api import AdminApi, User
 from dev.versitygw import VersitygwServer, versitygw_server
+from tests.pod_programs import Program
 from tests.postgres import free_port
 from tracking_operator.stores.s3.bucket_address import Keys
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-SCRIPTS = Path(str(files("tracking_operator"))) / "pod_tools"
-CHECK_SCRIPT = SCRIPTS / "check_artifact_store.py"
-DELETE_SCRIPT = SCRIPTS / "delete_artifacts.py"
 ROOT_ACCESS, ROOT_SECRET = "root", "root-secret"
 PREFIX = "team-a/mlflow"
 PATIENCE = "1"
-SECONDS_OF_A_SCRIPT = 180
+SECONDS_OF_A_PROGRAM = 180
 
 LISTING = ["s3:ListBucket", "s3:ListBucketVersions"]
 OBJECTS = [
@@ -43,7 +40,7 @@ Statement = dict[str, object]
 
 @dataclass(frozen=True)
 class Answer:
-    """How a script ended."""
+    """How a program ended."""
 
     exit_code: int
     reason: str
@@ -51,13 +48,17 @@ class Answer:
     output: str = field(repr=False)
 
 
-def start_script(
-    script: Path, *arguments: str, folder: Path, environment: Mapping[str, str], python: str = sys.executable
+def start_program(
+    program: Program,
+    *arguments: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    python: str = sys.executable,
 ) -> "subprocess.Popen[str]":
-    """Start a script as a container does: side by side with the others, without our package, with its Secret."""
+    """Start a program as a container does: from the archive, without our package, with its Secret."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PYTHON"))}
     return subprocess.Popen(
-        [python, str(script), *arguments],
+        [python, *program, *arguments],
         cwd=folder,
         env=inherited
         | {
@@ -74,17 +75,21 @@ def start_script(
     )
 
 
-def run_script(
-    script: Path, *arguments: str, folder: Path, environment: Mapping[str, str], python: str = sys.executable
+def run_program(
+    program: Program,
+    *arguments: str,
+    folder: Path,
+    environment: Mapping[str, str],
+    python: str = sys.executable,
 ) -> Answer:
-    """Run a script to its end."""
-    process = start_script(script, *arguments, folder=folder, environment=environment, python=python)
-    output, _ = process.communicate(timeout=SECONDS_OF_A_SCRIPT)
+    """Run a program to its end."""
+    process = start_program(program, *arguments, folder=folder, environment=environment, python=python)
+    output, _ = process.communicate(timeout=SECONDS_OF_A_PROGRAM)
     return answer_of(process.returncode, folder, output)
 
 
 def answer_of(exit_code: int, folder: Path, output: str = "") -> Answer:
-    """Read what a script left behind."""
+    """Read what a program left behind."""
     log = folder / "termination-log"
     said = json.loads(log.read_text()) if log.exists() else {}
     return Answer(exit_code, said.get("reason", ""), said.get("message", ""), output)

@@ -9,18 +9,18 @@ import pytest
 
 from dev.object_store.admin_api import User
 from dev.versitygw import VersitygwServer
+from tests.pod_programs import CHECK_ARTIFACTS
 from tests.postgres import free_port
 from tests.stores.artifact_world import (
-    CHECK_SCRIPT,
     OBJECTS,
     PREFIX,
     Answer,
     World,
     answer_of,
     new_world,
-    run_script,
+    run_program,
     running_store,
-    start_script,
+    start_program,
 )
 
 
@@ -41,8 +41,8 @@ def world(server: VersitygwServer) -> World:
 
 def check(world: World, user: User, folder: Path, *more: str, **environment: str) -> Answer:
     """Run the check as the Job does."""
-    return run_script(
-        CHECK_SCRIPT,
+    return run_program(
+        CHECK_ARTIFACTS,
         "s3",
         f"--bucket={environment.pop('bucket', world.bucket)}",
         f"--prefix={PREFIX}",
@@ -158,8 +158,8 @@ class TestAccess:
 
     def test_a_policy_that_comes_a_moment_later_is_waited_for(self, world: World, tmp_path: Path) -> None:
         user = world.user()
-        process = start_script(
-            CHECK_SCRIPT,
+        process = start_program(
+            CHECK_ARTIFACTS,
             "s3",
             f"--bucket={world.bucket}",
             f"--prefix={PREFIX}",
@@ -205,7 +205,7 @@ class TestIdentity:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             del environment[name]
         place = ["s3", f"--bucket={world.bucket}", f"--prefix={PREFIX}"]
-        answer = run_script(CHECK_SCRIPT, *place, folder=tmp_path, environment=environment)
+        answer = run_program(CHECK_ARTIFACTS, *place, folder=tmp_path, environment=environment)
         assert answer.reason == "LoginRefused", answer
         assert "no credentials" in answer.message
 
@@ -227,7 +227,7 @@ class TestIdentity:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             del environment[name]
         place = ["s3", f"--bucket={world.bucket}", f"--prefix={PREFIX}"]
-        answer = run_script(CHECK_SCRIPT, *place, folder=tmp_path, environment=environment)
+        answer = run_program(CHECK_ARTIFACTS, *place, folder=tmp_path, environment=environment)
         assert (answer.exit_code, answer.reason) == (0, ""), answer
 
 

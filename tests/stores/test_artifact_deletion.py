@@ -9,16 +9,16 @@ import pytest
 
 from dev.object_store.admin_api import User
 from dev.versitygw import VersitygwServer
+from tests.pod_programs import DELETE_ARTIFACTS
 from tests.stores.artifact_world import (
-    DELETE_SCRIPT,
     OBJECTS,
     PREFIX,
     Answer,
     World,
     new_world,
-    run_script,
+    run_program,
     running_store,
-    start_script,
+    start_program,
 )
 
 NEIGHBOURS = (
@@ -55,8 +55,8 @@ def tenant(world: World) -> User:
 def delete(world: World, user: User, folder: Path, prefix: str = PREFIX, **environment: str) -> Answer:
     """Run the script as the Job does."""
     place = [f"--bucket={world.bucket}", f"--prefix={prefix}"]
-    return run_script(
-        DELETE_SCRIPT, *place, folder=folder, environment=world.environment(user, **environment)
+    return run_program(
+        DELETE_ARTIFACTS, *place, folder=folder, environment=world.environment(user, **environment)
     )
 
 
@@ -81,8 +81,8 @@ def test_thousands_of_objects_go_although_the_first_run_is_killed_in_the_middle(
 ) -> None:
     fill(world, MANY)
     user = tenant(world)
-    first = start_script(
-        DELETE_SCRIPT,
+    first = start_program(
+        DELETE_ARTIFACTS,
         f"--bucket={world.bucket}",
         f"--prefix={PREFIX}",
         folder=tmp_path,
@@ -172,5 +172,5 @@ def test_what_is_no_prefix_is_refused_and_nothing_is_removed(
 def test_a_bucket_that_is_gone_is_named(world: World, tmp_path: Path) -> None:
     user = tenant(world)
     place = ["--bucket=no-such-bucket", f"--prefix={PREFIX}"]
-    answer = run_script(DELETE_SCRIPT, *place, folder=tmp_path, environment=world.environment(user))
+    answer = run_program(DELETE_ARTIFACTS, *place, folder=tmp_path, environment=world.environment(user))
     assert (answer.exit_code, answer.reason) == (42, "BucketNotFound"), answer

@@ -16,16 +16,9 @@ from dev.azurite import azurite_server
 from dev.fake_gcs import fake_gcs_server
 from dev.object_store.admin_api import User
 from tests.mlflow_versions import mlflow_python
+from tests.pod_programs import CHECK_ARTIFACTS
 from tests.postgres import free_port
-from tests.stores.artifact_world import (
-    CHECK_SCRIPT,
-    OBJECTS,
-    Answer,
-    World,
-    new_world,
-    run_script,
-    running_store,
-)
+from tests.stores.artifact_world import OBJECTS, Answer, World, new_world, run_program, running_store
 
 ACCOUNT = "devstoreaccount1.blob.core.windows.net"
 IN_CONTAINER = """
@@ -46,7 +39,9 @@ def python() -> str:
 
 def check(uri: str, folder: Path, python: str, **environment: str) -> Answer:
     """Run the check as the init container does."""
-    return run_script(CHECK_SCRIPT, "external", uri, folder=folder, environment=environment, python=python)
+    return run_program(
+        CHECK_ARTIFACTS, "external", uri, folder=folder, environment=environment, python=python
+    )
 
 
 class TestS3:

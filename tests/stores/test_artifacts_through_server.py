@@ -10,16 +10,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.mlflow_versions import mlflow_python
+from tests.pod_programs import START_SERVER
 from tests.postgres import free_port
 from tests.stores.artifact_world import (
     PREFIX,
     ROOT_ACCESS,
     ROOT_SECRET,
-    SCRIPTS,
     World,
     new_world,
     running_store,
-    start_script,
+    start_program,
 )
 from tests.waiting import wait_until
 
@@ -66,8 +66,8 @@ def server(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     program = folder / "mlflow"
     program.write_text(f'#!/bin/sh\nexec {python} -m mlflow "$@"\n')
     program.chmod(0o755)
-    process = start_script(
-        SCRIPTS / "start_server.py",
+    process = start_program(
+        START_SERVER,
         "server",
         f"--port={port}",
         f"--backend-store-uri=sqlite:///{folder}/mlflow.db",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_image import CHECK_SCRIPT
 from tests.mlflow_versions import mlflow_python
+from tests.pod_programs import CHECK_STORE
 from tracking_operator.passwords import new_key
 from tracking_operator.pod_tools.start_server import credentials_environment
 
@@ -68,7 +68,7 @@ class Server:
         """Run what comes before each start; return its exit code and what it tells the operator."""
         log = self.folder / "termination.json"
         done = self._python(
-            str(CHECK_SCRIPT), "sqlite", str(self.folder / "mlflow.db"), f"--version={VERSION}",
+            *CHECK_STORE, "sqlite", str(self.folder / "mlflow.db"), f"--version={VERSION}",
             TRACKING_OPERATOR_TERMINATION_LOG=str(log),
         )  # fmt: skip
         assert log.exists(), done.stderr

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 import urllib3
 
-from tests.mlflow_image import CHECK_SCRIPT
 from tests.mlflow_versions import mlflow_python
+from tests.pod_programs import START_SERVER
 from tests.postgres import free_port
 from tests.waiting import wait_until
 
-START_SCRIPT = CHECK_SCRIPT.with_name("start_server.py")
 SECONDS_TO_START = 240
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 ROUTES = ("/config", "/message", "/providers", "/sessions/a", "/providers/claude_code/health", "")
@@ -40,7 +39,7 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [
-                mlflow_python("3.17.2"), START_SCRIPT, "server", "--host=127.0.0.1", f"--port={port}",
+                mlflow_python("3.17.2"), *START_SERVER, "server", "--host=127.0.0.1", f"--port={port}",
                 f"--backend-store-uri=sqlite:///{folder}/mlflow.db", "--no-serve-artifacts",
                 f"--default-artifact-root={folder}/artifacts", "--workers=1", *options,
             ],

@@ -13,7 +13,6 @@ import pytest
 
 from tests.mlflow_image import (
     CHAIN,
-    CHECK_SCRIPT,
     HEAD,
     Answer,
     MlflowImage,
@@ -22,6 +21,7 @@ from tests.mlflow_image import (
     tables_of,
     write_database,
 )
+from tests.pod_programs import CHECK_STORE
 from tracking_operator.pod_tools import check_backend_store as script
 
 OLD = CHAIN[0]
@@ -266,7 +266,7 @@ class TestFullVolume:
     PREPARE_AND_CHECK = """
         mount -t tmpfs -o size={size}k none "$0" || exit 90
         cp "$1" "$0/mlflow.db" || exit 91
-        "$2" "$3" sqlite "$0/mlflow.db" --version=3.17.2; code=$?
+        "$2" "$3" "$4" sqlite "$0/mlflow.db" --version=3.17.2; code=$?
         cp "$0"/mlflow.db "$1.after"; ls "$0" > "$1.names"
         exit $code
     """
@@ -276,7 +276,7 @@ class TestFullVolume:
         shutil.copyfile(database, original)
         alone = ["--mount"] if os.geteuid() == 0 else ["--user", "--map-root-user", "--mount"]
         command = self.PREPARE_AND_CHECK.format(size=size)
-        paths = [str(database.parent), str(original), sys.executable, str(CHECK_SCRIPT)]
+        paths = [str(database.parent), str(original), sys.executable, *CHECK_STORE]
         done = subprocess.run(
             ["unshare", *alone, "sh", "-c", command, *paths],
             env=image.environment(),

@@ -183,8 +183,8 @@ def database_secret(
     return build_database_secret(server, postgres_store(server), credentials, ca_certificates)
 
 
-def script_and_arguments(container: Manifest) -> list[str]:
-    """Which of our scripts a container runs, and how."""
+def program_and_arguments(container: Manifest) -> list[str]:
+    """Which of our programs a container runs, and how."""
     command = list(container["command"])
     return command[command.index("--") + 1 :]
 

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tracking_operator.resources.config_maps import SCRIPTS
+from tracking_operator.resources.tools_archive import FOLDER, SHARED, own_sources
 
 SOURCE_ROOT = Path(__file__).parents[2] / "operator"
 PACKAGE = "tracking_operator"
 
 FAILURES = {"failures"}
 STORES = {"stores"}
-POD_ENVIRONMENT = {"pod_tools.in_clean_environment"}
-"""What a program finds in a container is said once, by the tool that cleans it up."""
+POD_ENVIRONMENT = {"pod_tools.in_clean_environment", "pod_tools.programs"}
+"""What a program finds in a container is said once, by the one that cleans it up; and so is what programs are called."""
 MARKS_AND_CONDITIONS = {"api.labels_and_annotations", "api.conditions"}
 STORE_DRIVERS = {"psycopg2", "boto3", "botocore"}
 TYPES_OF_BOTO3 = {"types_boto3_s3", "types_boto3_iam"}
@@ -232,13 +232,6 @@ def climbing_imports(module: Module) -> list[str]:
     return [name for name in own if name and height(name) > height(module.name)]
 
 
-def siblings_in_the_pod(module: Module) -> set[str]:
-    """The pod scripts that a pod script finds beside itself, where no package is installed."""
-    if module.room != "pod_tools":
-        return set()
-    return {other.path.stem for other in MODULES if other.room == "pod_tools"}
-
-
 def forbidden_imports(module: Module) -> list[str]:
     """What the module imports although its room may not."""
     mine = ROOMS[module.room]
@@ -250,7 +243,7 @@ def forbidden_imports(module: Module) -> list[str]:
             inside = imported.partition(".")[2]
             if not is_within(inside, mine.rooms | {module.room}):
                 wrong.append(imported)
-        elif library not in sys.stdlib_module_names | libraries | siblings_in_the_pod(module):
+        elif library not in sys.stdlib_module_names | libraries:
             wrong.append(imported)
     return wrong
 
@@ -303,11 +296,13 @@ def test_the_control_loop_speaks_to_other_systems_only_through_their_rooms() -> 
     assert [name for module in loop for name in module.imports() if is_within(name, outside)] == []
 
 
-def test_the_pod_scripts_stand_alone() -> None:
-    scripts = [module for module in MODULES if module.room == "pod_tools"]
-    assert {script.path.name for script in scripts} == set(SCRIPTS)
-    used = {name for script in scripts for name in script.imports() if is_within(name, {PACKAGE})}
-    assert [name for name in used if not is_within(name, {f"{PACKAGE}.pod_tools"})] == []
+def test_the_archive_for_pods_has_all_that_is_imported_in_it() -> None:
+    tools = [module for module in MODULES if module.room == FOLDER]
+    packed = {name.removeprefix(f"{PACKAGE}/") for name in own_sources()} - {"__main__.py"}
+    assert packed == {f"{FOLDER}/{tool.path.name}" for tool in tools} | set(SHARED)
+    used = {name for tool in tools for name in tool.imports() if is_within(name, {PACKAGE})}
+    beside = {f"{PACKAGE}.{name.removesuffix('.py')}" for name in SHARED}
+    assert [name for name in used if not is_within(name, {f"{PACKAGE}.{FOLDER}", *beside})] == []
 
 
 def test_the_source_root_is_no_package() -> None:

@@ -15,6 +15,13 @@ SERVER_LABEL: Final = f"{GROUP}/tracking-server"
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 
+TOOLS_PREFIX: Final = "tracking-operator-tools-"
+"""How the ConfigMaps with the programs for pods are called; the digest of their content follows."""
+TOOLS_FILE: Final = "tools.pyz"
+"""Their only key."""
+TOOLS_DIGEST_LENGTH: Final = 32
+"""Hexadecimal digits, 128 bits: nobody finds other bytes with the same ones."""
+
 WATCH_LABEL: Final = f"{GROUP}/watch"
 """On a Secret, with the value "true": changes of it are seen at once and not only at the next resync."""
 

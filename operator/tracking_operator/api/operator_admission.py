@@ -9,7 +9,15 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tracking_operator.api.crds import Schema
-from tracking_operator.api.labels_and_annotations import FIELD_MANAGER, GROUP, MANAGED_BY_LABEL, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import (
+    FIELD_MANAGER,
+    GROUP,
+    MANAGED_BY_LABEL,
+    SERVER_LABEL,
+    TOOLS_DIGEST_LENGTH,
+    TOOLS_FILE,
+    TOOLS_PREFIX,
+)
 from tracking_operator.api.store_kind_admission import binding_everywhere, policy_of, resource_rule
 
 OPERATOR_POLICY_NAME: Final = f"operator-writes.{GROUP}"
@@ -78,6 +86,9 @@ def _variables() -> dict[str, str]:
         + ")",
         "isClaim": "request.resource.group == '' && request.resource.resource == 'persistentvolumeclaims'",
         "isSecret": "request.resource.group == '' && request.resource.resource == 'secrets'",
+        # The programs for pods belong to all servers of a namespace, and their name says what is in them.
+        "isTools": "request.resource.group == '' && request.resource.resource == 'configmaps' "
+        f"&& request.name.matches('^{TOOLS_PREFIX}[0-9a-f]{{{TOOLS_DIGEST_LENGTH}}}$')",
         "server": _label("object", SERVER_LABEL),
         # What encrypts data is kept as the data is, without an owner.
         "isKept": "variables.isClaim || (variables.isSecret && object != null "
@@ -85,9 +96,10 @@ def _variables() -> dict[str, str]:
         "wasKept": "variables.isClaim || (variables.isSecret && oldObject != null "
         f"&& oldObject.metadata.name == ({_label('oldObject', SERVER_LABEL)}) + '-{ENCRYPTION}')",
         "isService": "request.resource.group == '' && request.resource.resource == 'services'",
-        "isOurs": "object == null || ("
+        "isOurs": "object == null || (variables.isTools ? "
+        f"{_has_tools('object')} : "
         f"{_has_marks('object')} && (variables.isKept || {_has_owner('object', 'variables.server')}))",
-        "wasOurs": "oldObject == null || "
+        "wasOurs": "oldObject == null || variables.isTools || "
         f"{_has_owner('oldObject')} || (variables.wasKept && {_has_marks('oldObject')})",
         "runsPods": "variables.isChild && object != null && request.resource.resource in ['deployments', 'jobs']",
         "pod": "variables.runsPods ? object.spec.template.spec : {}",
@@ -131,10 +143,10 @@ def _validations() -> Iterable[Schema]:
     )
     yield _rule(
         "!variables.isChild || variables.isOurs",
-        "what the operator writes has the marks of a server, and that server as its owner",
+        "what the operator writes has the marks of a server, and that server as its owner, or is the archive of programs for pods",
     )
     yield _rule(
-        "!variables.isChild || object == null || object.metadata.name == variables.server "
+        "!variables.isChild || object == null || variables.isTools || object.metadata.name == variables.server "
         "|| object.metadata.name.startsWith(variables.server + '-')",
         "what the operator writes is called like its server, or begins with that and a hyphen",
     )
@@ -179,6 +191,16 @@ def _has_owner(object_: str, server: str = "") -> str:
     return (
         f"{object_}.metadata.?ownerReferences.orValue([]).exists(one, "
         f"one.?controller.orValue(false) && {is_server}{of_name})"
+    )
+
+
+def _has_tools(object_: str) -> str:
+    """Whether a ConfigMap is the archive of programs, belongs to nobody, and stays as it is."""
+    return (
+        f"({object_}.metadata.?labels[?'{MANAGED_BY_LABEL}'].orValue('') == '{FIELD_MANAGER}' "
+        f"&& {object_}.metadata.?ownerReferences.orValue([]).size() == 0 && {object_}.?immutable.orValue(false) "
+        f"&& {object_}.?data.orValue({{}}).size() == 0 "
+        f"&& {object_}.?binaryData.orValue({{}}).all(key, key == '{TOOLS_FILE}'))"
     )
 
 

@@ -14,6 +14,7 @@ from tracking_operator.controllers.server.plan import Plan, ReconcileSettings, m
 from tracking_operator.controllers.server.spec.inputs import Inputs
 from tracking_operator.failures import Failure
 from tracking_operator.resources import build_objects
+from tracking_operator.resources.tools_archive import build_tools_config_map
 from tracking_operator.runtime.settings import SettingsError, read_settings
 
 SUMMARY = "Print the objects that a TrackingServer becomes, without a cluster."
@@ -65,7 +66,8 @@ def execute(options: argparse.Namespace) -> int:
         return 1
     if options.iam:
         return _print_iam_documents(plan, settings)
-    yaml.safe_dump_all(build_objects(plan.model), sys.stdout, sort_keys=False)
+    objects = [build_tools_config_map(plan.model.namespace), *build_objects(plan.model)]
+    yaml.safe_dump_all(objects, sys.stdout, sort_keys=False)
     return 0
 
 

@@ -9,7 +9,10 @@ UNWATCHED_RETRY_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, order=True)
 class Request:
-    """One resource that wants to be looked at; ``namespace`` is empty for a TrackingServerClass."""
+    """One resource that wants to be looked at.
+
+    ``namespace`` is empty for a TrackingServerClass, ``name`` where a namespace without servers has something left.
+    """
 
     kind: Literal["TrackingServer", "TrackingServerClass"]
     namespace: str

@@ -6,7 +6,16 @@ from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.controllers.request import Request
 from tracking_operator.kube.cache import ObjectCache
-from tracking_operator.kube.objects import NAMESPACE, SECRET, KubeObject, kind_of, name_of, namespace_of
+from tracking_operator.kube.objects import (
+    CONFIG_MAP,
+    NAMESPACE,
+    SECRET,
+    KubeObject,
+    kind_of,
+    name_of,
+    namespace_of,
+)
+from tracking_operator.resources.tools_archive import is_tools_name
 
 
 def requests_for(obj: KubeObject, cache: ObjectCache) -> list[Request]:
@@ -18,6 +27,9 @@ def requests_for(obj: KubeObject, cache: ObjectCache) -> list[Request]:
             return [Request("TrackingServerClass", "", name_of(obj)), *_servers_of_class(obj, cache)]
         case kind if kind == NAMESPACE:
             return [_server_request(server) for server in cache.list(TRACKING_SERVER, name_of(obj))]
+        case kind if kind == CONFIG_MAP and is_tools_name(name_of(obj)):
+            # Nobody may be left: then it is a matter of the namespace alone.
+            return [*_servers_beside(obj, cache)] or [Request("TrackingServer", namespace_of(obj) or "", "")]
         case kind if kind == SECRET:
             return _owner(obj) or [*_classes_with_admin(obj, cache), *_servers_beside(obj, cache)]
         case _:

@@ -3,6 +3,7 @@
 A write is a server-side apply wherever that is enough. It is not where somebody *added* to a list that
 the API server merges, or changed the merge key of an entry (a Service's port number): apply would leave
 the stranger's entry, or be refused because of it. Such an object is put right with one JSON patch.
+And it is not where the object is immutable: that one is deleted and made anew.
 """
 
 import asyncio
@@ -37,6 +38,9 @@ from tracking_operator.kube.objects import (
 )
 
 CONCURRENT_WRITES: Final = 8
+_IMMUTABLE_CONTENT: Final = ("binaryData", "data", "immutable")
+"""What the API server lets nobody change in a ConfigMap or Secret that says ``immutable: true``."""
+
 MAX_WRITES_PER_OBJECT: Final = 3
 """Apply, then take out what it left, then apply what the leftover had made impossible: never more."""
 
@@ -69,7 +73,16 @@ class JsonPatch:
     why: str
 
 
-Write = Apply | JsonPatch
+@dataclass(frozen=True)
+class Replace:
+    """Delete the live object, which is immutable, and apply this one in its place."""
+
+    obj: KubeObject
+    uid: str | None
+    why: str
+
+
+Write = Apply | JsonPatch | Replace
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,8 @@ def plan(desired: KubeObject, live: KubeObject | None) -> Write | None:
     if live is None:
         return Apply(_stamped(desired), "it is missing")
     found = list(differences(desired, live))
+    if live.get("immutable") and (content := _first_in_content(found)):
+        return Replace(_stamped(desired), uid_of(live), str(content))
     if _stamp(live) != digest(desired):
         why = str(found[0]) if found else "its previous version had fields that are no longer wanted"
         return Apply(_for_exactly(live, _stamped(desired)), why)
@@ -255,12 +270,20 @@ class _Applier:
         kind, namespace, name = place_of(desired)
         if isinstance(write, JsonPatch):
             answer = await self._client.json_patch(kind, namespace, name, write.operations)
+        elif isinstance(write, Replace):
+            answer = await self._replace(write, live)
         else:
             if live is not None and own_updates(live):
                 await claim_own_updates(self._client, kind, namespace, name)
             answer = await self._client.apply(write.obj)
         self._cache.upsert(answer)
         return trim(answer)
+
+    async def _replace(self, write: Replace, live: KubeObject | None) -> KubeObject:
+        await self._client.delete(*place_of(write.obj), uid=write.uid)
+        if live is not None:
+            self._cache.remove(live)
+        return await self._client.apply(write.obj)
 
     async def _read_again(
         self, desired: KubeObject, live: KubeObject | None, error: ApiError
@@ -287,6 +310,10 @@ def _way_around(desired: KubeObject, live: KubeObject | None, write: Write, erro
     if live is None or isinstance(write, JsonPatch) or not _survivors(desired, live):
         raise error
     return _patch(desired, live, write.why)
+
+
+def _first_in_content(found: Sequence[Difference]) -> Difference | None:
+    return next((one for one in found if one.path.partition(".")[0] in _IMMUTABLE_CONTENT), None)
 
 
 def _survivors(desired: KubeObject, live: KubeObject) -> list[Difference]:

@@ -189,7 +189,7 @@ class ObjectCache:
         return result
 
     def children(self, namespace: str, owner: str) -> KubeObjects:
-        """Return the objects of a namespace whose owner label has this value."""
+        """Return the objects of a namespace whose owner label has this value; it is empty on what belongs to no single one."""
         found = self._of_owner.get((namespace, owner))
         return list(found.values()) if found else []
 
@@ -244,7 +244,7 @@ class ObjectCache:
         self._objects[place] = obj
         self._of_kind[place[0]][place] = obj
         self._in_namespace[place[0], place[1]][place] = obj
-        if owner := self._owner_of(obj):
+        if (owner := self._owner_of(obj)) is not None:
             self._of_owner[(place[1], owner)][place] = obj
 
     def _forget(self, place: Place) -> bool:
@@ -266,7 +266,7 @@ class ObjectCache:
         del neighbours[place]
         if not neighbours:
             del self._in_namespace[place[0], place[1]]
-        if owner := self._owner_of(known):
+        if (owner := self._owner_of(known)) is not None:
             siblings = self._of_owner[(place[1], owner)]
             del siblings[place]
             if not siblings:

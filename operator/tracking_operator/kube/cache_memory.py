@@ -41,6 +41,9 @@ _BYTES_OF_A_NUMBER: Final = 32
 """What CPython takes for them on a 64-bit machine, to within a third."""
 
 
+_SHA256: Final = "sha256:"
+
+
 class Digest(str):
     """Stands for a text that was too long to be kept."""
 
@@ -49,7 +52,12 @@ class Digest(str):
     @classmethod
     def of(cls, text: str) -> Self:
         """Return what stands for this text."""
-        return cls(f"sha256:{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}")
+        return cls(f"{_SHA256}{hashlib.sha256(text.encode(errors='surrogatepass')).hexdigest()}")
+
+    @property
+    def sha256(self) -> str:
+        """The text's SHA-256, in hexadecimal digits."""
+        return self.removeprefix(_SHA256)
 
 
 @dataclass(frozen=True)

@@ -151,8 +151,8 @@ class ChildNames:
         return f"{self.server}-artifact-jobs"
 
     @property
-    def check(self) -> str:
-        """The ConfigMap with the scripts that run in the server's pod."""
+    def former_scripts(self) -> str:
+        """The ConfigMap with the programs of pods that were made before there was one for the whole namespace."""
         return f"{self.server}-check"
 
 

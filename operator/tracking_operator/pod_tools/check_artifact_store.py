@@ -1,7 +1,7 @@
 """Tries an artifact store out, with the identity and the settings that the server has.
 
-    check_artifact_store.py s3 --bucket ml-artifacts --prefix team-a/mlflow [--own-keys]
-    check_artifact_store.py external s3://bucket/path
+    check-artifact-store s3 --bucket ml-artifacts --prefix team-a/mlflow [--own-keys]
+    check-artifact-store external s3://bucket/path
 
 The first runs in a Job: the server's own prefix must be open to it, and everything else shut. The second runs in the
 init container before each start: a store of somebody else's must take, list, give and delete an object, through the
@@ -13,20 +13,14 @@ import argparse
 import contextlib
 import importlib
 import os
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote, urlsplit
 
-if TYPE_CHECKING or __package__:
-    from tracking_operator.pod_tools import check_backend_store as check
-    from tracking_operator.pod_tools import s3, start_server
-else:  # in a pod, files side by side
-    import check_backend_store as check
-    import s3
-    import start_server
+from tracking_operator.pod_tools import check_backend_store as check
+from tracking_operator.pod_tools import s3, start_server
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -454,8 +448,3 @@ def data_lake_store(name: str, host: str) -> CloudStore:
         download=lambda key: bytes(files.get_file_client(key).download_file().readall()),
         remove=files.delete_file,
     )
-
-
-if __name__ == "__main__":
-    check.end_when_told()
-    sys.exit(main())

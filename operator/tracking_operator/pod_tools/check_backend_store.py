@@ -1,15 +1,14 @@
 """Runs in the init container: is this backend store one that this image's MLflow may open?
 
-    check_backend_store.py sqlite FILE --version 3.17.2
-    check_backend_store.py postgres SERVICE_FILE --version 3.17.2
-    check_backend_store.py external URI_FILE --version 3.17.2
+    check-backend-store sqlite FILE --version 3.17.2
+    check-backend-store postgres SERVICE_FILE --version 3.17.2
+    check-backend-store external URI_FILE --version 3.17.2
 
 With ``--login`` the tables of MLflow's own login are looked at, too; they lie in the same database. A SQLite database is brought up to the image's schema, after the old file was put aside. A database on a
 server is only looked at: a Job migrates it (``migrate_backend_store.py``). What was found is written as JSON (``reason``, ``message``,
 ``revision``) to the termination log, from where the operator takes it into the server's conditions.
 
-The script stands alone: it runs inside the MLflow image, where the operator's package is not
-installed, and it does not import mlflow, which would cost seconds at every start of a pod.
+It does not import mlflow, which would cost seconds at every start of a pod.
 """
 
 import argparse
@@ -21,7 +20,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -32,6 +30,8 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+
+from tracking_operator.pod_tools.programs import MOVE_ENCRYPTION, PREPARE_LOGIN, command_line
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -56,11 +56,9 @@ REVISION = {
     SCHEMA_TABLE: "SELECT version_num FROM alembic_version",
     LOGIN_TABLE: "SELECT version_num FROM alembic_version_auth",
 }
-PREPARE_LOGIN_SCRIPT = Path(__file__).with_name("prepare_login.py")
 URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
-MOVE_ENCRYPTION_SCRIPT = Path(__file__).with_name("move_encryption.py")
 UNREADABLE = 3
-"""How that script ends where the keys of the Secret do not open everything."""
+"""How ``move_encryption.py`` ends where the keys of the Secret do not open everything."""
 ENCRYPTED_ROWS = "SELECT COUNT(*) FROM secrets"
 """The table of the AI gateway's API keys."""
 CREDENTIALS = Path(os.environ.get("TRACKING_OPERATOR_CREDENTIALS", "/etc/mlflow"))
@@ -216,7 +214,7 @@ def move_encryption(options: argparse.Namespace) -> str:
     if not rows:
         return ""
     moved = subprocess.run(
-        [sys.executable, str(MOVE_ENCRYPTION_SCRIPT)],
+        command_line(MOVE_ENCRYPTION),
         check=False,
         capture_output=True,
         text=True,
@@ -303,11 +301,6 @@ def report(
         said |= {"loginRevision": login_revision} if login_revision else {}
         TERMINATION_LOG.write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
     return EXIT_CODES[reason] if reason and not is_remark else 0
-
-
-def end_when_told() -> None:
-    """End on SIGTERM: the first process of a container ignores it otherwise, and holds up the pod's deletion."""
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def require_version(wanted: str) -> None:
@@ -443,7 +436,7 @@ def prepare_login_in_copy(database: Path) -> None:
     """Let MLflow prepare its login in a copy, then put that in its place: SQLite has no migrations that a crash undoes."""
     unfinished = copy_of(database)
     run_mlflow(
-        [sys.executable, str(PREPARE_LOGIN_SCRIPT), "--own-store"],
+        command_line(PREPARE_LOGIN, "--own-store"),
         database,
         "The preparation of the login",
         {URI_VARIABLE: f"sqlite:///{unfinished}"},
@@ -720,8 +713,3 @@ def too_new(found: str, version: str) -> CheckFailed:
         f"The database is at revision {found}, which MLflow {version} does not know: it was written by a newer "
         "version. Set spec.version to that version again.",
     )
-
-
-if __name__ == "__main__":
-    end_when_told()
-    sys.exit(main())

@@ -1,27 +1,21 @@
 """Runs in a Job when a server goes for good: removes all that lies under its prefix, and nothing else.
 
-    delete_artifacts.py --bucket ml-artifacts --prefix team-a/mlflow
+    delete-artifacts --bucket ml-artifacts --prefix team-a/mlflow
 
 Objects, all their versions and delete markers, and uploads that were never finished. It may be ended and begun again
 at any time: each round takes what is there then, until nothing is. What happened goes to the termination log and into
-the exit code, as for ``check_backend_store.py``, which lies beside this script.
+the exit code, as for ``check_backend_store.py``.
 """
 
 import argparse
 import os
 import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-if TYPE_CHECKING or __package__:
-    from tracking_operator.pod_tools import check_backend_store as check
-    from tracking_operator.pod_tools import s3, start_server
-else:  # in a pod, files side by side
-    import check_backend_store as check
-    import s3
-    import start_server
+from tracking_operator.pod_tools import check_backend_store as check
+from tracking_operator.pod_tools import s3, start_server
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -200,8 +194,3 @@ def unfinished_uploads(folder: Folder) -> list[tuple[str, str]]:
             Bucket=folder.bucket, Prefix=folder.prefix, MaxUploads=BATCH
         )
     return [(folder.require_within(one["Key"]), one["UploadId"]) for one in page.get("Uploads", [])]
-
-
-if __name__ == "__main__":
-    check.end_when_told()
-    sys.exit(main())

@@ -1,11 +1,11 @@
-"""Runs first in every container of ours: becomes another of our scripts, with the variables that it is meant to have.
+"""Runs first in every container of ours: becomes another of our programs, with the variables that it is meant to have.
 
-    python -I in_clean_environment.py --ours=HOME,PGSERVICEFILE --permitted='AWS_*' -- start_server.py server …
+    python3 -I tools.pyz in-clean-environment --ours=HOME,PGSERVICEFILE --permitted='AWS_*' -- start-server server …
 
 Variables reach a container in many ways: the specification's env and envFrom, the image, a webhook, links to Services. Some
 of them steer MLflow, Python, the dynamic loader, libpq or the SDKs of clouds: to another database, another identity, other
 code. Those are taken away here, unless the operator set them (``--ours``) or the class lets teams set them (``--permitted``).
-So all scripts of a pod, and MLflow itself, use what was checked.
+So all programs of a pod, and MLflow itself, use what was checked.
 
 Python itself is started with ``-I``, because it reads its own variables before the first line here; and the operator sets those of
 the loader to nothing in the container's specification, which counts more than envFrom and image.
@@ -15,7 +15,8 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+
+from tracking_operator.pod_tools.programs import command_line
 
 STEERING = (
     "ALEMBIC_",
@@ -99,18 +100,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--ours", type=names, default=[], help="the variables that the operator has set")
     parser.add_argument("--permitted", type=names, default=[], help="names, or beginnings and a star")
     parser.add_argument("--reserved", type=names, default=[], help="names that are never permitted")
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="the script and its arguments")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="the program and its arguments")
     return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Become the script that the command line names."""
+    """Become the program that the command line names."""
     options = parse_arguments(arguments)
-    script, *rest = [one for at, one in enumerate(options.command) if at or one != "--"]
+    program, *rest = [one for at, one in enumerate(options.command) if at or one != "--"]
     environment = clean(os.environ, options.ours, options.permitted, options.reserved)
-    place = str(Path(__file__).with_name(script))
-    os.execve(sys.executable, [sys.executable, place, *rest], environment)  # noqa: S606 - Python again, no shell
-
-
-if __name__ == "__main__":
-    main()
+    os.execve(sys.executable, command_line(program, *rest), environment)  # noqa: S606 - Python again, no shell

@@ -1,13 +1,13 @@
 """Runs in the migration Job: brings a database to the schema of this image's MLflow, once, whoever else tries.
 
-    migrate_backend_store.py postgres SERVICE_FILE --version 3.17.2
-    migrate_backend_store.py external URI_FILE --version 3.17.2
+    migrate-backend-store postgres SERVICE_FILE --version 3.17.2
+    migrate-backend-store external URI_FILE --version 3.17.2
 
 With ``--login`` it brings up the tables of MLflow's own login, too, and makes the admin (``prepare_login.py``). A lock in the database keeps two runs apart. A run that finds the schema at the image's revision does
 nothing; one that is killed leaves what the next one goes on from, because MLflow's migrations are one
 transaction on PostgreSQL. What happened goes to the termination log, and into the exit code: a Job tries
-again after some of them, and not after those for which a person is needed. ``check_backend_store.py``,
-which lies beside this script, has the table.
+again after some of them, and not after those for which a person is needed. ``check_backend_store.py``
+has the table.
 
 The lock belongs to a session, so the database must be reached directly, not through a pooler that hands
 out a session per transaction.
@@ -27,10 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-if TYPE_CHECKING or __package__:
-    from tracking_operator.pod_tools import check_backend_store as check
-else:  # in a pod, two files side by side
-    import check_backend_store as check
+from tracking_operator.pod_tools import check_backend_store as check
+from tracking_operator.pod_tools.programs import PREPARE_LOGIN, command_line
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -57,7 +55,6 @@ LOCK_PATIENCE_SECONDS = 600.0
 LOCK_RETRY_SECONDS = 1.0
 
 UPGRADE = [sys.executable, "-m", "mlflow", "db", "upgrade"]
-PREPARE_LOGIN = [sys.executable, str(check.PREPARE_LOGIN_SCRIPT)]
 UPGRADE_WITHOUT_ARGUMENTS = (
     "import runpy, sys; from pathlib import Path; "
     "sys.argv = ['mlflow', 'db', 'upgrade', Path(sys.argv[1]).read_text().strip()]; "
@@ -186,9 +183,8 @@ def prepare_login(store: Store) -> None:
     """Bring up the login's tables and make the admin."""
     own_store = ["--own-store"] if store.is_own else []
     uri = store.uri.removesuffix(KEEP_ALIVE)
-    run_upgrade(
-        store, [*PREPARE_LOGIN, *own_store], "The preparation of the login", {check.URI_VARIABLE: uri}
-    )
+    command = command_line(PREPARE_LOGIN, *own_store)
+    run_upgrade(store, command, "The preparation of the login", {check.URI_VARIABLE: uri})
 
 
 def connect(store: Store, session: contextlib.ExitStack) -> "sqlalchemy.Connection":
@@ -298,8 +294,3 @@ class Killed(Exception):
             "little for it; the Job tries again by itself."
         )
         super().__init__(self.message)
-
-
-if __name__ == "__main__":
-    check.end_when_told()
-    sys.exit(main())

@@ -5,7 +5,7 @@ holds encrypted rows. MLflow's own function does the move (3.17.2: mlflow/cli/cr
 to move, and two pods that move at once write rows that both can read. The function and not the command: a passphrase would be among the
 command's arguments, which everybody on a node may read.
 
-The exit code is 3 where rows cannot be read with the keys of the Secret. This script imports mlflow, which takes seconds.
+The exit code is 3 where rows cannot be read with the keys of the Secret. This program imports mlflow, which takes seconds.
 """
 
 import os
@@ -21,7 +21,7 @@ PUBLIC_VERSION = 1
 UNREADABLE = 3
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Move all rows; what goes wrong on the way is a traceback, of which the caller reads the last line."""
     passphrase = (CREDENTIALS / "kekPassphrase").read_text().strip()
     version = int((CREDENTIALS / "kekVersion").read_text())
@@ -63,7 +63,3 @@ def unreadable_rows(uri: str, passphrase: str, version: int) -> int:
             except MlflowException:
                 unreadable += 1
     return unreadable
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,27 +1,23 @@
 """Brings the tables of MLflow's own login up to date in the backend store, and sees to it that the admin can log in.
 
-    prepare_login.py               makes the admin if there is none
-    prepare_login.py --own-store   the same; an admin with another password than the Secret's gets the Secret's
-    prepare_login.py --reset       the same, in a pod that serves: for somebody who has lost the password
+    prepare-login               makes the admin if there is none
+    prepare-login --own-store   the same; an admin with another password than the Secret's gets the Secret's
+    prepare-login --reset       the same, in a pod that serves: for somebody who has lost the password
 
 The first two are started by ``migrate_backend_store.py`` (under its lock, which keeps two runs apart) and by
 ``check_backend_store.py`` (on SQLite, which no other pod has open), with the database's URI in their environment. In a
 database that is the server's own, the Secret is right: an earlier server of the same name may have left an admin behind.
 In somebody else's, nobody's password is changed, unless a person says so.
 
-This script imports mlflow, which takes seconds.
+This program imports mlflow, which takes seconds.
 """
 
 import argparse
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from tracking_operator.pod_tools import start_server as start
-else:  # in a pod, two files side by side
-    import start_server as start
+from tracking_operator.pod_tools import start_server as start
 
 URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
 CONFIG_VARIABLE = "MLFLOW_AUTH_CONFIG_PATH"
@@ -78,7 +74,3 @@ def ensure(known: list[str], *, takes_over: bool) -> None:
     if takes_over and not (is_admin and is_known):
         auth.store.update_user(username, password=known[0], is_admin=True)
         print(f"User {username} has the password of the Secret now.", flush=True)
-
-
-if __name__ == "__main__":
-    main()

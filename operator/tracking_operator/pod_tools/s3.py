@@ -1,6 +1,6 @@
 """What the pods' scripts have in common that ask an S3 server: how it is reached, and what its answers mean.
 
-It lies beside them in the pod. Requests are made as MLflow makes them (mlflow/store/artifact/s3_artifact_repo.py,
+Requests are made as MLflow makes them (mlflow/store/artifact/s3_artifact_repo.py,
 3.17.2), with the same variables, so that what works here works there.
 """
 
@@ -12,10 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING or __package__:
-    from tracking_operator.pod_tools import check_backend_store as check
-else:  # in a pod, files side by side
-    import check_backend_store as check
+from tracking_operator.pod_tools import check_backend_store as check
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError

@@ -1,6 +1,6 @@
 """Runs as the server's container: hands mounted credentials to MLflow, then becomes MLflow.
 
-    start_server.py server --host 0.0.0.0 …
+    start-server server --host 0.0.0.0 …
 
 MLflow reads a database URI and the keys of an object store from its environment. They are read from
 mounted files here, so that the pod's specification, which many people may read, holds none of them.
@@ -11,8 +11,7 @@ settings of MLflow's own (mlflow/server/auth/config.py), which name the database
 
 import configparser
 import os
-import shutil
-import sys
+import pkgutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -65,6 +64,18 @@ PLUGIN_CLASS = "ArtifactsThroughServer"
 PLUGIN_SCHEMES = ("s3", "gs", "wasbs", "abfss")
 
 
+def main(arguments: list[str]) -> None:
+    """Become MLflow, with what it reads from its environment."""
+    scratch = Path(tempfile.gettempdir())
+    os.environ.update(credentials_environment(CREDENTIALS))
+    os.environ.update(plugin_environment(arguments, scratch))
+    if login := login_environment(arguments, CREDENTIALS, scratch):
+        os.environ.update(login)
+        for contradicting in CONTRADICTING_VARIABLES:
+            os.environ.pop(contradicting, None)
+    os.execvp("mlflow", ["mlflow", *arguments])  # noqa: S606, S607 - the image's own mlflow, no shell
+
+
 def credentials_environment(folder: Path) -> Mapping[str, str]:
     """Collect the variables for every credential that is mounted below ``folder``."""
     variables = {}
@@ -87,18 +98,26 @@ def install_plugin(folder: Path) -> Path:
     """
     metadata = folder / f"{PLUGIN_MODULE}-1.dist-info"
     metadata.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(__file__).with_name(f"{PLUGIN_MODULE}.py"), folder / f"{PLUGIN_MODULE}.py")
+    (folder / f"{PLUGIN_MODULE}.py").write_bytes(source_of(f"{PLUGIN_MODULE}.py"))
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PLUGIN_MODULE}\nVersion: 1\n")
     entries = [f"{scheme} = {PLUGIN_MODULE}:{PLUGIN_CLASS}\n" for scheme in PLUGIN_SCHEMES]
     (metadata / "entry_points.txt").write_text("".join(["[mlflow.artifact_repository]\n", *entries]))
     return folder
 
 
+def source_of(module: str) -> bytes:
+    """A module of the archive as text: MLflow's processes load it from a folder, as they know nothing of the archive."""
+    source = pkgutil.get_data(__package__, module)
+    if source is None:
+        raise FileNotFoundError(module)
+    return source
+
+
 def plugin_environment(arguments: Sequence[str], scratch: Path) -> Mapping[str, str]:
     """The variable by which Python finds what changes MLflow: the plug-in, if the server proxies artifacts, and the rest."""
     folder = scratch / "plugins"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(__file__).with_name(LOCAL_ROUTES_MODULE), folder / "sitecustomize.py")
+    (folder / "sitecustomize.py").write_bytes(source_of(LOCAL_ROUTES_MODULE))
     if PROXY_OPTION in arguments:
         install_plugin(folder)
     known = os.environ.get("PYTHONPATH")
@@ -135,13 +154,3 @@ def write_login_file(file: Path, uri: str, folder: Path) -> None:
 def literally(text: str) -> str:
     """The text as MLflow's parser gives it back: to that one a percent sign is special."""
     return text.strip().replace("%", "%%")
-
-
-if __name__ == "__main__":
-    os.environ.update(credentials_environment(CREDENTIALS))
-    os.environ.update(plugin_environment(sys.argv[1:], Path(tempfile.gettempdir())))
-    if login := login_environment(sys.argv[1:], CREDENTIALS, Path(tempfile.gettempdir())):
-        os.environ.update(login)
-        for contradicting in CONTRADICTING_VARIABLES:
-            os.environ.pop(contradicting, None)
-    os.execvp("mlflow", ["mlflow", *sys.argv[1:]])  # noqa: S606, S607 - the image's own mlflow, no shell

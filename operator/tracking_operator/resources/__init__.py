@@ -1,6 +1,6 @@
 """Pure builders of the Kubernetes objects that make up one tracking server, one file per kind."""
 
-from tracking_operator.resources.config_maps import build_check_config_map, build_client_config_map
+from tracking_operator.resources.client_config_map import build_client_config_map
 from tracking_operator.resources.deployment import build_deployment
 from tracking_operator.resources.http_route import build_http_route
 from tracking_operator.resources.ingress import build_ingress
@@ -18,7 +18,6 @@ def build_objects(server: ServerModel) -> list[KubeObject]:
         build_service_account(server),
         *build_network_policies(server),
         *build_persistent_volume_claims(server),
-        build_check_config_map(server),
         build_deployment(server),
         build_service(server),
         build_client_config_map(server),

@@ -1,4 +1,4 @@
-"""A pod of a server with a database of its own, without the pod: our scripts as processes, beside a mounted Secret."""
+"""A pod of a server with a database of its own, without the pod: our programs as processes, beside a mounted Secret."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.mlflow_image import Answer
+from tests.pod_programs import Program
 from tests.stores.postgres.world import World
 from tests.waiting import wait_until
 from tracking_operator.resources.pod.migration_job import PG_OPTIONS
@@ -59,12 +60,12 @@ class Pod:
         aside.rename(self.service_file)
 
     @contextmanager
-    def running(self, script: Path, *arguments: str, **environment: str) -> Iterator["Container"]:
-        """Start a script with the Python of the image; if the test has not waited for its end, it is killed, with all that it started."""
+    def running(self, program: Program, *arguments: str, **environment: str) -> Iterator["Container"]:
+        """Start a program with the Python of the image; if the test has not waited for its end, it is killed, with all that it started."""
         log = self.folder / f"termination-log-{os.urandom(4).hex()}"
         with (self.folder / f"{log.name}-output").open("w+b") as output:
             process = subprocess.Popen(
-                [self.python, script, *arguments],
+                [self.python, *program, *arguments],
                 env=os.environ | self.image | self._environment(log) | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -76,9 +77,9 @@ class Pod:
             finally:
                 container.kill()
 
-    def run(self, script: Path, *arguments: str, **environment: str) -> Answer:
-        """Run a script to its end."""
-        with self.running(script, *arguments, **environment) as container:
+    def run(self, program: Program, *arguments: str, **environment: str) -> Answer:
+        """Run a program to its end."""
+        with self.running(program, *arguments, **environment) as container:
             return container.answer()
 
     def _environment(self, log: Path) -> dict[str, str]:
@@ -92,7 +93,7 @@ class Pod:
 
 @dataclass
 class Container:
-    """A script that runs."""
+    """A program that runs."""
 
     process: "subprocess.Popen[bytes]"
     termination_log: Path

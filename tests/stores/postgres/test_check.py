@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_image import CHAIN, CHECK_SCRIPT, HEAD, Answer, MlflowImage
+from tests.mlflow_image import CHAIN, HEAD, Answer, MlflowImage
+from tests.pod_programs import CHECK_STORE
 from tests.stores.postgres.pod import Container, Pod
 from tests.stores.postgres.world import World, desired, free_port, tenant
 from tests.waiting import wait_until
@@ -47,7 +48,7 @@ def check(pod: Pod) -> Iterator[Callable[[], Container]]:
     """Starts the check as a process, with all of its patience."""
     with ExitStack() as stack:
         yield lambda: stack.enter_context(
-            pod.running(CHECK_SCRIPT, "postgres", str(pod.service_file), VERSION)
+            pod.running(CHECK_STORE, "postgres", str(pod.service_file), VERSION)
         )
 
 

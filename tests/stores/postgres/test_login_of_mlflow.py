@@ -15,8 +15,9 @@ from urllib.parse import quote
 import pytest
 import urllib3
 
-from tests.mlflow_image import CHECK_SCRIPT, MIGRATE_SCRIPT, Answer
+from tests.mlflow_image import Answer
 from tests.mlflow_versions import mlflow_python
+from tests.pod_programs import CHECK_STORE, MIGRATE_STORE, PREPARE_LOGIN, START_SERVER
 from tests.postgres import free_port
 from tests.stores.postgres.conftest import WANTED, tidied
 from tests.stores.postgres.pod import Pod
@@ -39,8 +40,6 @@ USER = Login("jobs", "password-of-the-ordinary-user-32")
 SECRET_KEY = "key-of-flask-that-replicas-share"
 PREFIX = "/team-a"
 
-START_SCRIPT = CHECK_SCRIPT.with_name("start_server.py")
-PREPARE_SCRIPT = CHECK_SCRIPT.with_name("prepare_login.py")
 SECONDS_TO_START = 180
 AT_ONCE = 5
 """Requests; each of them takes two connections at a time."""
@@ -116,7 +115,7 @@ def serving(folder: Path, uri: str, *options: str, **environment: str) -> Iterat
     ]  # fmt: skip
     with (scratch / "log").open("w+b") as log:
         process = subprocess.Popen(
-            [mlflow_python(VERSION), START_SCRIPT, *arguments],
+            [mlflow_python(VERSION), *START_SERVER, *arguments],
             env=variables | environment,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -160,7 +159,7 @@ def prepared(pod: Pod) -> list[Answer]:
     """What two Jobs say that prepare the empty database at the same time."""
     arguments = ("postgres", str(pod.service_file), f"--version={VERSION}", "--login")
     with ExitStack() as stack:
-        jobs = [stack.enter_context(pod.running(MIGRATE_SCRIPT, *arguments)) for _ in range(2)]
+        jobs = [stack.enter_context(pod.running(MIGRATE_STORE, *arguments)) for _ in range(2)]
         return [job.answer() for job in jobs]
 
 
@@ -190,7 +189,7 @@ class TestOnPostgres:
 
     def test_a_pod_may_start_then_and_says_at_which_revisions(self, pod: Pod, prepared: list[Answer]) -> None:
         with pod.running(
-            CHECK_SCRIPT, "postgres", str(pod.service_file), f"--version={VERSION}", "--login"
+            CHECK_STORE, "postgres", str(pod.service_file), f"--version={VERSION}", "--login"
         ) as check:
             assert check.answer().exit_code == 0
             assert f'"loginRevision": "{LOGIN_HEAD}"' in check.termination_log.read_text()
@@ -269,12 +268,12 @@ class TestOnPostgres:
     ) -> None:
         mount_login(pod.folder, "password-of-the-next-server-32-c")
         arguments = ("postgres", str(pod.service_file), f"--version={VERSION}", "--login")
-        assert pod.run(MIGRATE_SCRIPT, *arguments).exit_code == 0
+        assert pod.run(MIGRATE_STORE, *arguments).exit_code == 0
         assert ask(replicas[0], Login("admin", "password-of-the-next-server-32-c"), "log_in").is_ok
         mount_login(
             pod.folder, "password-before-a-rotation-32-ch", nextPassword="password-of-the-next-server-32-c"
         )
-        assert "has the password of the Secret" not in pod.run(MIGRATE_SCRIPT, *arguments).output
+        assert "has the password of the Secret" not in pod.run(MIGRATE_STORE, *arguments).output
         mount_login(pod.folder)
 
     def test_in_somebody_elses_database_nobodys_password_is_changed(
@@ -286,7 +285,7 @@ class TestOnPostgres:
         (pod.folder / "uri").write_text(uri)
         mount_login(pod.folder, "password-of-somebody-else-32-chars")
         arguments = ("external", str(pod.folder / "uri"), f"--version={VERSION}", "--login")
-        for script in (MIGRATE_SCRIPT, CHECK_SCRIPT):
+        for script in (MIGRATE_STORE, CHECK_STORE):
             answer = pod.run(script, *arguments)
             assert (answer.exit_code, answer.revision) == (0, HEAD), answer
             assert "has the password of the Secret" not in answer.output
@@ -297,7 +296,7 @@ class TestOnPostgres:
         self, pod: Pod, replicas: list[Target]
     ) -> None:
         scratch = next(pod.folder.glob("scratch-*"))
-        said = pod.run(PREPARE_SCRIPT, "--reset", TMPDIR=str(scratch))
+        said = pod.run(PREPARE_LOGIN, "--reset", TMPDIR=str(scratch))
         assert (said.exit_code, "has the password of the Secret" in said.output) == (0, True), said
         assert ask(replicas[0], ADMIN, "log_in").is_ok
 
@@ -335,7 +334,7 @@ def test_on_sqlite_the_pod_itself_prepares_the_login(tmp_path: Path) -> None:
 def check_sqlite(database: Path, version: str) -> Answer:
     log = database.with_name("termination-log")
     done = subprocess.run(
-        [mlflow_python(version), CHECK_SCRIPT, "sqlite", database, f"--version={version}", "--login"],
+        [mlflow_python(version), *CHECK_STORE, "sqlite", database, f"--version={version}", "--login"],
         env=os.environ
         | {
             "TRACKING_OPERATOR_CREDENTIALS": str(database.parent),

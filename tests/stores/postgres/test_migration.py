@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pytest
 import sqlalchemy
 
-from tests.mlflow_image import CHAIN, HEAD, MIGRATE_SCRIPT, Answer, MlflowImage
+from tests.mlflow_image import CHAIN, HEAD, Answer, MlflowImage
+from tests.pod_programs import MIGRATE_STORE
 from tests.stores.postgres.pod import Container, Pod
 from tests.stores.postgres.world import Row, World, desired, tenant
 from tests.waiting import wait_until
@@ -50,13 +51,13 @@ class Job:
         return ("postgres", str(self.pod.service_file), VERSION)
 
     def run(self, **environment: str) -> Answer:
-        return self.pod.run(MIGRATE_SCRIPT, *self.arguments(), **self.environment(**environment))
+        return self.pod.run(MIGRATE_STORE, *self.arguments(), **self.environment(**environment))
 
     def run_external(self, uri: str, **environment: str) -> Answer:
         place = self.folder / "uri"
         place.write_text(uri)
         arguments = ("external", str(place), VERSION)
-        return self.pod.run(MIGRATE_SCRIPT, *arguments, **self.environment(**environment))
+        return self.pod.run(MIGRATE_STORE, *arguments, **self.environment(**environment))
 
     def tables(self) -> list[str]:
         rows = self.rows(
@@ -120,8 +121,8 @@ class TestTwoAtOnce:
     def test_only_one_migrates_and_the_other_waits(self, job: Job) -> None:
         gate = job.environment(FAKE_MIGRATION_GATE=str(job.gate))
         with (
-            job.pod.running(MIGRATE_SCRIPT, *job.arguments(), **gate) as first,
-            job.pod.running(MIGRATE_SCRIPT, *job.arguments(), **gate) as second,
+            job.pod.running(MIGRATE_STORE, *job.arguments(), **gate) as first,
+            job.pod.running(MIGRATE_STORE, *job.arguments(), **gate) as second,
         ):
             both = [first, second]
             wait_until(lambda: any("At the gate" in one.output for one in both), 60, "one migrates")
@@ -134,9 +135,9 @@ class TestTwoAtOnce:
 
     def test_the_waiting_one_migrates_when_the_other_is_killed(self, job: Job) -> None:
         gate = job.environment(FAKE_MIGRATION_GATE=str(job.gate))
-        with job.pod.running(MIGRATE_SCRIPT, *job.arguments(), **gate) as first:
+        with job.pod.running(MIGRATE_STORE, *job.arguments(), **gate) as first:
             first.says("At the gate")
-            with job.pod.running(MIGRATE_SCRIPT, *job.arguments(), **job.environment()) as second:
+            with job.pod.running(MIGRATE_STORE, *job.arguments(), **job.environment()) as second:
                 second.says("waiting for its end")
                 first.kill()
                 assert second.answer().exit_code == 0
@@ -162,7 +163,7 @@ class TestTwoAtOnce:
 class TestInterruption:
     def run_until_the_gate(self, job: Job, interrupt: Callable[[Container], None]) -> Answer:
         gate = job.environment(FAKE_MIGRATION_GATE=str(job.gate))
-        with job.pod.running(MIGRATE_SCRIPT, *job.arguments(), **gate) as container:
+        with job.pod.running(MIGRATE_STORE, *job.arguments(), **gate) as container:
             container.says("At the gate")
             interrupt(container)
             return container.answer()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_image import CHECK_SCRIPT, MIGRATE_SCRIPT, Answer
+from tests.mlflow_image import Answer
 from tests.mlflow_versions import mlflow_python
+from tests.pod_programs import CHECK_STORE, MIGRATE_STORE, Program
 from tests.stores.postgres.pod import Pod
 from tests.stores.postgres.world import Row, World, desired, tenant
 
@@ -33,13 +34,13 @@ def log_in_as(pods: list[Pod], login: str) -> None:
         pod.mount(login, login)
 
 
-def run(pods: list[Pod], script: Path, version: str, *, times: int = 1) -> list[list[Answer]]:
-    """Run a script for each server, in so many pods at once; their answers by server."""
+def run(pods: list[Pod], program: Program, version: str, *, times: int = 1) -> list[list[Answer]]:
+    """Run a program for each server, in so many pods at once; their answers by server."""
     for pod in pods:
         pod.python = mlflow_python(version)
     with ExitStack() as stack:
         started = [
-            [stack.enter_context(pod.running(script, *arguments(pod, version))) for _ in range(times)]
+            [stack.enter_context(pod.running(program, *arguments(pod, version))) for _ in range(times)]
             for pod in pods
         ]
         return [[container.answer() for container in containers] for containers in started]
@@ -64,28 +65,28 @@ def objects(pod: Pod) -> list[Row]:
 def test_two_versions_and_two_logins_migrate_one_database_once_each(pods: list[Pod]) -> None:
     first, second = tenant().logins
     log_in_as(pods, first)
-    for answers in run(pods, MIGRATE_SCRIPT, OLD, times=2):
+    for answers in run(pods, MIGRATE_STORE, OLD, times=2):
         assert_one_of_two_migrated(answers, OLD_HEAD)
     before = [len(objects(pod)) for pod in pods]
 
     log_in_as(pods, second)
-    for answers in run(pods, MIGRATE_SCRIPT, NEW, times=2):
+    for answers in run(pods, MIGRATE_STORE, NEW, times=2):
         assert_one_of_two_migrated(answers, NEW_HEAD)
     for pod, number in zip(pods, before, strict=True):
         owned = objects(pod)
         assert len(owned) > number
         assert {owner for _, owner in owned} == {tenant().role}
 
-    for (checked,) in run(pods, CHECK_SCRIPT, NEW):
+    for (checked,) in run(pods, CHECK_STORE, NEW):
         assert (checked.exit_code, checked.revision) == (0, NEW_HEAD)
-    for script in (CHECK_SCRIPT, MIGRATE_SCRIPT):
-        for (refused,) in run(pods, script, OLD):
+    for program in (CHECK_STORE, MIGRATE_STORE):
+        for (refused,) in run(pods, program, OLD):
             assert (refused.exit_code, refused.reason) == (24, "SchemaTooNew")
 
 
 def test_an_empty_database_gets_the_newest_schema(one_world: World, tmp_path: Path) -> None:
     pod = Pod(tmp_path, one_world, tenant())
     log_in_as([pod], tenant().logins[0])
-    ((answer,),) = run([pod], MIGRATE_SCRIPT, NEW)
+    ((answer,),) = run([pod], MIGRATE_STORE, NEW)
     assert (answer.exit_code, answer.revision) == (0, NEW_HEAD), answer.output
     assert {owner for _, owner in objects(pod)} == {tenant().role}

@@ -69,6 +69,8 @@ class MemoryApi:
             raise refusal
         before = self.objects.get((kind, namespace_of(obj), name_of(obj)))
         wanted_uid = obj["metadata"].get("uid")
+        if before and before.get("immutable") and _changes_content(before, obj):
+            raise ApiError(422, "Invalid", f"{describe(obj)} is immutable")
         if wanted_uid and (before is None or before["metadata"]["uid"] != wanted_uid):
             raise ApiError(409, "Conflict", f"{describe(obj)} has another UID")
         read = obj["metadata"].get("resourceVersion")
@@ -107,6 +109,9 @@ class MemoryApi:
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None) -> bool:
         """Remove the object."""
         self.calls.append(f"delete {kind}")
+        before = self.objects.get((kind, namespace, name))
+        if uid and before and before["metadata"]["uid"] != uid:
+            raise ApiError(409, "Conflict", f"{describe(before)} has another UID")
         return self.objects.pop((kind, namespace, name), None) is not None
 
     def names(self) -> Counter[str]:
@@ -125,6 +130,10 @@ def _merged(before: Manifest, applied: Manifest) -> Manifest:
         else:
             result[key] = value
     return result
+
+
+def _changes_content(before: Manifest, applied: Manifest) -> bool:
+    return any(_merged(before, applied).get(field) != before.get(field) for field in ("data", "binaryData"))
 
 
 def _is_met_by_nothing(operation: JsonPatchOperation, before: Manifest) -> bool:

@@ -11,6 +11,7 @@ from tracking_operator.kube.apply import (
     JsonPatch,
     OwnerCheck,
     Ownership,
+    Replace,
     apply_all,
     digest,
     plan,
@@ -97,6 +98,20 @@ class TestPlan:
         live = stored(deployment())
         desired = deployment()
         containers(desired)[0]["env"].pop()
+        assert isinstance(plan(desired, live), Apply)
+
+    def test_an_immutable_object_with_another_content_is_replaced(self) -> None:
+        desired = config_map() | {"immutable": True}
+        live = stored(desired)
+        live["data"] = {"a": "another"}
+        write = plan(desired, live)
+        assert isinstance(write, Replace)
+        assert write.uid == live["metadata"]["uid"]
+
+    def test_an_immutable_object_with_other_labels_is_applied(self) -> None:
+        desired = config_map() | {"immutable": True}
+        live = stored(desired)
+        live["metadata"]["labels"] = {}
         assert isinstance(plan(desired, live), Apply)
 
     def test_the_digest_does_not_depend_on_the_order_of_keys(self) -> None:

@@ -426,7 +426,7 @@ class TestChildNames:
             names.backend_store,
             names.artifact_store,
             names.client,
-            names.check,
+            names.former_scripts,
             names.database,
             names.migration("3.17.2"),
         ]
@@ -441,7 +441,7 @@ class TestChildNames:
         assert names.backend_store == "mlflow-backend-store"
         assert names.artifact_store == "mlflow-artifact-store"
         assert names.client == "mlflow-client"
-        assert names.check == "mlflow-check"
+        assert names.former_scripts == "mlflow-check"
         assert names.database == "mlflow-database"
         assert names.migration("3.17.2") == "mlflow-migrate-3-17-2"
 

@@ -18,19 +18,22 @@ from tests.unit.examples import (
     server,
     tracking_class,
 )
+from tracking_operator.api.labels_and_annotations import TOOLS_FILE
 from tracking_operator.api.pod_template import RESERVED_ENV
 from tracking_operator.failures import Invalid
 from tracking_operator.pod_tools import in_clean_environment
+from tracking_operator.pod_tools.programs import IN_CLEAN_ENVIRONMENT, PROGRAMS, START_SERVER
 from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
-from tracking_operator.resources.config_maps import FIRST_SCRIPT, build_check_config_map
 from tracking_operator.resources.pod.artifact_jobs import (
     build_artifact_check_job,
     build_artifact_deletion_job,
 )
-from tracking_operator.resources.pod.environment import LOADER, SCRIPTS
+from tracking_operator.resources.pod.environment import LOADER
 from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.pod.server_pod import SERVER_ENVIRONMENT, build_pod_template
+from tracking_operator.resources.pod.tools import ARCHIVE_PATH
 from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.tools_archive import archive_of, own_sources
 
 EVIL = "evil"
 HARMLESS = {"TEAM_SETTING": "kept", "HTTPS_PROXY": "http://proxy:3128"}
@@ -74,7 +77,10 @@ STEERING = (
 )
 """One of each kind at least, and those by which an attack is known."""
 
-PROBE = "import json, os, sys; json.dump([sys.argv[1:], dict(os.environ), sys.path], sys.stdout)\n"
+PROBE = """import json, os, sys
+def main(arguments):
+    json.dump([arguments, dict(os.environ), sys.path], sys.stdout)
+"""
 ENV_FROM: Manifest = {"podTemplate": {"envFrom": [{"secretRef": {"name": "hostile"}}]}}
 
 CLASSES: dict[str, Manifest] = {
@@ -107,20 +113,28 @@ def containers_of(server: ServerModel) -> dict[str, Manifest]:
     return {container["name"]: container for container in found}
 
 
+def archive_with(program: str, folder: Path) -> Path:
+    """The archive of pods, in which every program but the first is another one."""
+    sources = own_sources()
+    others = [one for one in PROGRAMS if one != IN_CLEAN_ENVIRONMENT]
+    changed = {f"tracking_operator/pod_tools/{one.replace('-', '_')}.py": program.encode() for one in others}
+    assert changed.keys() <= sources.keys()
+    archive = folder / TOOLS_FILE
+    archive.write_bytes(archive_of(sources | changed).content)
+    return archive
+
+
 def started(
     container: Manifest, folder: Path, hostile: dict[str, str]
 ) -> tuple[list[str], dict[str, str], list[str]]:
     """Start a container as the kubelet does: its env counts more than envFrom and the image. What its script found."""
-    for name in build_check_config_map(model())["data"]:
-        (folder / name).write_text(PROBE)
-    own = Path(in_clean_environment.__file__)
-    (folder / FIRST_SCRIPT).write_text(own.read_text())
+    archive = archive_with(PROBE, folder)
     environment = hostile | {one["name"]: one["value"] for one in container["env"]}
     python, *arguments = [
-        argument.replace(SCRIPTS, str(folder))
+        argument.replace(ARCHIVE_PATH, str(archive))
         for argument in (*container["command"], *container.get("args", ()))
     ]
-    assert python == "python"
+    assert python == "python3"
     process = subprocess.run(
         [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=30, check=True
     )
@@ -219,7 +233,6 @@ def test_every_reserved_variable_steers_or_is_set_or_says_where_programs_are() -
 
 
 def test_a_script_that_ends_gives_its_exit_code_to_the_kubelet(tmp_path: Path) -> None:
-    (tmp_path / "fails.py").write_text("raise SystemExit(23)\n")
-    (tmp_path / FIRST_SCRIPT).write_text(Path(in_clean_environment.__file__).read_text())
-    command = [sys.executable, "-I", str(tmp_path / FIRST_SCRIPT), "--", "fails.py"]
+    archive = archive_with("def main(arguments):\n    return 23\n", tmp_path)
+    command = [sys.executable, "-I", str(archive), IN_CLEAN_ENVIRONMENT, "--", START_SERVER]
     assert subprocess.run(command, check=False, env=dict(os.environ)).returncode == 23

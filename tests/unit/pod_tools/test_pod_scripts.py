@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mlflow_image import CHECK_SCRIPT
+from tests.pod_programs import START_SERVER
 from tests.unit.examples import model
 from tracking_operator.controllers.server.children.pods import SAID_REASONS
 from tracking_operator.pod_tools import check_backend_store as check
@@ -17,7 +17,6 @@ from tracking_operator.pod_tools.start_server import credentials_environment
 from tracking_operator.resources.pod.migration_job import TERMINAL_EXIT_CODES
 from tracking_operator.resources.pod.server_pod import server_arguments
 
-START_SCRIPT = CHECK_SCRIPT.with_name("start_server.py")
 KUBELET_KEEPS = 4096  # bytes of a termination log
 
 FIRST = 'revision = "aaa"\ndown_revision = None\n'
@@ -327,7 +326,7 @@ class TestStartServer:
         folder = self.mounted(tmp_path, backend_store__uri="postgresql://secret")
         arguments = server_arguments(model())
         started = subprocess.Popen(
-            [sys.executable, str(START_SCRIPT), *arguments],
+            [sys.executable, *START_SERVER, *arguments],
             env={"PATH": str(bin_folder), "TRACKING_OPERATOR_CREDENTIALS": str(folder)},
             stdout=subprocess.PIPE,
             text=True,

@@ -15,9 +15,9 @@ from tests.unit.examples import (
     Manifest,
     artifact_keys,
     model,
+    program_and_arguments,
     s3_class,
     s3_store,
-    script_and_arguments,
 )
 from tracking_operator.pod_tools.check_backend_store import EXIT_CODES
 from tracking_operator.resources import build_objects
@@ -265,7 +265,7 @@ class TestJobs:
         def command(offer: Manifest) -> list[str]:
             job = build_artifact_check_job(own_prefix(offer))
             (container,) = job["spec"]["template"]["spec"]["containers"]
-            return script_and_arguments(container)[1:]
+            return program_and_arguments(container)[1:]
 
         place = ["s3", "--bucket=ml-artifacts", "--prefix=team-a/mlflow"]
         assert command({}) == place

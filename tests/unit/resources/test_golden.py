@@ -28,6 +28,7 @@ from tests.unit.examples import (
     login_credentials,
 )
 from tests.unit.resources.differences import DoesNotApply, Objects, difference, patched
+from tracking_operator.api.labels_and_annotations import TOOLS_PREFIX
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.artifacts_secret import build_artifacts_secret
 from tracking_operator.resources.auth_secret import build_auth_secret
@@ -37,6 +38,7 @@ from tracking_operator.resources.pod.artifact_jobs import (
     build_artifact_deletion_job,
 )
 from tracking_operator.resources.pod.migration_job import build_migration_job
+from tracking_operator.resources.pod.tools import in_former_layout
 from tracking_operator.resources.server_model import (
     ExternalArtifacts,
     ExternalBackend,
@@ -44,10 +46,12 @@ from tracking_operator.resources.server_model import (
     S3Artifacts,
     ServerModel,
 )
+from tracking_operator.resources.tools_archive import current_archive
 
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))
 POD_TEMPLATE_DIGESTS = GOLDEN / "pod-template-digests.yaml"
-SCRIPT = "(the file of this name in pod_tools)"
+FORMER_POD_TEMPLATE_DIGESTS = GOLDEN / "former-pod-template-digests.yaml"
+ARCHIVE = f"{TOOLS_PREFIX}digest"
 
 WHOLE = ("minimal", "managed-stores-login-ingress", "three-replicas-on-a-shared-volume")
 """The servers whose objects are stored whole. They use every builder but the HTTPRoute's."""
@@ -71,7 +75,7 @@ def golden_model(case: str) -> ServerModel:
 
 
 def golden_objects(case: str) -> list[Manifest]:
-    """Every object of one golden server as plain YAML; the scripts' text has tests of its own."""
+    """Every object of one golden server as plain YAML; which archive its pods have is a matter of the release."""
     server = golden_model(case)
     objects: list[Manifest] = json.loads(
         json.dumps(
@@ -81,16 +85,12 @@ def golden_objects(case: str) -> list[Manifest]:
                 *objects_of_the_prefix(server),
                 *objects_of_the_login(server),
             ]
-        )
+        ).replace(current_archive().name, ARCHIVE)
     )
     for obj in objects:
         if obj["kind"] == "Secret":
             obj["data"] = {
                 key: base64.b64decode(value).decode().splitlines() for key, value in obj["data"].items()
-            }
-        if obj["kind"] == "ConfigMap":
-            obj["data"] = {
-                key: SCRIPT if key.endswith(".py") else value for key, value in obj["data"].items()
             }
     return objects
 
@@ -127,9 +127,14 @@ def objects_of_the_prefix(server: ServerModel) -> list[Manifest]:
     return [one for one in secrets if one] + jobs
 
 
-def pod_template_digest(case: str) -> str:
-    """A fingerprint of what the Deployment controller compares to decide whether to replace pods."""
+def deployment_of(case: str) -> Manifest:
+    """The Deployment of a golden server."""
     (deployment,) = (obj for obj in golden_objects(case) if obj["kind"] == "Deployment")
+    return deployment
+
+
+def pod_template_digest(deployment: Manifest) -> str:
+    """A fingerprint of what the Deployment controller compares to decide whether to replace pods."""
     canonical = json.dumps(deployment["spec"]["template"], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -203,8 +208,17 @@ def test_a_server_differs_from_a_whole_one_in_exactly_this(case: str) -> None:
 
 
 def test_an_upgrade_of_the_operator_rolls_nobody() -> None:
-    digests = {case: pod_template_digest(case) for case in GOLDEN_SERVERS}
+    digests = {case: pod_template_digest(deployment_of(case)) for case in GOLDEN_SERVERS}
     check_golden(POD_TEMPLATE_DIGESTS, DIGESTS_HEADER + as_yaml(digests))
+
+
+FORMER_DIGESTS: dict[str, str] = yaml.safe_load(FORMER_POD_TEMPLATE_DIGESTS.read_text())
+
+
+@pytest.mark.parametrize("case", FORMER_DIGESTS)
+def test_the_former_layout_is_that_of_the_release_before_the_archive(case: str) -> None:
+    former = in_former_layout(deployment_of(case), golden_model(case).names.former_scripts)
+    assert pod_template_digest(former) == FORMER_DIGESTS[case]
 
 
 def test_every_golden_file_has_its_server() -> None:

@@ -35,7 +35,6 @@ def test_an_empty_specification_becomes_a_whole_server() -> None:
         "NetworkPolicy/mlflow",
         "PersistentVolumeClaim/mlflow-backend-store",
         "PersistentVolumeClaim/mlflow-artifact-store",
-        "ConfigMap/mlflow-check",
         "Deployment/mlflow",
         "Service/mlflow",
         "ConfigMap/mlflow-client",

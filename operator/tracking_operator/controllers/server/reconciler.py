@@ -40,6 +40,7 @@ from tracking_operator.controllers.server.children.managed_secrets import Manage
 from tracking_operator.controllers.server.children.mounted_secrets import Credentials, deployed_digest
 from tracking_operator.controllers.server.children.ownership import owner_check, prunable
 from tracking_operator.controllers.server.children.store_destinations import Networks
+from tracking_operator.controllers.server.children.tools import Tools
 from tracking_operator.controllers.server.children.volumes import keep_existing_claims
 from tracking_operator.controllers.server.database.databases import DatabaseState
 from tracking_operator.controllers.server.database.encryption import Encryption
@@ -137,6 +138,7 @@ class ServerReconciler:
         self._credentials = Credentials(kube, cache)
         self._secrets = ManagedSecrets(kube, cache)
         self._encryption = Encryption(kube, cache)
+        self._tools = Tools(kube, cache)
         self._networks = Networks(kube, cache, self._credentials, now)
         self._stores = ManagedStores(
             kube,
@@ -158,6 +160,8 @@ class ServerReconciler:
 
     async def reconcile(self, namespace: str, name: str, *, resync: bool) -> Outcome:
         """Reconcile one server. Raises ApiError where nothing can go on without an answer."""
+        if not name:
+            return await self._collect_tools(namespace)
         if not self._settings.watches_secrets:
             await self._secrets.look_up(namespace, name)
         live = self._cache.get(TRACKING_SERVER, namespace, name)
@@ -386,17 +390,35 @@ class ServerReconciler:
             for obj in desired
             if self._is_known_kind(obj) and not self._networks.leaves_alone(obj, server)
         ]
-        now = [obj for obj in changeable if steps.let_through(obj, server, deployment)]
+        now = [
+            await self._tools.keep(obj, deployment, server) if kind_of(obj) == DEPLOYMENT else obj
+            for obj in changeable
+            if steps.let_through(obj, server, deployment)
+        ]
         now += steps.objects(server)
+        report.add_tools(await self._tools.ensure(server.namespace, [*now, *self._children(server)]))
         applied = await apply_all(self._kube, self._cache, now, owner=owner_check(server))
         for written in applied.written:
             logger.info("Wrote %s %s because %s.", written.kind, written.name, written.why)
         report.add_applied(applied, server)
-        pruned = await prune(self._kube, self._cache, prunable(self._children(server), server), desired)
-        for deleted in pruned.deleted:
+        children = [
+            one for one in prunable(self._children(server), server) if self._tools.may_go(one, server)
+        ]
+        pruned = await prune(self._kube, self._cache, children, desired)
+        collected = await self._tools.collect(server.namespace)
+        for deleted in (*pruned.deleted, *collected.deleted):
             logger.info("Deleted %s %s because %s.", deleted.kind, deleted.name, deleted.why)
-        for obj, error in pruned.failures:
+        for obj, error in (*pruned.failures, *collected.failures):
             report.add_failure(failure_from(error, f"delete {describe(obj)}"), ConditionType.WORKLOAD_READY)
+
+    async def _collect_tools(self, namespace: str) -> Outcome:
+        """Remove what the pods of a namespace had in common, if nobody needs it any more."""
+        collected = await self._tools.collect(namespace)
+        for deleted in collected.deleted:
+            logger.info("Deleted %s %s/%s because %s.", deleted.kind, namespace, deleted.name, deleted.why)
+        for obj, error in collected.failures:
+            logger.warning("Could not delete %s, trying again: %s", describe(obj), error)
+        return Outcome(failed=bool(collected.failures))
 
     def _is_known_kind(self, obj: KubeObject) -> bool:
         return self._gateway_api.is_served or kind_of(obj) != HTTP_ROUTE
@@ -517,7 +539,7 @@ class ServerReconciler:
         """Do what the finalizer was for, if a server has gone in spite of it or without it."""
         gone = self._cache.removed_before_finalized(TRACKING_SERVER, namespace, name)
         if gone is None:
-            return Outcome()
+            return await self._collect_tools(namespace)
         try:
             resource = _retaining_unless_held(TrackingServer.model_validate(gone))
         except ValidationError as error:
@@ -533,7 +555,7 @@ class ServerReconciler:
         self._evict(uid_of(gone) or "")
         self._cache.note_finalized_after_removal(gone)
         logger.info("Saw to it that nothing lets anybody in after %s, which is gone.", describe(gone))
-        return Outcome()
+        return await self._collect_tools(namespace)
 
     def _evict(self, uid: str) -> None:
         self._stores.evict(uid)

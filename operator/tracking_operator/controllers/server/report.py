@@ -99,6 +99,11 @@ class Report:
             )
             self.failed = True
 
+    def add_tools(self, applied: AppliedSet) -> None:
+        """Take in what came of the programs of the pods. What is on its way out still serves, and is made anew then."""
+        for obj, error in applied.failures:
+            self.add_failure(failure_from(error, f"write {describe(obj)}"), ConditionType.WORKLOAD_READY)
+
     def outcome(self) -> Outcome:
         """When the work queue should hand the server out again."""
         pressing = most_pressing(self.condition_results)

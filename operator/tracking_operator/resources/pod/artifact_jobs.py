@@ -1,6 +1,6 @@
 """The Jobs that touch a server's prefix with its own identity: one tries it out, one empties it."""
 
-from tracking_operator.resources.config_maps import CHECK_ARTIFACTS_SCRIPT, DELETE_ARTIFACTS_SCRIPT
+from tracking_operator.pod_tools.programs import CHECK_ARTIFACT_STORE, DELETE_ARTIFACTS
 from tracking_operator.resources.labels import ARTIFACT_CHECK_COMPONENT, ARTIFACT_DELETION_COMPONENT
 from tracking_operator.resources.pod.job import Task, build_job
 from tracking_operator.resources.pod.server_pod import (
@@ -34,7 +34,7 @@ def build_artifact_check_job(server: ServerModel) -> KubeObject:
             name=server.names.check_artifacts,
             component=ARTIFACT_CHECK_COMPONENT,
             container=artifact_store_container(
-                server, CHECK_ARTIFACTS_CONTAINER, CHECK_ARTIFACTS_SCRIPT, arguments, RESOURCES
+                server, CHECK_ARTIFACTS_CONTAINER, CHECK_ARTIFACT_STORE, arguments, RESOURCES
             ),
             volumes=artifact_store_volumes(server),
             retries=CHECK_RETRIES,
@@ -52,7 +52,7 @@ def build_artifact_deletion_job(server: ServerModel) -> KubeObject:
             name=server.names.delete_artifacts,
             component=ARTIFACT_DELETION_COMPONENT,
             container=artifact_store_container(
-                server, DELETE_ARTIFACTS_CONTAINER, DELETE_ARTIFACTS_SCRIPT, arguments, RESOURCES
+                server, DELETE_ARTIFACTS_CONTAINER, DELETE_ARTIFACTS, arguments, RESOURCES
             ),
             volumes=artifact_store_volumes(server),
             retries=DELETION_RETRIES,

@@ -1,4 +1,4 @@
-"""What the containers of a pod find in their environment, and how our scripts in them are started without the rest."""
+"""What the containers of a pod find in their environment, and how our programs in them are started without the rest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,13 @@ from tracking_operator.api.base import matches_key
 from tracking_operator.api.pod_template import RESERVED_ENV, EnvVar
 from tracking_operator.pod_tools.in_clean_environment import steers
 from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
-from tracking_operator.resources.config_maps import FIRST_SCRIPT
+from tracking_operator.resources.pod.tools import command_line
 from tracking_operator.resources.server_model import (
     ExternalArtifacts,
     KubeObject,
     S3Artifacts,
     ServerModel,
 )
-
-SCRIPTS: Final = "/opt/tracking-operator"
-"""Where containers find our scripts."""
 
 LOADER: Final = {"LD_AUDIT": "", "LD_LIBRARY_PATH": "", "LD_PRELOAD": ""}
 """What the dynamic loader reads before the first line of ours runs: empty, it is as if absent (ld.so(8)), and what a
@@ -49,15 +46,15 @@ class Environment:
         added = [variable for variable in self.of_team if self._lets_in(variable.name)]
         return own + [variable.as_kubernetes() for variable in added]
 
-    def command(self, script: str, *arguments: str) -> list[str]:
-        """How one of our scripts is started in it; more arguments may follow."""
+    def command(self, program: str, *arguments: str) -> list[str]:
+        """How one of our programs is started in it; more arguments may follow."""
         names = {
             "ours": sorted({*self.ours, *_set_by_webhooks(self.server)}),
             "permitted": permitted(self.server),
             "reserved": sorted(self._never()),
         }
-        told = [f"--{option}={','.join(found)}" for option, found in names.items() if found]
-        return ["python", "-I", f"{SCRIPTS}/{FIRST_SCRIPT}", *told, "--", script, *arguments]
+        options = [f"--{option}={','.join(found)}" for option, found in names.items() if found]
+        return command_line(options, program, *arguments)
 
     def _lets_in(self, name: str) -> bool:
         patterns = permitted(self.server)

@@ -1,6 +1,6 @@
 """The Job that brings a database schema up to the MLflow version of a server, before its pods start."""
 
-from tracking_operator.resources.config_maps import MIGRATE_SCRIPT
+from tracking_operator.pod_tools.programs import MIGRATE_BACKEND_STORE
 from tracking_operator.resources.labels import MIGRATION_COMPONENT
 from tracking_operator.resources.pod.job import Task, build_job
 from tracking_operator.resources.pod.server_pod import backend_store_container, backend_store_volumes
@@ -21,7 +21,7 @@ def build_migration_job(server: ServerModel) -> KubeObject:
     is_own = isinstance(server.backend_store, PostgresBackend)
     # A pooler before somebody else's would refuse the options.
     options = {"PGOPTIONS": PG_OPTIONS} if is_own else {}
-    container = backend_store_container(server, MIGRATE_CONTAINER, MIGRATE_SCRIPT, options)
+    container = backend_store_container(server, MIGRATE_CONTAINER, MIGRATE_BACKEND_STORE, options)
     return build_job(
         server,
         Task(

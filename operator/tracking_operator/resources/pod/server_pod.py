@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from tracking_operator.api.labels_and_annotations import GROUP
 from tracking_operator.naming import CONTAINER_PORT, service_host_names
+from tracking_operator.pod_tools.programs import CHECK_ARTIFACT_STORE, CHECK_BACKEND_STORE, START_SERVER
 from tracking_operator.resources.artifact_environment import (
     ARTIFACT_STORE_CREDENTIALS,
     CA_KEY,
     artifact_environment,
 )
-from tracking_operator.resources.config_maps import CHECK_ARTIFACTS_SCRIPT, CHECK_SCRIPT, START_SCRIPT
 from tracking_operator.resources.labels import SERVER_COMPONENT, owned_labels, pod_selector
-from tracking_operator.resources.pod.environment import SCRIPTS, Environment
+from tracking_operator.resources.pod.environment import Environment
+from tracking_operator.resources.pod.tools import TOOLS_PATH, TOOLS_VOLUME, tools_volume
 from tracking_operator.resources.server_model import (
     ExternalArtifacts,
     ExternalBackend,
@@ -35,7 +36,7 @@ LOGIN_CREDENTIALS = "/etc/mlflow/login"
 ENCRYPTION_CREDENTIALS = "/etc/mlflow/encryption"
 SCRATCH = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
 MOUNT_PATHS = {
-    "scripts": (SCRIPTS, True),
+    TOOLS_VOLUME: (TOOLS_PATH, True),
     "scratch": (SCRATCH, False),
     "backend-store": (BACKEND_STORE, False),
     "backend-store-credentials": (BACKEND_STORE_CREDENTIALS, True),
@@ -128,15 +129,15 @@ def pod_settings(server: ServerModel) -> KubeObject:
 
 
 def backend_store_container(
-    server: ServerModel, name: str, script: str, variables: Mapping[str, str] | None = None
+    server: ServerModel, name: str, program: str, variables: Mapping[str, str] | None = None
 ) -> KubeObject:
-    """A container that runs one of our scripts on the backend store, and can reach nothing else."""
+    """A container that runs one of our programs on the backend store, and can reach nothing else."""
     environment = _environment(server, _backend_store_environment(server) | dict(variables or {}))
     login = ["--login"] if server.login else []
     return {
         "name": name,
         "image": server.image,
-        "command": environment.command(script, *_place(server), f"--version={server.version}", *login),
+        "command": environment.command(program, *_place(server), f"--version={server.version}", *login),
         "env": environment.variables(),
         "resources": server.resources.as_kubernetes(),
         "securityContext": _container_security(),
@@ -150,9 +151,9 @@ def backend_store_volumes(server: ServerModel) -> list[KubeObject]:
 
 
 def artifact_store_container(
-    server: ServerModel, name: str, script: str, arguments: Sequence[str], resources: KubeObject
+    server: ServerModel, name: str, program: str, arguments: Sequence[str], resources: KubeObject
 ) -> KubeObject:
-    """A container that runs one of our scripts on the artifact store with the server's identity, and reaches nothing else.
+    """A container that runs one of our programs on the artifact store with the server's identity, and reaches nothing else.
 
     It gets the plain variables of the team, such as those of a proxy. What comes from other objects it does not: these
     may be gone before the server is.
@@ -162,7 +163,7 @@ def artifact_store_container(
     return {
         "name": name,
         "image": server.image,
-        "command": environment.command(script, *arguments),
+        "command": environment.command(program, *arguments),
         "env": environment.variables(),
         "resources": resources,
         "securityContext": _container_security(),
@@ -239,7 +240,7 @@ def _artifact_arguments(server: ServerModel) -> list[str]:
 
 def _check_containers(server: ServerModel) -> list[KubeObject]:
     """What looks at the stores before each start; a prefix of the server's own is tried out by a Job instead."""
-    checks = [backend_store_container(server, CHECK_CONTAINER, CHECK_SCRIPT)]
+    checks = [backend_store_container(server, CHECK_CONTAINER, CHECK_BACKEND_STORE)]
     if isinstance(server.artifact_store, ExternalArtifacts):
         checks.append(_check_of_external_artifacts(server, server.artifact_store))
     return checks
@@ -249,21 +250,21 @@ def _check_of_external_artifacts(server: ServerModel, store: ExternalArtifacts) 
     container = artifact_store_container(
         server,
         CHECK_ARTIFACTS_CONTAINER,
-        CHECK_ARTIFACTS_SCRIPT,
+        CHECK_ARTIFACT_STORE,
         ["external", store.uri],
         server.resources.as_kubernetes(),
     )
     # All that MLflow itself would find: a team may name its endpoint or its keys there.
     environment = _environment(server, _backend_store_environment(server))
     return container | {
-        "command": environment.command(CHECK_ARTIFACTS_SCRIPT, "external", store.uri),
+        "command": environment.command(CHECK_ARTIFACT_STORE, "external", store.uri),
         "env": environment.variables(),
         "envFrom": _sources_of_team(server),
     }
 
 
 def _place(server: ServerModel) -> list[str]:
-    """The backend store, as the command lines of our scripts name it."""
+    """The backend store, as the command lines of our programs name it."""
     match server.backend_store:
         case SqliteBackend():
             return ["sqlite", DATABASE_FILE]
@@ -284,7 +285,7 @@ def _server_container(server: ServerModel) -> KubeObject:
     container: KubeObject = {
         "name": SERVER_CONTAINER,
         "image": server.image,
-        "command": environment.command(START_SCRIPT),
+        "command": environment.command(START_SERVER),
         "args": server_arguments(server),
         "ports": [{"name": "http", "containerPort": CONTAINER_PORT, "protocol": "TCP"}],
         "env": environment.variables(),
@@ -351,7 +352,7 @@ def _container_security() -> KubeObject:
 
 def _volumes(server: ServerModel) -> list[KubeObject]:
     volumes: list[KubeObject] = [
-        {"name": "scripts", "configMap": {"name": server.names.check}},
+        tools_volume(),
         {"name": "scratch", "emptyDir": {}},
     ]
     match server.backend_store:

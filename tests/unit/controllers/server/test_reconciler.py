@@ -45,6 +45,7 @@ from tracking_operator.kube.objects import (
     Kind,
     describe,
 )
+from tracking_operator.resources.tools_archive import current_archive
 from tracking_operator.stores.executor import StoreExecutor
 
 CHILDREN = [
@@ -52,10 +53,10 @@ CHILDREN = [
     "NetworkPolicy/mlflow",
     "PersistentVolumeClaim/mlflow-backend-store",
     "PersistentVolumeClaim/mlflow-artifact-store",
-    "ConfigMap/mlflow-check",
     "Deployment/mlflow",
     "Service/mlflow",
     "ConfigMap/mlflow-client",
+    f"ConfigMap/{current_archive().name}",
 ]
 EXTERNAL_BUCKET_WITHOUT_KEYS: Manifest = {"external": {"uri": "s3://bucket"}}
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.examples import EXTERNAL_DATABASE, Manifest, model, postgres_class, script_and_arguments
+from tests.unit.examples import EXTERNAL_DATABASE, Manifest, model, postgres_class, program_and_arguments
 from tracking_operator.pod_tools.check_backend_store import EXIT_CODES
 from tracking_operator.resources.labels import pod_selector
 from tracking_operator.resources.pod.migration_job import (
@@ -73,8 +73,8 @@ def test_migrates_the_database_that_the_pods_check(spec: Manifest, place: list[s
     (checking,) = build_pod_template(server)["spec"]["initContainers"]
     (migrating,) = build_migration_job(server)["spec"]["template"]["spec"]["containers"]
     arguments = [*place, "--version=3.17.2"]
-    assert script_and_arguments(migrating) == ["migrate_backend_store.py", *arguments]
-    assert script_and_arguments(checking) == ["check_backend_store.py", *arguments]
+    assert program_and_arguments(migrating) == ["migrate-backend-store", *arguments]
+    assert program_and_arguments(checking) == ["check-backend-store", *arguments]
 
 
 def test_is_another_one_when_the_secret_of_an_external_database_changes() -> None:

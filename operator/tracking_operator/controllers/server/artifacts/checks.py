@@ -87,7 +87,7 @@ def artifact_check(
     job = build_artifact_check_job(server)
     if live is None:
         return ArtifactCheck(_under_way(server, store), job=job)
-    if live.differs_from(job) and not live.is_running:
+    if live.differs_from(job, server) and not live.is_running:
         return ArtifactCheck(_under_way(server, store), obsolete_job=live.job)
     if live.is_done:
         return ArtifactCheck(_with_remark(well, live.result), checked=wanted)

@@ -14,6 +14,7 @@ from tracking_operator.controllers.server.children.pods import (
 )
 from tracking_operator.kube.apply import digest
 from tracking_operator.kube.objects import JOB, POD, KubeObject, kind_of, name_of
+from tracking_operator.resources.pod.tools import like
 from tracking_operator.resources.server_model import ServerModel
 
 
@@ -61,10 +62,13 @@ class LiveJob:
         """What the last attempt did not like, while no other one is at work."""
         return self.result if self.result and self.result.reason and not self.is_running else None
 
-    def differs_from(self, desired: KubeObject) -> bool:
-        """Whether it was made of something else than what is desired now; a Job cannot be changed."""
+    def differs_from(self, desired: KubeObject, server: ServerModel) -> bool:
+        """Whether it was made of something else than what is desired now; a Job cannot be changed.
+
+        With which release's programs does not count.
+        """
         stamp = (self.job["metadata"].get("annotations") or {}).get(APPLIED_ANNOTATION)
-        return bool(stamp != digest(desired))
+        return bool(stamp != digest(like(self.job, desired, server.names.former_scripts)))
 
     def _condition(self, type_: str) -> KubeObject | None:
         conditions = (self.job.get("status") or {}).get("conditions") or ()

@@ -146,7 +146,7 @@ def _gate_without_database(recorded: str | None) -> Gate:
 
 
 def _gate_with_job(server: ServerModel, database: DatabaseState, migration: LiveJob, job: KubeObject) -> Gate:
-    is_other = migration.differs_from(job)
+    is_other = migration.differs_from(job, server)
     if migration.is_done and migration.result is None and not database.login and not is_other:
         return Gate(not_looked_at(TYPE, f"the word of Job {migration.name}"), is_open=False)
     if migration.is_done:  # and yet the database is at another revision: somebody has put an older one back

@@ -16,6 +16,7 @@ from tracking_operator.controllers.server.artifacts.prefixes import ArtifactPref
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
 from tracking_operator.controllers.server.children.ownership import owner_check
 from tracking_operator.controllers.server.children.store_destinations import Networks
+from tracking_operator.controllers.server.children.tools import ensure_tools
 from tracking_operator.controllers.server.deletion.finalize_store import StoreFinalization
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
@@ -26,7 +27,6 @@ from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import failure_from
 from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import JOB, NAMESPACE, describe, namespace_of, uid_of
-from tracking_operator.resources.config_maps import build_check_config_map
 from tracking_operator.resources.network_policy import build_artifact_jobs_policy
 from tracking_operator.resources.pod.artifact_jobs import (
     DELETE_ARTIFACTS_CONTAINER,
@@ -139,11 +139,11 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
         wanted = [
             build_service_account(server),
             build_artifact_jobs_policy(resolved),
-            build_check_config_map(server),
             build_artifact_deletion_job(server),
         ]
+        tools = await ensure_tools(self._kube, self._cache, server.namespace)
         applied = await apply_all(self._kube, self._cache, wanted, owner=owner_check(server))
-        for obj, error in applied.failures:
+        for obj, error in (*tools.failures, *applied.failures):
             raise failure_from(error, f"write {describe(obj)}") from error
 
     async def _fail(self, live: LiveJob, place: ArtifactPlacement) -> None:

@@ -342,7 +342,7 @@ def _refused_admin(server: ServerModel, credentials: LoginCredentials) -> Waitin
         Reason.LOGIN_REFUSED,
         f"MLflow refuses the password of {credentials.admin} in Secret {secret}, so that somebody has changed it in MLflow: write "
         f"the one that is right into the Secret (key password). If nobody knows it: kubectl exec -n {server.namespace} "
-        f"deployment/{server.name} -c mlflow -- python /opt/tracking-operator/prepare_login.py --reset gives MLflow the "
-        "Secret's. Everybody else can log in as before.",
+        f"deployment/{server.name} -c mlflow -- python3 /opt/tracking-operator/tools.pyz prepare-login --reset gives MLflow "
+        "the Secret's. Everybody else can log in as before.",
         retry_after=UNWATCHED_RETRY_SECONDS,
     )

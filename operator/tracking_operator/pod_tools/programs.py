@@ -1,0 +1,33 @@
+"""The programs in the archive, and how one of them starts another."""
+
+import sys
+from pathlib import Path
+
+ARCHIVE = Path(__file__).parents[2]
+"""What Python runs: in a pod the archive, of which this file is a part."""
+
+CHECK_ARTIFACT_STORE = "check-artifact-store"
+CHECK_BACKEND_STORE = "check-backend-store"
+DELETE_ARTIFACTS = "delete-artifacts"
+IN_CLEAN_ENVIRONMENT = "in-clean-environment"
+MIGRATE_BACKEND_STORE = "migrate-backend-store"
+MOVE_ENCRYPTION = "move-encryption"
+PREPARE_LOGIN = "prepare-login"
+START_SERVER = "start-server"
+
+PROGRAMS = (
+    CHECK_ARTIFACT_STORE,
+    CHECK_BACKEND_STORE,
+    DELETE_ARTIFACTS,
+    IN_CLEAN_ENVIRONMENT,
+    MIGRATE_BACKEND_STORE,
+    MOVE_ENCRYPTION,
+    PREPARE_LOGIN,
+    START_SERVER,
+)
+"""Each is the ``main`` of the module that is called like it, with underscores."""
+
+
+def command_line(program: str, *arguments: str) -> list[str]:
+    """Say how a program is started by another one."""
+    return [sys.executable, str(ARCHIVE), program, *arguments]
