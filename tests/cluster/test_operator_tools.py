@@ -54,15 +54,16 @@ def replace_template(team: Team, deployment: KubeObject) -> None:
 
 @contextmanager
 def meanwhile(operators: OperatorHost) -> Iterator[None]:
-    """While the block runs there is no operator; then there is one again."""
+    """While the block runs there is no operator; before it and after it there is one."""
     operators.make_room()
     yield
     operators.share()
 
 
 @pytest.fixture
-def server_of_an_earlier_release(team: Team, operator: RunningOperator, operators: OperatorHost) -> None:
+def server_of_an_earlier_release(team: Team, operators: OperatorHost) -> None:
     """One whose pods were made by another release than the one that runs now."""
+    operators.share()
     team.made(SUSPENDED)
     with meanwhile(operators):
         put_earlier_archive(team)
@@ -115,8 +116,9 @@ def test_a_server_that_changes_gets_the_new_archive_and_the_unused_one_goes(team
 
 @pytest.mark.parametrize("immutable", [True, False], ids=["immutable", "changeable"])
 def test_other_bytes_under_its_name_are_replaced_and_nobody_is_rolled(
-    immutable: bool, team: Team, operator: RunningOperator, operators: OperatorHost
+    immutable: bool, team: Team, operators: OperatorHost
 ) -> None:
+    operators.share()
     team.made(SUSPENDED)
     before = template_of(team)
     right = team.get(CONFIG_MAP, CURRENT.name)
@@ -168,8 +170,9 @@ def test_a_server_whose_earlier_archive_is_not_what_its_name_says_gets_the_new_o
 
 
 def test_a_server_from_before_the_archive_goes_on_until_it_changes(
-    team: Team, operator: RunningOperator, operators: OperatorHost
+    team: Team, operators: OperatorHost
 ) -> None:
+    operators.share()
     team.made(SUSPENDED)
     with meanwhile(operators):
         client = team.get(CONFIG_MAP, "mlflow-client")

@@ -32,6 +32,7 @@ from tracking_operator.isolation.by_api import (
     kubernetes_objects,
     localhost,
     names,
+    pod_programs,
 )
 from tracking_operator.isolation.by_api.scene import ROLE_BINDING, ApiScene
 from tracking_operator.isolation.in_pod import buckets, databases, like_the_server, login, network
@@ -51,6 +52,7 @@ IN_POD: Final[tuple[Book[Scene], ...]] = (databases.BOOK, buckets.BOOK, login.BO
 BY_API: Final[tuple[Book[ApiScene], ...]] = (
     localhost.BOOK,
     kubernetes_objects.BOOK,
+    pod_programs.BOOK,
     addresses.BOOK,
     names.BOOK,
     denial_of_service.BOOK,
