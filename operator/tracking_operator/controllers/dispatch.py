@@ -69,6 +69,6 @@ def _after(error: ApiError, key: Request) -> Outcome:
     """When to look again after a call failed without which nothing can go on."""
     if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
         logger.info("%s %s was changed or deleted meanwhile: %s", key.kind, key.name, error.message)
-        return Outcome(retry_after=CONFLICT_RETRY_SECONDS)
+        return Outcome(requeue_after=CONFLICT_RETRY_SECONDS)
     logger.warning("Could not finish with %s %s, trying again: %s", key.kind, key.name, error)
     return Outcome(failed=True)

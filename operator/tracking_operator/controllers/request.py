@@ -23,11 +23,11 @@ class Request:
 class Outcome:
     """When to look at a resource again.
 
-    ``retry_after`` is in seconds; None means only on a change or at the next resync. ``failed`` asks
-    for the growing, jittered delay of the work queue instead. ``reason`` is that of the condition which
-    keeps the resource from being as wanted (empty: none does); it is counted in the metrics.
+    ``requeue_after`` is in seconds; None means only on a change or at the next resync. ``failed`` asks for the growing,
+    jittered delay of the work queue, too: the earlier of both counts. ``reason`` is that of the condition which keeps the
+    resource from being as wanted (empty: none does); it is counted in the metrics.
     """
 
-    retry_after: float | None = None
+    requeue_after: float | None = None
     failed: bool = False
     reason: str = ""

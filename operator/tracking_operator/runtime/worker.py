@@ -145,19 +145,23 @@ class WorkerPool:
         self._metrics.observe_reconcile(key.kind, _word(outcome), self._clock() - started)
 
     def _plan_next(self, key: Request, outcome: Outcome | None) -> None:
-        if outcome is None or outcome.failed:
-            self._queue.failed(key)
-            return
-        if not self._exists(key):
+        """Plan the next look: the earlier of the backoff and what the loop asks for, and a resync in any case."""
+        has_failed = outcome is None or outcome.failed
+        if not has_failed and not self._exists(key):
             self._queue.drop(key)
             return
-        self._queue.forget(key)
-        if outcome.retry_after is not None:
-            self._queue.add_after(key, outcome.retry_after)
-        self._queue.add_after(key, self._resync_seconds * self._chance(*RESYNC_JITTER), Priority.RESYNC)
+        if has_failed:
+            self._queue.failed(key)
+        else:
+            self._queue.forget(key)
+        if outcome is not None and outcome.requeue_after is not None:
+            self._queue.add_after(key, outcome.requeue_after)
+        if self._exists(key):
+            resync_after = self._resync_seconds * self._chance(*RESYNC_JITTER)
+            self._queue.add_after(key, resync_after, Priority.RESYNC)
 
 
 def _word(outcome: Outcome | None) -> str:
     if outcome is None or outcome.failed:
         return "failed"
-    return "settled" if outcome.retry_after is None else "waiting"
+    return "settled" if outcome.requeue_after is None else "waiting"

@@ -101,7 +101,7 @@ async def test_resync_is_announced_to_the_control_loop(bench: Bench) -> None:
 
 
 async def test_key_that_waits_comes_back_when_it_asked_to(bench: Bench) -> None:
-    bench.loop.outcome = Outcome(retry_after=15.0)
+    bench.loop.outcome = Outcome(requeue_after=15.0)
     bench.queue.add(KEY)
     await bench.look()
     await bench.pool.stop(1.0)
@@ -122,6 +122,64 @@ async def test_failed_key_backs_off(bench: Bench, outcome: Outcome | Exception) 
     await bench.pool.stop(1.0)
     assert bench.due_after(0.9) == []
     assert KEY in [key for key, _ in bench.due_after(1.2)]
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Outcome(failed=True),
+        Outcome(failed=True, requeue_after=15.0),
+        Outcome(requeue_after=1.0),
+        ApiError(409, "Conflict", "changed meanwhile"),
+        ValueError("a mistake"),
+    ],
+    ids=str,
+)
+async def test_resync_is_planned_whatever_becomes_of_a_look(
+    bench: Bench, outcome: Outcome | Exception
+) -> None:
+    bench.loop.outcome = outcome
+    bench.queue.add(KEY)
+    await bench.look()
+    await bench.pool.stop(1.0)
+    assert (KEY, Priority.RESYNC) not in bench.due_after(539.0)
+    bench.queue.done(KEY)
+    assert [key for key, _ in bench.due_after(1.0)] == [KEY]
+
+
+async def test_resync_of_a_key_that_fails_again_and_again_is_not_put_off(bench: Bench) -> None:
+    bench.loop.outcome = Outcome(failed=True)
+    bench.queue.add(KEY)
+    for count in range(1, 6):
+        await bench.look(count)
+        bench.clock.now += 100.0
+        bench.queue.add(KEY)
+    await bench.look(6)
+    bench.clock.now += 40.0  # 540 s after the first
+    bench.queue.add_after(Request("TrackingServer", "team-a", "other"), 0.0)  # wakes the workers
+    await bench.look(8)
+    assert (KEY, True) in bench.loop.seen
+
+
+@pytest.mark.parametrize(
+    ("failures", "requeue_after", "due"),
+    [(0, 15.0, 1.0), (6, 15.0, 15.0), (6, None, 64.0)],
+    ids=["the backoff", "what was asked for", "nothing was asked for"],
+)
+async def test_earlier_of_backoff_and_what_was_asked_for_counts(
+    bench: Bench, failures: int, requeue_after: float | None, due: float
+) -> None:
+    for _ in range(failures):
+        bench.queue.failed(KEY)
+    bench.due_after(100.0)
+    bench.queue.done(KEY)
+    bench.loop.outcome = Outcome(failed=True, requeue_after=requeue_after)
+    seen = len(bench.loop.seen)
+    bench.queue.add(KEY)
+    await bench.look(seen + 1)
+    await bench.pool.stop(1.0)
+    assert bench.due_after(due - 0.1) == []
+    assert bench.due_after(0.1) == [(KEY, Priority.CHANGE)]
 
 
 async def test_mistake_in_the_program_is_logged_with_its_traceback(
@@ -147,7 +205,7 @@ async def test_what_keeps_a_resource_from_being_well_is_counted_by_its_reason(be
 
 
 async def test_key_whose_resource_is_gone_does_not_come_back(bench: Bench) -> None:
-    bench.loop.outcome = Outcome(retry_after=5.0)
+    bench.loop.outcome = Outcome(requeue_after=5.0)
     bench.gone.add(KEY)
     bench.queue.add(KEY)
     await bench.look()

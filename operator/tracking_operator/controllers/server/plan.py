@@ -104,7 +104,13 @@ def make_plan(
             retry_after=NAMESPACE_RETRY_SECONDS,
         )
     before = placement_of(server)
-    chosen = choose_class(server, before, inputs.classes, has_built_in=settings.has_built_in_class)
+    chosen = choose_class(
+        server,
+        before,
+        inputs.classes,
+        has_built_in=settings.has_built_in_class,
+        unreadable=inputs.unreadable_classes,
+    )
     require_namespace_allowed(chosen, server.metadata.namespace, inputs.namespace_labels)
     offered = offered_images(chosen.spec, settings.image_repository)
     newest = default_version(chosen.spec, offered)

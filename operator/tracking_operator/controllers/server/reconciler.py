@@ -76,7 +76,7 @@ from tracking_operator.controllers.server.revocation import (
 from tracking_operator.controllers.server.spec.inputs import inputs_of
 from tracking_operator.controllers.server.spec.placement import placement_of
 from tracking_operator.controllers.server.spec.placement_from_marks import NOTHING_FOUND, Found
-from tracking_operator.controllers.server.status import announce, status_of, write_status
+from tracking_operator.controllers.server.status import announce, report_unreadable, status_of, write_status
 from tracking_operator.controllers.server.workload.condition_results import (
     Observed,
     condition_results_of,
@@ -175,8 +175,9 @@ class ServerReconciler:
             resource = TrackingServer.model_validate(live)
         except ValidationError as error:
             # The CRD lets nothing through that does not parse: an older operator reads a newer resource.
-            logger.error("%s cannot be read by this version of the operator: %s", describe(live), error)
-            return Outcome()
+            return await report_unreadable(
+                self._kube, self._cache, live, error, events=self._events, now=self._now()
+            )
         if resource.metadata.is_being_deleted:
             return await self._finalize(live, resource)
         return await self._ensure(live, resource, resync=resync)

@@ -108,7 +108,7 @@ class Report:
         """When the work queue should hand the server out again."""
         pressing = most_pressing(self.condition_results)
         return Outcome(
-            retry_after=min(self.retry_after, default=None),
+            requeue_after=min(self.retry_after, default=None),
             failed=self.failed,
             reason=pressing.reason.value if pressing and pressing.is_problem else "",
         )

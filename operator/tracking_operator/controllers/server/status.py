@@ -1,7 +1,11 @@
 """The status of both kinds: assembled here, written here, nowhere else."""
 
+import logging
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
+
+from pydantic import ValidationError
 
 from tracking_operator.api.conditions import Condition
 from tracking_operator.api.placement import Placement
@@ -15,14 +19,22 @@ from tracking_operator.api.tracking_server import (
     TrackingServerStatus,
 )
 from tracking_operator.controllers.conditions.condition_result import ConditionResult
+from tracking_operator.controllers.conditions.unreadable import (
+    conditions_in,
+    status_with,
+    unreadable_result,
+)
+from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.workload.condition_results import Observed
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.events import EventRecorder
-from tracking_operator.kube.objects import KubeObject, name_of, namespace_of, uid_of
+from tracking_operator.kube.objects import KubeObject, describe, name_of, namespace_of, uid_of
 from tracking_operator.resources.client_secret import has_client_secret
 from tracking_operator.resources.labels import pod_selector, selector_text
 from tracking_operator.resources.server_model import ServerModel
+
+logger = logging.getLogger(__name__)
 
 SUMMARY: Final = "Ready"
 
@@ -141,6 +153,28 @@ async def write_status(
     answer = await kube.apply(wanted, subresource="status")
     cache.upsert(answer)
     return answer
+
+
+async def report_unreadable(
+    kube: KubeClient,
+    cache: ObjectCache,
+    live: KubeObject,
+    error: ValidationError,
+    *,
+    events: EventRecorder | None = None,
+    now: datetime,
+) -> Outcome:
+    """Say in the conditions that this version of the operator cannot read a resource; all else stays as it is.
+
+    Raises ApiError.
+    """
+    logger.error("%s cannot be read by this version of the operator: %s", describe(live), error)
+    result = unreadable_result(error)
+    status, ready = status_with(live, result, now)
+    await write_status(kube, cache, live, status)
+    if events:
+        announce(events, live, conditions_in(live), [result], ready)
+    return Outcome(reason=result.reason.value)
 
 
 def announce(

@@ -1,6 +1,6 @@
 """Which class a server belongs to, and which MLflow versions that offers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,10 +40,12 @@ def choose_class(
     classes: Iterable[TrackingServerClass],
     *,
     has_built_in: bool,
+    unreadable: Collection[str] = (),
 ) -> ChosenClass:
     """Choose what the server names, else what was decided for it, else the default class of the moment.
 
-    ``has_built_in`` tells whether there is a class for those that have none.
+    ``has_built_in`` tells whether there is a class for those that have none; ``unreadable`` are the names of classes that
+    there are, and that this version of the operator cannot read.
     Raises Invalid: the class does not exist or is another than before, or several claim to be the default.
     """
     known = {one.metadata.name: one for one in classes}
@@ -64,6 +66,12 @@ def choose_class(
         )
     if not name:
         return ChosenClass("", BUILT_IN_CLASS)
+    if name in unreadable:
+        raise Invalid(
+            Reason.CLASS_NOT_FOUND,
+            f"TrackingServerClass {name!r} cannot be read by this version of the operator, and says why in its conditions: ask "
+            "the platform team.",
+        )
     if name not in known:
         raise Invalid(
             Reason.CLASS_NOT_FOUND,

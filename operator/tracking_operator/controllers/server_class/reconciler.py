@@ -35,7 +35,7 @@ from tracking_operator.controllers.server.spec.placement import (
     named_path,
     named_prefix,
 )
-from tracking_operator.controllers.server.status import write_status
+from tracking_operator.controllers.server.status import report_unreadable, write_status
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.postgres_admin import Access as PostgresAccess
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
@@ -51,7 +51,7 @@ from tracking_operator.controllers.server_class.unique_templates import (
 from tracking_operator.failures import Failure
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.objects import NAMESPACE, KubeObjects, describe, name_of, namespace_of, uid_of
+from tracking_operator.kube.objects import NAMESPACE, KubeObjects, name_of, namespace_of, uid_of
 from tracking_operator.stores.ownership_mark import Mark, WrittenMark, namespace_digest, server_digest
 from tracking_operator.stores.s3.tenant import server_key
 
@@ -102,8 +102,7 @@ class ClassReconciler:
         try:
             resource = TrackingServerClass.model_validate(live)
         except ValidationError as error:
-            logger.error("%s cannot be read by this version of the operator: %s", describe(live), error)
-            return Outcome()
+            return await report_unreadable(self._kube, self._cache, live, error, now=self._now())
         is_led_to = resource.spec.access.gateway is None or self._gateway_api.ask_for()
         condition_results = [
             class_result(resource, self._settings.cluster_name) if is_led_to else _no_gateway_api(resource)
@@ -120,8 +119,8 @@ class ClassReconciler:
         )
         await write_status(self._kube, self._cache, live, status.as_kubernetes())
         if resource.spec.postgres or resource.spec.s3:
-            return Outcome(retry_after=PROBE_SECONDS)
-        return Outcome(retry_after=None if is_led_to else UNWATCHED_RETRY_SECONDS)
+            return Outcome(requeue_after=PROBE_SECONDS)
+        return Outcome(requeue_after=None if is_led_to else UNWATCHED_RETRY_SECONDS)
 
     async def _store_results(self, resource: TrackingServerClass, *, resync: bool) -> list[ConditionResult]:
         """How the class's stores are; both are looked at together, so that one that hangs does not hide the other."""

@@ -118,7 +118,7 @@ class TestFailures:
     def test_an_invalid_specification_is_not_tried_again(self) -> None:
         report = Report()
         report.add_failure(Invalid(Reason.NOT_PERMITTED, "No."), ConditionType.SPEC_VALID)
-        assert report.outcome().retry_after is None
+        assert report.outcome().requeue_after is None
         assert not report.outcome().failed
 
     def test_the_earliest_of_several_waits_counts(self) -> None:
@@ -126,7 +126,7 @@ class TestFailures:
         for seconds in (30.0, 15.0):
             failure = Waiting(Reason.SECRET_NOT_FOUND, "Create it.", retry_after=seconds)
             report.add_failure(failure, ConditionType.BACKEND_STORE_READY)
-        assert report.outcome().retry_after == 15.0
+        assert report.outcome().requeue_after == 15.0
 
     def test_a_system_that_does_not_answer_is_asked_with_growing_delay(self) -> None:
         report = Report()

@@ -327,7 +327,7 @@ class TestForeignObjects:
         assert world.condition("WorkloadReady") == ("False", "Conflict")
         assert world.condition("Stalled") == ("True", "Conflict")
         assert "Deployment team-a/mlflow exists already" in world.message("Ready")
-        assert outcome.retry_after is not None
+        assert outcome.requeue_after is not None
 
     async def test_are_told_once(self) -> None:
         world = World()
@@ -354,7 +354,7 @@ class TestSecrets:
         world = World(self.SPEC)
         outcome = await world.reconcile()
         assert world.condition("BackendStoreReady") == ("False", "SecretNotFound")
-        assert outcome.retry_after == 15
+        assert outcome.requeue_after == 15
         assert "Deployment/mlflow" not in world.api.names()
 
     async def test_that_appear_set_it_going(self) -> None:
@@ -402,7 +402,7 @@ class TestRefusedSpecification:
         assert world.api.writes == ["apply TrackingServer/status"]
         assert world.condition("SpecValid") == ("False", "ClassNotFound")
         assert world.condition("Stalled") == ("True", "ClassNotFound")
-        assert outcome.retry_after is None
+        assert outcome.requeue_after is None
         assert not outcome.failed
         assert world.events.recorded[0][1:3] == ("Warning", "ClassNotFound")
 
@@ -454,6 +454,65 @@ class TestRefusedSpecification:
         )
         await world.reconcile()
         assert "Deployment/mlflow" in world.api.names()
+
+
+class TestUnreadable:
+    """The server is of a newer version of the operator than this one."""
+
+    async def test_says_what_cannot_be_read_and_leaves_what_runs(self) -> None:
+        world = await serving()
+        before = {place: obj for place, obj in world.api.objects.items() if place[0] != TRACKING_SERVER}
+        known = world.resource["status"]
+        foreign = {"type": "Backup", "status": "Maybe", "since": "a newer version"}
+        conditions = [*known["conditions"], foreign]
+        world.put(world.resource | {"status": known | {"conditions": conditions, "backup": {"at": "noon"}}})
+        world.edit({"deletionPolicy": "Archive", "replicas": "secret-of-somebody"})
+        outcome = await world.reconcile()
+        assert world.condition("SpecValid") == ("False", "InvalidSpec")
+        assert world.condition("Ready") == world.condition("SpecValid")
+        assert world.condition("Stalled")[0] == "True"
+        assert "spec.deletionPolicy" in world.message("Ready")
+        assert "secret-of-somebody" not in world.message("Ready")
+        status = world.resource["status"]
+        assert foreign in status["conditions"]
+        assert status["observedGeneration"] == world.resource["metadata"]["generation"]
+        kept = {key: value for key, value in known.items() if key not in ("conditions", "observedGeneration")}
+        assert {key: status[key] for key in (*kept, "backup")} == kept | {"backup": {"at": "noon"}}
+        assert world.condition("WorkloadReady")[0] == "True"
+        assert {p: obj for p, obj in world.api.objects.items() if p[0] != TRACKING_SERVER} == before
+        assert (outcome.reason, outcome.requeue_after) == ("InvalidSpec", None)
+        assert [event[1:3] for event in world.events.recorded].count(("Warning", "InvalidSpec")) == 1
+
+    async def test_is_said_once_and_taken_back_when_it_can_be_read(self) -> None:
+        world = await serving()
+        world.edit({"deletionPolicy": "Archive"})
+        await world.reconcile()
+        await world.reconcile()
+        assert world.api.calls == []
+        world.edit({})
+        await world.reconcile()
+        assert world.condition("Ready") == ("True", "AsExpected")
+
+    async def test_status_is_no_reason_to_say_nothing(self) -> None:
+        world = await serving()
+        unknown = world.resource["status"]["conditions"][0] | {"status": "Perhaps"}
+        world.put(world.resource | {"status": {"placement": "elsewhere", "conditions": [unknown]}})
+        await world.reconcile()
+        assert "status.placement" in world.message("SpecValid")
+        assert world.resource["status"]["placement"] == "elsewhere"
+
+    async def test_class_is_told_to_its_servers_which_go_on(self) -> None:
+        world = await serving()
+        spec = {"limits": {"maxReplicas": "many"}}
+        metadata = {"name": "newer"}
+        world.put(
+            {"apiVersion": API_VERSION, "kind": "TrackingServerClass", "metadata": metadata, "spec": spec}
+        )
+        world.edit({"className": "newer"})
+        await world.reconcile()
+        assert world.condition("SpecValid") == ("False", "ClassNotFound")
+        assert "cannot be read by this version" in world.message("SpecValid")
+        assert world.condition("WorkloadReady")[0] == "True"
 
 
 class TestChange:

@@ -231,7 +231,7 @@ class PostgresWorld:
     async def look(self, *, resync: bool = False) -> Manifest:
         """Look once; return the condition of the store."""
         self.api.calls.clear()
-        assert await self.loop.reconcile("standard", resync=resync) == Outcome(retry_after=PROBE_SECONDS)
+        assert await self.loop.reconcile("standard", resync=resync) == Outcome(requeue_after=PROBE_SECONDS)
         conditions = self.api.objects[(TRACKING_SERVER_CLASS, None, "standard")]["status"]["conditions"]
         (found,) = (one for one in conditions if one["type"] == "BackendStoreReady")
         return dict(found)
@@ -254,6 +254,21 @@ async def test_a_failure_is_said_with_its_reason() -> None:
     world.postgres.failure = Unavailable(Reason.STORE_UNREACHABLE, "It does not answer.")
     condition = await world.look()
     assert (condition["status"], condition["reason"]) == ("False", "StoreUnreachable")
+
+
+async def test_a_class_of_a_newer_version_says_what_cannot_be_read_and_keeps_the_rest() -> None:
+    world = PostgresWorld()
+    await world.look()
+    known = world.api.objects[(TRACKING_SERVER_CLASS, None, "standard")]
+    newer = known["spec"] | {"limits": {"maxReplicas": "many"}}
+    world.cache.upsert(world.api.store(known | {"spec": newer}))
+    outcome = await world.loop.reconcile("standard", resync=False)
+    assert outcome == Outcome(reason="InvalidSpec")
+    status = world.api.objects[(TRACKING_SERVER_CLASS, None, "standard")]["status"]
+    said = {one["type"]: (one["status"], one["reason"]) for one in status["conditions"]}
+    assert said["SpecValid"] == said["Ready"] == ("False", "InvalidSpec")
+    assert said["BackendStoreReady"][0] == "True"
+    assert "spec.limits.maxReplicas" in status["conditions"][0]["message"]
 
 
 async def test_what_the_dead_have_left_is_looked_for_when_there_is_a_reason_to() -> None:
@@ -343,7 +358,7 @@ async def test_a_class_with_a_gateway_needs_the_gateway_api_and_looks_for_it_aga
         return found
 
     outcome = await loop.reconcile("standard", resync=False)
-    assert (reason(), outcome.retry_after) == ("GatewayApiMissing", UNWATCHED_RETRY_SECONDS)
+    assert (reason(), outcome.requeue_after) == ("GatewayApiMissing", UNWATCHED_RETRY_SECONDS)
     assert gateway_api.is_wanted.is_set()
     gateway_api.is_served = True
     assert await loop.reconcile("standard", resync=False) == Outcome()

@@ -19,7 +19,7 @@ from tracking_operator.controllers.server.spec.placement import placement_of
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass, default_class_name
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
-from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, KubeObject, describe
+from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, KubeObject, describe, name_of
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ class Inputs:
     """The server's own, as it runs now."""
     pods: Sequence[KubeObject] = ()
     """The server's own that exist, those that are about to stop among them."""
+    unreadable_classes: frozenset[str] = frozenset()
+    """The names of classes that this version of the operator cannot read."""
 
 
 def inputs_of(resource: TrackingServer, cache: ObjectCache) -> Inputs:
@@ -46,8 +48,10 @@ def inputs_of(resource: TrackingServer, cache: ObjectCache) -> Inputs:
     metadata = resource.metadata
     namespace = _namespace(metadata.namespace, cache)
     servers = _readable(TrackingServer, cache.list(TRACKING_SERVER, metadata.namespace), cache)
+    classes = classes_in(cache)
     return Inputs(
-        classes=classes_in(cache),
+        classes=classes,
+        unreadable_classes=_unreadable_classes(classes, cache),
         namespace_labels=namespace.get("labels") or {},
         namespace_is_terminating=bool(namespace.get("deletionTimestamp")),
         siblings=[one for one in servers if one.metadata.uid != metadata.uid],
@@ -59,6 +63,11 @@ def inputs_of(resource: TrackingServer, cache: ObjectCache) -> Inputs:
 def classes_in(cache: ObjectCache) -> list[TrackingServerClass]:
     """All classes that can be read."""
     return _readable(TrackingServerClass, cache.list(TRACKING_SERVER_CLASS), cache)
+
+
+def _unreadable_classes(readable: Sequence[TrackingServerClass], cache: ObjectCache) -> frozenset[str]:
+    everybody = {name_of(live) for live in cache.list(TRACKING_SERVER_CLASS)}
+    return frozenset(everybody - {one.metadata.name for one in readable})
 
 
 def labels_of_namespace(name: str, cache: ObjectCache) -> dict[str, str]:

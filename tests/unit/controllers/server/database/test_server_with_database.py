@@ -175,7 +175,7 @@ async def test_of_several_databases_with_its_mark_none_is_guessed() -> None:
     world = PostgresWorld()
     world.marked = ("one", "two")
     outcome = await world.reconcile()
-    assert (outcome.retry_after, outcome.failed) == (UNWATCHED_RETRY_SECONDS, False)
+    assert (outcome.requeue_after, outcome.failed) == (UNWATCHED_RETRY_SECONDS, False)
     assert world.condition("BackendStoreReady") == ("False", "AmbiguousMarks")
     assert "one, two" in world.message("BackendStoreReady")
     assert world.wanted == []
@@ -227,7 +227,7 @@ async def test_a_store_that_a_person_must_see_to_is_looked_at_again() -> None:
     world = PostgresWorld()
     world.failure = Invalid(Reason.CONFLICT, "It is somebody else's.")
     outcome = await world.reconcile()
-    assert (outcome.retry_after, outcome.failed) == (UNWATCHED_RETRY_SECONDS, False)
+    assert (outcome.requeue_after, outcome.failed) == (UNWATCHED_RETRY_SECONDS, False)
     assert world.condition("BackendStoreReady") == ("False", "Conflict")
     assert world.condition("SchemaReady") == ("False", "Pending")
     assert (DEPLOYMENT, "team-a", "mlflow") not in world.api.objects
