@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 from tracking_operator.api.labels_and_annotations import ALLOW_EMPTY_STORE_ANNOTATION
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import DEPLOYMENT, JOB, SECRET, KubeObject, name_of
-from tracking_operator.pod_tools.check_backend_store import EXIT_CODES
+from tracking_operator.outcomes import EXIT_CODES
 from tracking_operator.stores.s3.bucket_address import Keys
 from tracking_operator.stores.s3.policy import LARGEST_DOCUMENT
 

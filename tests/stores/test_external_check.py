@@ -202,11 +202,11 @@ class TestSilence:
         assert (answer.exit_code, answer.reason) == (20, "StoreUnreachable")
         assert "timeout expired" in answer.message
 
-    def test_of_a_name_that_nobody_knows_is_an_unreachable_store(
+    def test_of_a_name_that_nobody_knows_is_told_from_that(
         self, image: MlflowImage, database: Database
     ) -> None:
         answer = check(image, database.uri().replace("127.0.0.1", "no-such-host.invalid"))
-        assert (answer.exit_code, answer.reason) == (20, "StoreUnreachable")
+        assert (answer.exit_code, answer.reason) == (45, "HostNotFound")
 
     def test_is_outwaited(
         self, image: MlflowImage, database: Database, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,8 @@ SOURCE_ROOT = Path(__file__).parents[2] / "operator"
 PACKAGE = "tracking_operator"
 
 FAILURES = {"failures"}
+OUTCOMES = {"outcomes", "store_answers"}
+"""Tables that the pods' scripts carry with them."""
 STORES = {"stores"}
 POD_ENVIRONMENT = {"pod_tools.in_clean_environment", "pod_tools.programs"}
 """What a program finds in a container is said once, by the one that cleans it up; and so is what programs are called."""
@@ -39,6 +41,8 @@ def room(*libraries: str, rooms: set[str] | None = None) -> Room:
 
 
 ORDER = (
+    "outcomes",
+    "store_answers",
     "foreign_text",
     "api",
     "failures",
@@ -81,19 +85,30 @@ offers, and the class's own loop asks of its templates what servers ask of them.
 """
 
 ROOMS = {
+    "outcomes": room(),
+    "store_answers": room(),
     "foreign_text": room(),
-    "api": room("pydantic", rooms={"foreign_text"}),
-    "failures": room(rooms={"api.conditions"}),
+    "api": room("pydantic", rooms={"foreign_text", "outcomes"}),
+    "failures": room(rooms={"api.conditions", "outcomes"}),
     "passwords": room(),
     "shares": room(),
     "naming": room("jinja2"),
-    "pod_tools": room("psycopg2", "sqlalchemy", "boto3", "botocore", "mlflow", "types_boto3_s3", "werkzeug"),
+    "pod_tools": room(
+        "psycopg2",
+        "sqlalchemy",
+        "boto3",
+        "botocore",
+        "mlflow",
+        "types_boto3_s3",
+        "werkzeug",
+        rooms=OUTCOMES,
+    ),
     "stores": room(),
     "stores.executor": room(rooms={"api.conditions", "shares"} | FAILURES),
     "stores.postgres": room(
         "psycopg2",
         rooms={"api.conditions", "api.tracking_server_class", "foreign_text"}
-        | {"stores.ownership_mark", "stores.ca_files"}
+        | {"stores.ownership_mark", "stores.ca_files", "store_answers"}
         | FAILURES,
     ),
     "stores.s3": room(
@@ -101,15 +116,17 @@ ROOMS = {
         "botocore",
         *TYPES_OF_BOTO3,
         rooms={"api.conditions", "api.tracking_server_class", "passwords", "shares"}
-        | {"stores.ownership_mark", "stores.ca_files"}
+        | {"stores.ownership_mark", "stores.ca_files", "store_answers"}
         | FAILURES,
     ),
     "mlflow": room("aiohttp", rooms={"shares", "foreign_text"}),
     "kube": room("kubernetes", "aiohttp", rooms=MARKS_AND_CONDITIONS | FAILURES | {"shares", "foreign_text"}),
-    "resources": room(rooms={"api", "naming", "stores.postgres.pool"} | POD_ENVIRONMENT | FAILURES),
+    "resources": room(
+        rooms={"api", "naming", "stores.postgres.pool", "outcomes"} | POD_ENVIRONMENT | FAILURES
+    ),
     "controllers": room(
         "pydantic",
-        rooms={"api", "naming", "resources", "kube", "mlflow", "passwords"}
+        rooms={"api", "naming", "resources", "kube", "mlflow", "passwords", "outcomes"}
         | STORES
         | POD_ENVIRONMENT
         | FAILURES,
@@ -141,6 +158,8 @@ PURE_ROOMS = (
     "api",
     "naming",
     "failures",
+    "outcomes",
+    "store_answers",
     "foreign_text",
     "stores.ownership_mark",
     "resources",

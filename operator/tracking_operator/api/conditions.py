@@ -241,7 +241,7 @@ class Reason(StrEnum):
     )
     DISK_FULL = (
         "DiskFull",
-        "The database server has no disk space left.",
+        "The store has no space left, or a quota of space is used up.",
         "Give it more; the operator goes on trying.",
     )
     BUSY = (
@@ -489,6 +489,14 @@ class Reason(StrEnum):
         "The Kubernetes API server refused or did not answer a request of the operator.",
         "The message says which request; the operator goes on trying.",
     )
+
+
+def reason_of(word: str) -> Reason:
+    """Return the reason that is called so. Raises KeyError: none is."""
+    return _BY_WORD[word]
+
+
+_BY_WORD: Final = {reason.value: reason for reason in Reason}
 
 
 @dataclass(frozen=True)

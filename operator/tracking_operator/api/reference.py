@@ -7,6 +7,7 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.crds import Schema, tracking_server_class_crd, tracking_server_crd
 from tracking_operator.api.pod_template import RESERVED_ENV, RESERVED_ENV_PREFIXES
 from tracking_operator.api.store_kind_admission import STORE_KIND_RULES
+from tracking_operator.outcomes import OUTCOMES
 
 _HEADER: Final = "<!-- Generated from operator/tracking_operator/api/ by `make generate`. Do not edit. -->\n"
 
@@ -50,7 +51,9 @@ def _tracking_server_class_page() -> str:
 def _conditions_page() -> str:
     conditions = "\n".join(f"| `{type_}` | {type_.meaning} |" for type_ in ConditionType)
     reasons = "\n".join(
-        f"| `{reason}` | {reason.when} | {reason.remedy or 'Nothing.'} |" for reason in Reason
+        f"| `{reason}` | {OUTCOMES[reason].home.value} | {reason.when} | {OUTCOMES[reason].retry.value} "
+        f"| {reason.remedy or 'Nothing.'} |"
+        for reason in Reason
     )
     return f"""{_HEADER}
 # Conditions and reasons
@@ -67,8 +70,12 @@ summary; `kubectl describe` shows all of them, with a message that says what to 
 
 ## Reasons
 
-| Reason | When | What to do |
-|---|---|---|
+`Condition` is where a reason is said first; the summary `Ready` repeats it. *May pass* says whether the state may be over without an
+edit of the server: **from outside** means that the store, whoever runs it, or another system may mend it, so that the operator goes on
+trying (`Reconciling`); **by the operator** that it is at work; **no** that somebody has to decide (`Stalled`, where it is a problem).
+
+| Reason | Condition | When | May pass | What to do |
+|---|---|---|---|---|
 {reasons}
 """
 

@@ -1,10 +1,7 @@
 """What the work queue hands to the control loop, and what the control loop answers."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
-
-UNWATCHED_RETRY_SECONDS: Final = 15.0
-"""When to look again at what no watch tells of: an object that is not ours, what is in a store, a password in MLflow."""
+from typing import Literal
 
 
 @dataclass(frozen=True, order=True)

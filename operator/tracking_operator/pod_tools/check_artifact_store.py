@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import importlib
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from tracking_operator.pod_tools import check_backend_store as check
 from tracking_operator.pod_tools import s3, start_server
+from tracking_operator.store_answers import object_store_answer
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -32,6 +34,8 @@ PATIENCE_SECONDS = float(os.environ.get("TRACKING_OPERATOR_PATIENCE_SECONDS", "4
 ATTEMPT_SECONDS = {"s3": 90.0, "external": check.ATTEMPT_SECONDS}
 """A prefix is tried out by some twenty requests, each of which has limits of its own: on a busy node that takes a while."""
 CONTENT = b"Written by the tracking operator to try the store out; it can be deleted.\n"
+REFUSED_LOGIN = re.compile("Credential|AuthenticationError")
+"""In the names of what the libraries of Google and Azure raise before they ask."""
 MARK = ".tracking-operator/prefixes/{prefix}/owner.json"
 """Where the operator notes whose a prefix is: an object that exists, outside of the prefix."""
 
@@ -117,14 +121,10 @@ def put_list_get(store: Store, key: str) -> None:
     store.put(key, CONTENT)
     say(f"Put {key}.")
     if key not in store.keys_under(key):
-        raise check.CheckFailed(
-            "StoreUnreachable", f"The store took {key}, but does not list it.", passing=True
-        )
+        raise check.CheckFailed("StoreFailed", f"The store took {key}, but does not list it.")
     say(f"Listed {key}.")
     if store.get(key) != CONTENT:
-        raise check.CheckFailed(
-            "StoreUnreachable", f"The store took {key}, but gives another content.", passing=True
-        )
+        raise check.CheckFailed("StoreFailed", f"The store took {key}, but gives another content.")
     say(f"Got {key}.")
 
 
@@ -324,17 +324,13 @@ def asking(request: str) -> Iterator[None]:
 
 def failure_of(error: Exception, request: str) -> check.CheckFailed:
     """Say what an error of Google's or Azure's libraries means."""
-    status = getattr(error, "status_code", None) or getattr(error, "code", None)
-    said = f"{type(error).__name__}: {s3.shortened(str(error))}"
-    is_login = status == 401 or "AuthenticationFailed" in said or "Credential" in type(error).__name__  # noqa: PLR2004
-    if is_login or "AuthenticationError" in type(error).__name__ or "RefreshError" in said:
+    name = type(error).__name__
+    said = f"{name}: {s3.shortened(str(error))}"
+    if REFUSED_LOGIN.search(name) or "AuthenticationFailed" in said or "RefreshError" in said:
         return check.CheckFailed("LoginRefused", f"{request} was refused ({said}). {EXTERNAL.remedy}")
-    if status == 403:  # noqa: PLR2004
-        return check.CheckFailed("AccessDenied", f"{request} was denied ({said}): grant it.")
-    if status == 404:  # noqa: PLR2004
-        return check.CheckFailed(
-            "BucketNotFound", f"There is no such bucket or container ({said}); asked for: {request}."
-        )
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    if isinstance(status, int):
+        return s3.failure_for(object_store_answer("", int(status)), request, said, EXTERNAL)
     if isinstance(error, ValueError):
         return check.CheckFailed("UnsupportedUri", f"{request} cannot be asked for: {said}.")
     return s3.unanswered(said, request)

@@ -31,7 +31,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from tracking_operator.outcomes import EXIT_CODES, OUTCOMES
 from tracking_operator.pod_tools.programs import MOVE_ENCRYPTION, PREPARE_LOGIN, command_line
+from tracking_operator.store_answers import Answer, database_answer
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -72,54 +74,18 @@ SERVICE_URI = f"postgresql+psycopg2:///?service={SERVICE}"
 LONGEST_MESSAGE = 600
 """In characters. Kubelet keeps 4096 bytes of a termination log, and half a JSON object cannot be read."""
 
-EXIT_CODES = {
-    "StoreUnreachable": 20,
-    "LoginRefused": 21,
-    "SchemaMissing": 22,
-    "SchemaBehind": 23,
-    "SchemaTooNew": 24,
-    "ImageVersionMismatch": 25,
-    "VolumeFull": 26,
-    "UnsupportedUri": 27,
-    "MigrationFailed": 28,
-    "Busy": 29,
-    "DiskFull": 30,
-    "AccessDenied": 40,
-    "IsolationNotProved": 41,
-    "BucketNotFound": 42,
-    "IdentityPending": 43,
-    "BucketElsewhere": 44,
-    "HostNotFound": 45,
-    "TlsFailed": 46,
-    "ReachesBeyondPrefix": 47,
-    "EncryptionKeyLost": 48,
-}
-"""How the scripts end, by reason: this one, ``migrate_backend_store.py``, and those for artifacts."""
-
-REFUSED_LOGIN = (
-    "password authentication failed",
-    "access denied",
-    "does not exist",
-    "no pg_hba.conf entry",
-    "permission denied",
-    "is not permitted to log in",
-    "not currently accepting connections",
-    "no password supplied",
-)
-MISSING_FILE = "certificate file"
-"""libpq says of a CA file, too, that it does not exist."""
-UNKNOWN_OPTION = ("invalid dsn", "invalid connection option")
 FULL_DISK = ("disk is full", "No space left on device", "disk I/O error")
 
 
 class CheckFailed(Exception):
-    """The server must not start on this store; ``reason`` is a key of ``EXIT_CODES``."""
+    """The server must not start on this store; ``reason`` is one of those with an exit code in ``outcomes.py``."""
 
-    def __init__(self, reason: str, message: str, *, passing: bool = False) -> None:
+    def __init__(self, reason: str, message: str, *, is_awaited: bool | None = None) -> None:
+        """``is_awaited`` is for what passes otherwise than the table says: whether it may be over within our patience."""
         super().__init__(message)
         self.reason = reason
         self.message = message
-        self.passing = passing
+        self.is_awaited = OUTCOMES[reason].pods_wait if is_awaited is None else is_awaited
 
 
 @dataclass(frozen=True)
@@ -132,14 +98,15 @@ class Migrations:
 
 @dataclass(frozen=True)
 class Kind:
-    """Whose database it is: what somebody should do about it, and which failures pass without them."""
+    """Whose database it is: what somebody should do about a refused login, and what the operator still brings."""
 
     login: str
-    passing: frozenset[str] = frozenset({"StoreUnreachable"})
+    brought: frozenset[str] = frozenset()
+    """Reasons that a pod waits for, because the operator is at it."""
 
     def failure(self, reason: str, message: str) -> CheckFailed:
-        """A failure that passes by itself, or does not, as it does for this kind of database."""
-        return CheckFailed(reason, message, passing=reason in self.passing)
+        """A failure that is waited for, or not, as with this kind of database."""
+        return CheckFailed(reason, message, is_awaited=True if reason in self.brought else None)
 
 
 WAIT_FOR_JOB = "the migration Job brings it up; the server's condition SchemaReady says how far it is."
@@ -148,7 +115,7 @@ EXTERNAL = Kind(login="Correct the URI in the Secret.")
 POSTGRES = Kind(
     login="The operator makes the login and its Secret: the server's condition BackendStoreReady says how far it is.",
     # The kubelet may still bring the Secret, the operator may still make the role, the Job may still run.
-    passing=frozenset({"StoreUnreachable", "LoginRefused", "SchemaMissing", "SchemaBehind"}),
+    brought=frozenset({"LoginRefused", "SchemaMissing", "SchemaBehind"}),
 )
 
 
@@ -260,7 +227,7 @@ def encrypted_in_postgres() -> bool:
     except psycopg2.errors.UndefinedTable:
         return False
     except psycopg2.Error as error:
-        raise connection_failure(str(error), None, POSTGRES) from error
+        raise connection_failure(str(error), None, POSTGRES, sqlstate_of(error)) from error
     return bool(row and row[0])
 
 
@@ -543,7 +510,7 @@ def with_retries(
         try:
             return bounded(check, what, attempt_seconds)
         except CheckFailed as failure:
-            if not failure.passing or time.monotonic() >= deadline:
+            if not failure.is_awaited or time.monotonic() >= deadline:
                 raise
             if failure.message != said:
                 said = failure.message
@@ -568,7 +535,6 @@ def bounded(check: Callable[[], Found], what: str = "The database", seconds: flo
         raise CheckFailed(
             "StoreUnreachable",
             f"{what} does not answer: it said nothing for {limit:.0f} s.",
-            passing=True,
         )
     return outcome.result()
 
@@ -620,7 +586,7 @@ def postgres_revision(table: str = SCHEMA_TABLE) -> str | None:
     except psycopg2.errors.UndefinedTable:
         return None
     except psycopg2.Error as error:
-        raise connection_failure(str(error), None, POSTGRES) from error
+        raise connection_failure(str(error), None, POSTGRES, sqlstate_of(error)) from error
     return str(row[0]) if row else None
 
 
@@ -672,7 +638,7 @@ def connected(uri: str, kind: Kind) -> Iterator["sqlalchemy.Connection"]:
         with engine.connect() as connection:
             yield connection
     except sqlalchemy.exc.DBAPIError as error:
-        raise connection_failure(str(error.orig), url.password, kind) from error
+        raise connection_failure(str(error.orig), url.password, kind, sqlstate_of(error.orig)) from error
 
 
 def revision_in(connection: "sqlalchemy.Connection", table: str = SCHEMA_TABLE) -> str | None:
@@ -694,16 +660,36 @@ def connect_args(driver: str) -> dict[str, int]:
     )
 
 
-def connection_failure(text: str, password: object, kind: Kind = EXTERNAL) -> CheckFailed:
+def sqlstate_of(error: BaseException | None) -> str:
+    """The SQLSTATE of a driver's error; empty where it tells none."""
+    return str(getattr(error, "pgcode", None) or "")
+
+
+WORDS = {
+    Answer.UNKNOWN_OPTION: "The driver does not take the Secret's database URI",
+    Answer.SETTINGS_DROPPED: "The database, or a pooler before it, does not take the options of the Secret's database URI",
+    Answer.HOST_NOT_FOUND: "The database's host is not known",
+    Answer.TLS_FAILED: "The database's TLS certificate does not verify, or one side asks for TLS and the other has none",
+    Answer.TOO_MANY_CONNECTIONS: "The database has no free connection slot",
+    Answer.FULL: "The database server has no disk space left",
+    Answer.BUSY: "The database is overloaded, or something holds a lock",
+    Answer.CHANGED_MEANWHILE: "Something else changed the same in the database",
+    Answer.IN_USE: "Something else is in use in the database",
+    Answer.CLOSED: "The database takes no connections now",
+    Answer.READ_ONLY: "The database server is a standby",
+}
+"""How a sentence begins that says what the database answered."""
+
+
+def connection_failure(text: str, password: object, kind: Kind = EXTERNAL, sqlstate: str = "") -> CheckFailed:
     """Say in one line why the database did not let us in, without the password."""
     line = " ".join(text.split())
     if password:
         line = line.replace(str(password), "***")
-    if any(sign in line for sign in UNKNOWN_OPTION):
-        return CheckFailed("UnsupportedUri", f"The driver does not take the Secret's database URI: {line}.")
-    if any(sign in line.lower() for sign in REFUSED_LOGIN) and MISSING_FILE not in line:
+    answer = database_answer(sqlstate, line) or Answer.UNREACHABLE
+    if answer.reason == "LoginRefused":
         return kind.failure("LoginRefused", f"The database refused the login: {line}. {kind.login}")
-    return kind.failure("StoreUnreachable", f"The database does not answer: {line}.")
+    return kind.failure(answer.reason, f"{WORDS.get(answer, 'The database does not answer')}: {line}.")
 
 
 def too_new(found: str, version: str) -> CheckFailed:

@@ -4,7 +4,7 @@
 
 Objects, all their versions and delete markers, and uploads that were never finished. It may be ended and begun again
 at any time: each round takes what is there then, until nothing is. What happened goes to the termination log and into
-the exit code, as for ``check_backend_store.py``.
+the exit code, as ``outcomes.py`` says.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from tracking_operator.pod_tools import check_backend_store as check
 from tracking_operator.pod_tools import s3, start_server
+from tracking_operator.store_answers import object_store_answer
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -54,6 +55,7 @@ class Folder:
             raise check.CheckFailed(
                 "StoreUnreachable",
                 f"The object store listed {key!r} although only {self.prefix} was asked for: nothing of that was removed.",
+                is_awaited=False,
             )
         return key
 
@@ -165,7 +167,7 @@ def remove(folder: Folder, batch: Sequence[Version]) -> None:
     if errors:
         first = errors[0]
         raise check.CheckFailed(
-            "AccessDenied" if first.get("Code") in s3.DENIED else "StoreUnreachable",
+            object_store_answer(first.get("Code", ""), 0).reason,
             f"{len(errors)} objects could not be removed, among them {first.get('Key')} "
             f"({first.get('Code')}: {s3.shortened(first.get('Message', ''))}): permit the identity to, and end object locks.",
         )

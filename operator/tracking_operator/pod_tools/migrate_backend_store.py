@@ -6,8 +6,7 @@
 With ``--login`` it brings up the tables of MLflow's own login, too, and makes the admin (``prepare_login.py``). A lock in the database keeps two runs apart. A run that finds the schema at the image's revision does
 nothing; one that is killed leaves what the next one goes on from, because MLflow's migrations are one
 transaction on PostgreSQL. What happened goes to the termination log, and into the exit code: a Job tries
-again after some of them, and not after those for which a person is needed. ``check_backend_store.py``
-has the table.
+again after some of them, and not after those for which a person is needed: ``outcomes.py`` has the table.
 
 The lock belongs to a session, so the database must be reached directly, not through a pooler that hands
 out a session per transaction.
@@ -29,6 +28,7 @@ from urllib.parse import quote
 
 from tracking_operator.pod_tools import check_backend_store as check
 from tracking_operator.pod_tools.programs import PREPARE_LOGIN, command_line
+from tracking_operator.store_answers import Answer, database_answer
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -66,11 +66,17 @@ KILLED = 128
 """Exit codes above this one stand for a signal; none of them is terminal for the Job."""
 
 ERROR_LINE = re.compile(r"^[\w.]+(Error|Exception|Exit|Interrupt)\b")
-FULL_DISK = re.compile(r"psycopg\d?\.errors\.DiskFull|No space left on device|\(1114,")
-IN_THE_WAY = re.compile(r"DeadlockDetected|LockNotAvailable|deadlock detected|lock timeout|\((1205|1213),")
-LOST = re.compile(r"(Operational|Interface)Error: \((psycopg|.*\((2002|2003|2006|2013|2055),)")
-"""What drivers say when the database or the connection went away. In PostgreSQL's, an OperationalError is always of that sort;
-in MySQL's it can be anything, and the number tells."""
+OUTLASTED = {
+    Answer.FULL: "The database server has no disk space left: give it more, the Job tries again by itself.",
+    Answer.BUSY: "Something else held a lock on the tables; the Job tries again by itself, nothing was changed.",
+    Answer.CHANGED_MEANWHILE: "Something else held a lock on the tables; the Job tries again by itself, nothing was changed.",
+    Answer.TOO_MANY_CONNECTIONS: "The database has no free connection slot; the Job tries again by itself.",
+    Answer.UNREACHABLE: "The database went away during the migration.",
+}
+"""What says nothing about the migration itself, so that another attempt may go well."""
+LOST = re.compile(r"(Operational|Interface)Error: \(psycopg")
+"""What PostgreSQL's drivers raise when the database or the connection went away. In MySQL's it can be anything, and the number
+tells."""
 
 
 @dataclass(frozen=True)
@@ -248,18 +254,11 @@ def error_in(output: list[str]) -> str:
 
 def failure_of(store: Store, error: str, what: str = "mlflow db upgrade") -> check.CheckFailed:
     """Tell apart what another attempt may cure, and what a person must look at."""
-    if FULL_DISK.search(error):
-        return check.CheckFailed(
-            "DiskFull",
-            f"The database server has no disk space left: give it more, the Job tries again by itself. {error}",
-        )
-    if IN_THE_WAY.search(error):
-        return check.CheckFailed(
-            "Busy",
-            f"Something else held a lock on the tables; the Job tries again by itself, nothing was changed. {error}",
-        )
-    if LOST.search(error):
-        return check.CheckFailed("StoreUnreachable", f"The database went away during the migration. {error}")
+    answer = database_answer("", error)
+    if answer not in OUTLASTED and LOST.search(error):
+        answer = Answer.UNREACHABLE
+    if answer in OUTLASTED:
+        return check.CheckFailed(answer.reason, f"{OUTLASTED[answer]} {error}")
     try:
         with check.connected(store.uri, store.kind):
             pass

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tracking_operator.pod_tools import check_backend_store as check
+from tracking_operator.store_answers import OBJECT_STORE_CODES, Answer, object_store_answer, silence
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
@@ -23,40 +24,9 @@ READ_TIMEOUT_SECONDS = 10
 TRUE_WORDS = ("true", "1")
 LONGEST_ANSWER = 300
 
-DENIED = frozenset({"AccessDenied", "AllAccessDisabled", "AccessDeniedException", "Forbidden", "403"})
+DENIED = OBJECT_STORE_CODES[Answer.DENIED]
 NOT_FOUND = frozenset({"NoSuchKey", "NotFound", "NoSuchVersion", "404"})
-UNKNOWN_REQUEST = frozenset({"NotImplemented", "MethodNotAllowed", "XNotImplemented", "501", "405"})
-
-UNKNOWN_IDENTITY = frozenset(
-    {"InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidToken"}
-)
-REFUSED_LOGIN = frozenset(
-    {
-        "SignatureDoesNotMatch",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "AuthFailure",
-        "InvalidSecurity",
-        "401",
-    }
-)
-ELSEWHERE = frozenset(
-    {
-        "PermanentRedirect",
-        "TemporaryRedirect",
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraintException",
-        "301",
-        "307",
-    }
-)
-BUSY = frozenset(
-    {"SlowDown", "Throttling", "RequestLimitExceeded", "TooManyRequests", "ServiceUnavailable", "503"}
-)
-CLOCK_DIFFERS = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
-
-NO_SUCH_HOST = re.compile(r"resolve|Name or service not known|name resolution|nodename nor servname")
-NO_TLS = re.compile(r"SSLError|CERTIFICATE_VERIFY_FAILED|\[SSL|WRONG_VERSION_NUMBER|CA certificate bundle")
+"""Said of an object that nobody has to have put there."""
 QUERY = re.compile(r"\?[^\s'\")]*")
 """Of a URL: some stores take their keys in it."""
 
@@ -149,70 +119,61 @@ def says(error: "ClientError", codes: frozenset[str]) -> bool:
 
 def answered(error: "ClientError", request: str, identity: Identity) -> check.CheckFailed:
     """Say what an answer means that is no success."""
-    said = f"{code_of(error)}: {one_line(error)}"
-    codes = {code_of(error)}
+    code = code_of(error)
+    said = f"{code}: {one_line(error)}"
     if error.operation_name.startswith("AssumeRole"):
         return check.CheckFailed(
             "LoginRefused",
             f"AWS does not let the ServiceAccount assume its role ({said}): make the role, and have it trust the "
             "ServiceAccount.",
-            passing=True,
+            is_awaited=True,
         )
-    if codes & UNKNOWN_IDENTITY and identity.may_be_fresh:
-        return check.CheckFailed(
-            "IdentityPending", f"The object store does not know the identity yet ({said}).", passing=True
-        )
-    if codes & (UNKNOWN_IDENTITY | REFUSED_LOGIN):
-        return check.CheckFailed("LoginRefused", f"{request} was refused ({said}). {identity.remedy}")
-    if codes & CLOCK_DIFFERS:
-        return check.CheckFailed(
-            "LoginRefused", f"{request} was refused ({said}): set the clocks of node and object store by NTP."
-        )
-    return answered_otherwise(error, request, said)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return failure_for(object_store_answer(code, status), request, said, identity)
 
 
-def answered_otherwise(error: "ClientError", request: str, said: str) -> check.CheckFailed:
-    """Say what an answer means that does not doubt who asks."""
-    if says(error, frozenset({"NoSuchBucket"})):
-        return check.CheckFailed("BucketNotFound", f"There is no such bucket ({said}); asked for: {request}.")
-    if says(error, ELSEWHERE):
+def failure_for(answer: Answer, request: str, said: str, identity: Identity) -> check.CheckFailed:
+    """Say what an answer means, and what to do."""
+    if answer is Answer.IDENTITY_UNKNOWN and identity.may_be_fresh:
         return check.CheckFailed(
-            "BucketElsewhere",
-            f"The bucket is in another region ({said}); asked for: {request}. Correct the region.",
+            "IdentityPending", f"The object store does not know the identity yet ({said})."
         )
-    if says(error, BUSY):
-        return check.CheckFailed(
-            "Busy", f"The object store is busy ({said}); asked for: {request}.", passing=True
-        )
-    if says(error, UNKNOWN_REQUEST):
-        return check.CheckFailed("UnsupportedUri", f"The object store does not know {request} ({said}).")
-    if says(error, DENIED):
-        return check.CheckFailed(
-            "AccessDenied",
-            f"{request} was denied ({said}): allow it in the policies of the identity and of the bucket.",
-            passing=True,
-        )
-    return check.CheckFailed(
-        "StoreUnreachable", f"The object store fails ({said}); asked for: {request}.", passing=True
-    )
+    if answer is Answer.CLOCK_DIFFERS:
+        remedy = "set the clocks of node and object store by NTP."
+        return check.CheckFailed(answer.reason, f"{request} was refused ({said}): {remedy}")
+    if answer.reason == "LoginRefused":
+        return check.CheckFailed(answer.reason, f"{request} was refused ({said}). {identity.remedy}")
+    return check.CheckFailed(answer.reason, WORDS[answer].format(request=request, said=said))
+
+
+WORDS = {
+    Answer.NO_BUCKET: "There is no such bucket or container ({said}); asked for: {request}.",
+    Answer.ELSEWHERE: "The bucket is in another region ({said}); asked for: {request}. Correct the region.",
+    Answer.OF_OTHERS: "The bucket belongs to somebody else ({said}); asked for: {request}.",
+    Answer.BUSY: "The object store is busy ({said}); asked for: {request}.",
+    Answer.CHANGED_MEANWHILE: "Something else changed the same ({said}); asked for: {request}.",
+    Answer.FULL: "The object store is full, or a quota of it is ({said}); asked for: {request}.",
+    Answer.ACCOUNT_FULL: "A quota of the object store's account is used up ({said}); asked for: {request}.",
+    Answer.UNKNOWN_REQUEST: "The object store does not know {request} ({said}).",
+    Answer.DENIED: "{request} was denied ({said}): allow it in the policies of the identity and of the bucket.",
+    Answer.FAILED: "The object store fails ({said}); asked for: {request}.",
+}
+"""How the sentences go that say what the object store answered."""
 
 
 def unanswered(text: str, request: str, *, cause: str = "") -> check.CheckFailed:
     """Say why there was no answer; the libraries tell it in words only, of theirs or of a ``cause`` that they hide."""
-    line, words = shortened(text), f"{text} {cause}"
-    if NO_TLS.search(words):
+    line = shortened(text)
+    answer = silence(f"{text} {cause}")
+    if answer is Answer.TLS_FAILED:
         return check.CheckFailed(
-            "TlsFailed",
+            answer.reason,
             f"The TLS certificate of the object store does not verify, or it speaks no TLS: {line}. The certificate has "
             "to be for the host of the endpoint, and signed by a CA that the image or the class names.",
         )
-    if NO_SUCH_HOST.search(words):
-        return check.CheckFailed(
-            "HostNotFound", f"The object store's host is not known: {line}.", passing=True
-        )
-    return check.CheckFailed(
-        "StoreUnreachable", f"The object store does not answer to {request}: {line}.", passing=True
-    )
+    if answer is Answer.HOST_NOT_FOUND:
+        return check.CheckFailed(answer.reason, f"The object store's host is not known: {line}.")
+    return check.CheckFailed(answer.reason, f"The object store does not answer to {request}: {line}.")
 
 
 def one_line(error: Exception) -> str:

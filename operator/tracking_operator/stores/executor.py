@@ -22,7 +22,7 @@ from functools import partial
 from typing import Final, ParamSpec, Protocol, TypeVar
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Failure, Unavailable, Waiting
+from tracking_operator.failures import Failure, Unavailable, Waiting, failure_for
 from tracking_operator.shares import Shares
 
 LIMIT: Final = 4
@@ -224,7 +224,7 @@ class StoreExecutor:
             lane.failure = failure
             lane.pause = min(LONGEST_PAUSE, lane.pause * 2 or FIRST_PAUSE)
             lane.try_again_at = self._now() + lane.pause
-        elif not isinstance(failure, Waiting):
+        elif not (isinstance(failure, Waiting) and failure.reason is Reason.BUSY):
             if lane.failure is not None:
                 lane.slow_until.clear()  # who was slow while the store was silent is not to blame
             lane.failure, lane.pause = None, 0.0
@@ -251,4 +251,4 @@ class StoreExecutor:
 
 
 def _repeated(failure: Failure) -> Failure:
-    return type(failure)(failure.reason, failure.message)
+    return failure_for(failure.reason, failure.message)

@@ -25,7 +25,7 @@ from tests.stores.postgres.world import (
 from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.preflight import (
     ObservedServer,
@@ -75,7 +75,7 @@ def test_databases_may_be_closed_to_the_public(one_world: World) -> None:
     one_world.sql("CREATE DATABASE wide_open")
     one_world.sql("REVOKE CONNECT ON DATABASE postgres, template1 FROM PUBLIC")
     try:
-        with refused(Unavailable, Reason.INSUFFICIENT_PRIVILEGES, "CONNECT on the maintenance database"):
+        with refused(Waiting, Reason.INSUFFICIENT_PRIVILEGES, "CONNECT on the maintenance database"):
             check(one_world)
         one_world.sql(f"GRANT CONNECT ON DATABASE postgres TO {ADMIN}")
         with one_world.sessions() as sessions:
@@ -114,23 +114,23 @@ def test_limits_that_add_up_to_more_than_the_server_takes_are_remarked(edge_worl
 
 
 def test_a_wrong_password(world: World) -> None:
-    with refused(Invalid, Reason.LOGIN_REFUSED, "the class's admin Secret"):
+    with refused(Waiting, Reason.LOGIN_REFUSED, "the class's admin Secret"):
         check(world, login=Login(ADMIN, "not the password"))
 
 
 def test_an_unknown_admin(world: World) -> None:
-    with refused(Invalid, Reason.LOGIN_REFUSED, "the class's admin Secret"):
+    with refused(Waiting, Reason.LOGIN_REFUSED, "the class's admin Secret"):
         check(world, login=Login("nobody", "x"))
 
 
 def test_an_admin_that_cannot_log_in(world: World) -> None:
     world.sql("CREATE ROLE idle_admin CREATEROLE CREATEDB PASSWORD 'x'")
-    with refused(Invalid, Reason.LOGIN_REFUSED, "not permitted to log in"):
+    with refused(Waiting, Reason.LOGIN_REFUSED, "not permitted to log in"):
         check(world, login=Login("idle_admin", "x"))
 
 
 def test_an_empty_password(world: World) -> None:
-    with refused(Invalid, Reason.LOGIN_REFUSED, "no password supplied"):
+    with refused(Waiting, Reason.LOGIN_REFUSED, "no password supplied"):
         check(world, login=Login(ADMIN, ""))
 
 
@@ -187,19 +187,19 @@ def test_tls_that_verifies(world: World) -> None:
 @pytest.mark.parametrize("mode", [SslMode.VERIFY_CA, SslMode.VERIFY_FULL])
 def test_a_certificate_of_another_ca(world: World, mode: SslMode) -> None:
     other_ca, _, _ = make_certificates("localhost")
-    with refused(Invalid, Reason.TLS_FAILED, "caConfigMapRef"):
+    with refused(Waiting, Reason.TLS_FAILED, "caConfigMapRef"):
         check(world, replace(world.server, ssl_mode=mode, ca_certificates=other_ca))
 
 
 def test_a_certificate_that_no_known_ca_signed(world: World) -> None:
-    with refused(Invalid, Reason.TLS_FAILED, "certificate verify failed"):
+    with refused(Waiting, Reason.TLS_FAILED, "certificate verify failed"):
         check(world, replace(world.server, ssl_mode=SslMode.VERIFY_FULL))
 
 
 def test_a_certificate_for_another_host(world: World) -> None:
     server = replace(world.server, host="127.0.0.2", ca_certificates=world.ca)
     with other_address(world):
-        with refused(Invalid, Reason.TLS_FAILED, "127.0.0.2"):
+        with refused(Waiting, Reason.TLS_FAILED, "127.0.0.2"):
             check(world, replace(server, ssl_mode=SslMode.VERIFY_FULL))
         check(world, replace(server, ssl_mode=SslMode.VERIFY_CA))
 
@@ -213,7 +213,7 @@ def other_address(world: World) -> Iterator[None]:
 
 @pytest.mark.parametrize("text", ["not a certificate", ""])
 def test_a_ca_that_is_none(one_world: World, text: str) -> None:
-    with refused(Invalid, Reason.TLS_FAILED, "root certificate file"):
+    with refused(Waiting, Reason.TLS_FAILED, "root certificate file"):
         check(one_world, replace(one_world.server, ssl_mode=SslMode.VERIFY_FULL, ca_certificates=text))
 
 
@@ -222,7 +222,7 @@ def test_a_server_without_tls(one_world: World) -> None:
     one_world.sql("SELECT pg_reload_conf()")
     try:
         wait_until(lambda: one_world.sql("SHOW ssl") == [("off",)], 5, "TLS is off")
-        with refused(Invalid, Reason.TLS_FAILED, "does not support SSL"):
+        with refused(Waiting, Reason.TLS_FAILED, "does not support SSL"):
             check(one_world, replace(one_world.server, ssl_mode=SslMode.REQUIRE))
     finally:
         one_world.sql("ALTER SYSTEM RESET ssl")
@@ -237,7 +237,7 @@ def test_a_server_without_tls(one_world: World) -> None:
 def test_an_admin_that_lacks_a_privilege(world: World, lacking: str) -> None:
     has = {"CREATEROLE", "CREATEDB"} - {lacking}
     world.sql(f"CREATE ROLE weak LOGIN {' '.join(has)} PASSWORD 'x'")
-    with refused(Unavailable, Reason.INSUFFICIENT_PRIVILEGES, f'ALTER ROLE "weak" {lacking}'):
+    with refused(Waiting, Reason.INSUFFICIENT_PRIVILEGES, f'ALTER ROLE "weak" {lacking}'):
         check(world, login=Login("weak", "x"))
 
 
@@ -245,7 +245,7 @@ def test_provisioning_without_the_privileges_says_so_as_well(world: World) -> No
     world.sql("CREATE ROLE weak LOGIN PASSWORD 'x'")
     with (
         world.sessions(login=Login("weak", "x")) as sessions,
-        refused(Unavailable, Reason.INSUFFICIENT_PRIVILEGES, "CREATEROLE and CREATEDB"),
+        refused(Waiting, Reason.INSUFFICIENT_PRIVILEGES, "CREATEROLE and CREATEDB"),
     ):
         provision(sessions, desired(tenant()))
 

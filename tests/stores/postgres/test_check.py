@@ -175,7 +175,7 @@ class TestSilence:
     ) -> None:
         (pod.folder / "ca.crt").unlink()
         answer = hurry()
-        assert (answer.exit_code, answer.reason) == (20, "StoreUnreachable")
+        assert (answer.exit_code, answer.reason) == (46, "TlsFailed")
         assert "certificate file" in answer.message
 
 

@@ -17,9 +17,9 @@ from tests.pod_programs import MIGRATE_STORE
 from tests.stores.postgres.pod import Container, Pod
 from tests.stores.postgres.world import Row, World, desired, tenant
 from tests.waiting import wait_until
+from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
 from tracking_operator.pod_tools import check_backend_store
 from tracking_operator.pod_tools import migrate_backend_store as script
-from tracking_operator.resources.pod.migration_job import TERMINAL_EXIT_CODES
 
 PASSWORD = "p@ss w/o:r#d=1;%20'x\"\\ü"
 VERSION = "--version=3.17.2"
@@ -220,7 +220,7 @@ def test_a_migration_that_fails_changes_nothing_and_is_for_a_person(job: Job) ->
         ("40P01", "Busy"),
         ("55P03", "Busy"),
         ("57P01", "StoreUnreachable"),
-        ("53300", "StoreUnreachable"),
+        ("53300", "TooManyConnections"),
         ("42501", "MigrationFailed"),
         ("22012", "MigrationFailed"),
     ],
@@ -241,7 +241,7 @@ def test_failures_of_sqlalchemy_say_whether_to_try_again(
     )
     assert failure.reason == reason
     assert "so it is" in failure.message
-    exit_code = check_backend_store.EXIT_CODES[failure.reason]
+    exit_code = EXIT_CODES[failure.reason]
     assert (exit_code in TERMINAL_EXIT_CODES) == (reason == "MigrationFailed")
 
 

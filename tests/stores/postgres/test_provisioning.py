@@ -17,7 +17,7 @@ from tests.stores.postgres.world import (
     tenant,
 )
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Invalid, Unavailable
+from tracking_operator.failures import Invalid, Unavailable, Waiting
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.finalize import retain
@@ -172,7 +172,7 @@ def test_a_lost_password_is_set_again(world: World) -> None:
     world.provision(desired(mine, "lost"))
     new = Login(mine.logins[0], "found", "the Secret team-a/mlflow-database")
     world.provision(desired(mine, "found"))
-    with pytest.raises(Invalid, match="the Secret team-a/mlflow-database") as caught:
+    with pytest.raises(Waiting, match="the Secret team-a/mlflow-database") as caught:
         read_schema(world.server, new, mine)
     assert caught.value.reason is Reason.LOGIN_REFUSED
     world.provision(desired(mine, "found", set_password=True))

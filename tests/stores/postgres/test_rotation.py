@@ -12,7 +12,7 @@ from psycopg2.sql import SQL, Identifier
 from tests.stores.postgres.world import Crashed, World, crash_before, desired, tenant
 from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Invalid
+from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres import termination
 from tracking_operator.stores.postgres.database_server import Login
@@ -55,7 +55,7 @@ def query(connection: Connection, statement: str) -> object:
 def is_rotated(world: World, mine: Tenant) -> None:
     """Only the new login works, nothing of the old one is left, and everything else is as desired."""
     assert read_schema(world.server, Login(mine.logins[1], "new"), mine).revision is None
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(Waiting) as caught:
         read_schema(world.server, Login(mine.logins[0], "old"), mine)
     assert caught.value.reason is Reason.LOGIN_REFUSED
     with world.sessions() as sessions:

@@ -21,7 +21,7 @@ from tests.stores.postgres.world import (
 )
 from tests.waiting import wait_until
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Failure, Invalid
+from tracking_operator.failures import Failure, Invalid, Waiting
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.finalize import access_of_cluster, drop, retain, take_access
@@ -61,7 +61,7 @@ def test_retained_logins_are_gone_and_the_database_is_not(world: World, mine: Te
         assert retain(sessions, mine) == ()
     assert world.names() == before
     for login in mine.logins:
-        with pytest.raises(Invalid):
+        with pytest.raises(Waiting):
             read_schema(world.server, Login(login, login), mine)
     passwords = "SELECT rolpassword FROM pg_authid WHERE rolname = ANY(%s)"
     assert world.sql(passwords, list(mine.logins)) == [(None,), (None,)]

@@ -23,7 +23,7 @@ from tests.stores.s3.world import (
     tenant,
 )
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
 from tracking_operator.stores.s3 import policy
 from tracking_operator.stores.s3.bucket_address import Bucket, Keys
 from tracking_operator.stores.s3.preflight import BucketSettings, objection_to_region, preflight, probe
@@ -58,11 +58,11 @@ def test_a_good_bucket_and_admin(world: World) -> None:
 
 def test_a_bucket_that_does_not_exist(world: World) -> None:
     missing = at(world.admin, name="no-such-bucket")
-    with refused(Invalid, Reason.BUCKET_NOT_FOUND, "Create the bucket no-such-bucket"):
+    with refused(Waiting, Reason.BUCKET_NOT_FOUND, "Create the bucket no-such-bucket"):
         preflight(missing, create=None)
-    with refused(Invalid, Reason.BUCKET_NOT_FOUND, "s3.create"):
+    with refused(Waiting, Reason.BUCKET_NOT_FOUND, "s3.create"):
         probe(missing)
-    with refused(Invalid, Reason.BUCKET_NOT_FOUND, "no-such-bucket"):
+    with refused(Waiting, Reason.BUCKET_NOT_FOUND, "no-such-bucket"):
         World(world.running, "no-such-bucket").provision(desired(tenant("no-such-bucket")))
     assert world.users() == set()
 
@@ -96,7 +96,7 @@ def test_a_region_of_aws_that_is_another_one() -> None:
 def test_wrong_keys(world: World, keys: Keys) -> None:
     wrong = replace(world.admin, keys=keys)
     for ask in (lambda admin: preflight(admin, create=None), probe):
-        with refused(Invalid, Reason.LOGIN_REFUSED, "secretAccessKey in Secret operators/s3-admin"):
+        with refused(Waiting, Reason.LOGIN_REFUSED, "secretAccessKey in Secret operators/s3-admin"):
             ask(wrong)
 
 
@@ -106,7 +106,7 @@ def test_no_keys_at_all(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    with refused(Invalid, Reason.LOGIN_REFUSED, "found no credentials"):
+    with refused(Waiting, Reason.LOGIN_REFUSED, "found no credentials"):
         preflight(replace(world.admin, keys=None), create=None)
 
 
@@ -115,11 +115,9 @@ def test_an_admin_who_is_denied(world: World) -> None:
         UserAdmin(world.admin, VersitygwUser()).create("just-somebody"), source="Secret operators/s3-admin"
     )
     denied = replace(world.admin, keys=keys)
-    with refused(
-        Unavailable, Reason.INSUFFICIENT_PRIVILEGES, "Allow s3:ListBucket to access key just-somebody"
-    ):
+    with refused(Waiting, Reason.INSUFFICIENT_PRIVILEGES, "Allow s3:ListBucket to access key just-somebody"):
         preflight(denied, create=None)
-    with refused(Unavailable, Reason.INSUFFICIENT_PRIVILEGES, "Allow s3:ListBucket"):
+    with refused(Waiting, Reason.INSUFFICIENT_PRIVILEGES, "Allow s3:ListBucket"):
         probe(denied)
     listing = policy.bucket_arn(world.name)
     statement: policy.Statement = {
@@ -131,7 +129,7 @@ def test_an_admin_who_is_denied(world: World) -> None:
     text = policy.compact({"Version": policy.VERSION, "Statement": [statement]})
     world.s3.put_bucket_policy(Bucket=world.name, Policy=text)
     preflight(denied, create=None)
-    with refused(Unavailable, Reason.INSUFFICIENT_PRIVILEGES, "the role admin in versitygw"):
+    with refused(Waiting, Reason.INSUFFICIENT_PRIVILEGES, "the role admin in versitygw"):
         preflight(denied, create=None, identity=VersitygwUser())
 
 
@@ -162,7 +160,7 @@ def test_a_server_that_hangs(world: World) -> None:
 def test_prefix_and_bucket_of_others_are_named_when_creating_fails(world: World) -> None:
     keys = UserAdmin(world.admin, VersitygwUser()).create("just-somebody")
     denied = Admin(replace(world.bucket, name=new_name()), keys)
-    with refused(Unavailable, Reason.INSUFFICIENT_PRIVILEGES, "Allow s3:CreateBucket"):
+    with refused(Waiting, Reason.INSUFFICIENT_PRIVILEGES, "Allow s3:CreateBucket"):
         preflight(denied, create=BucketSettings())
 
 
@@ -210,9 +208,9 @@ def test_a_certificate_of_an_unknown_authority(encrypted: World) -> None:
     stranger = replace(encrypted.bucket, ca_certificates=make_certificates(HOST)[0])
     for bucket in (stranger, replace(encrypted.bucket, ca_certificates=None)):
         admin = replace(encrypted.admin, bucket=bucket)
-        with refused(Invalid, Reason.TLS_FAILED, "signed by the CA in caConfigMapRef"):
+        with refused(Waiting, Reason.TLS_FAILED, "signed by the CA in caConfigMapRef"):
             probe(admin)
-        with refused(Invalid, Reason.TLS_FAILED, "certificate verify failed"):
+        with refused(Waiting, Reason.TLS_FAILED, "certificate verify failed"):
             UserAdmin(admin, VersitygwUser()).users()
 
 

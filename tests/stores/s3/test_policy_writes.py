@@ -9,7 +9,7 @@ import pytest
 
 from tests.stores.s3.world import ADMIN_NAME, Wire, World, desired, tapped, tenant
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Invalid, Unavailable
+from tracking_operator.failures import Invalid, Unavailable, Waiting
 from tracking_operator.stores.s3 import bucket_policy, policy
 from tracking_operator.stores.s3.bucket_lock import alone_on
 from tracking_operator.stores.s3.bucket_policy import change_policy
@@ -278,7 +278,7 @@ def test_a_role_that_does_not_exist_is_named_and_others_stay(world: World) -> No
     world.provision(desired(tenant(world.name, "team-b")))
     before = stored(world)
     role = Role("arn:aws:iam::123456789012:role/mlflow-team-a")
-    with pytest.raises(Invalid, match="role/mlflow-team-a does not exist") as caught:
+    with pytest.raises(Waiting, match="role/mlflow-team-a does not exist") as caught:
         world.provision(desired(tenant(world.name), role))
     assert caught.value.reason is Reason.IDENTITY_NOT_FOUND
     assert stored(world) == before
@@ -289,7 +289,7 @@ def test_a_role_that_does_not_exist_and_a_user_who_is_gone_are_told_apart(world:
     for one in (broken, healthy):
         world.provision(desired(one))
     UserAdmin(world.admin, VersitygwUser()).delete(broken.user_names[0])
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(Waiting) as caught:
         world.provision(desired(tenant(world.name, "team-c"), Role("arn:aws:iam::123456789012:role/none")))
     assert caught.value.reason is Reason.IDENTITY_NOT_FOUND
     assert world.sids() == [f"{healthy.sid}L", f"{healthy.sid}O"]

@@ -10,12 +10,13 @@ import pytest
 
 from tests.pod_programs import START_SERVER
 from tests.unit.examples import model
-from tracking_operator.controllers.server.children.pods import SAID_REASONS
+from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
 from tracking_operator.pod_tools import check_backend_store as check
 from tracking_operator.pod_tools import migrate_backend_store as migrate
+from tracking_operator.pod_tools import s3
 from tracking_operator.pod_tools.start_server import credentials_environment
-from tracking_operator.resources.pod.migration_job import TERMINAL_EXIT_CODES
 from tracking_operator.resources.pod.server_pod import server_arguments
+from tracking_operator.store_answers import OBJECT_STORE_CODES, Answer
 
 KUBELET_KEEPS = 4096  # bytes of a termination log
 
@@ -74,16 +75,11 @@ class TestReport:
 
 class TestExitCodes:
     def test_differ_and_are_none_that_python_or_a_signal_gives(self) -> None:
-        codes = list(check.EXIT_CODES.values())
+        codes = list(EXIT_CODES.values())
         assert len(set(codes)) == len(codes)
         assert all(3 <= code < 125 for code in codes)
 
-    def test_are_the_reasons_that_the_operator_understands(self) -> None:
-        assert set(check.EXIT_CODES) == {reason.value for reason in SAID_REASONS}
-
-    def test_after_which_the_job_gives_up_are_those_that_no_other_attempt_cures(self) -> None:
-        lasting = {"SchemaTooNew", "ImageVersionMismatch", "UnsupportedUri", "MigrationFailed"}
-        assert set(TERMINAL_EXIT_CODES) == {check.EXIT_CODES[reason] for reason in lasting}
+    def test_after_which_jobs_give_up_are_none_that_a_signal_gives(self) -> None:
         assert max(TERMINAL_EXIT_CODES) <= migrate.KILLED
 
 
@@ -101,14 +97,18 @@ class TestConnectionFailures:
             ('FATAL: no pg_hba.conf entry for host "10.0.0.1"', "LoginRefused", False),
             ("permission denied for table alembic_version", "LoginRefused", False),
             ("connection refused\n\tIs the server running on that host?", "StoreUnreachable", True),
-            ('could not translate host name "db" to address', "StoreUnreachable", True),
+            ('could not translate host name "db" to address', "HostNotFound", True),
             ("FATAL: the database system is starting up", "StoreUnreachable", True),
-            ("FATAL: sorry, too many clients already", "StoreUnreachable", True),
+            ("FATAL: sorry, too many clients already", "TooManyConnections", True),
+            ('FATAL: database "x" is not currently accepting connections', "Busy", True),
+            ("SSL error: certificate verify failed", "TlsFailed", False),
+            ("could not write: No space left on device", "DiskFull", False),
+            ('invalid dsn: invalid connection option "passwort"', "UnsupportedUri", False),
         ],
     )
     def test_are_told_apart_by_what_a_person_must_do(self, text: str, reason: str, passing: bool) -> None:
         failure = check.connection_failure(text, None)
-        assert (failure.reason, failure.passing) == (reason, passing)
+        assert (failure.reason, failure.is_awaited) == (reason, passing)
         assert "\n" not in failure.message
 
     def test_never_repeat_the_password(self) -> None:
@@ -120,19 +120,18 @@ class TestConnectionFailures:
         [
             'FATAL: password authentication failed for user "x_a"',
             'FATAL: role "x_a" is not permitted to log in',
-            'FATAL: database "x" is not currently accepting connections',
             'FATAL: permission denied for database "x"',
             "fe_sendauth: no password supplied",
         ],
     )
     def test_of_a_login_that_the_operator_makes_pass(self, text: str) -> None:
         failure = check.connection_failure(text, None, check.POSTGRES)
-        assert (failure.reason, failure.passing) == ("LoginRefused", True)
+        assert (failure.reason, failure.is_awaited) == ("LoginRefused", True)
         assert "URI" not in failure.message
 
     def test_for_want_of_a_ca_file_are_no_refused_login(self) -> None:
         text = 'root certificate file "/etc/mlflow/backend-store/ca.crt" does not exist'
-        assert check.connection_failure(text, None, check.POSTGRES).reason == "StoreUnreachable"
+        assert check.connection_failure(text, None, check.POSTGRES).reason == "TlsFailed"
 
 
 class TestRevisions:
@@ -142,19 +141,19 @@ class TestRevisions:
     def test_of_our_own_database_wait_for_the_job(self, found: str | None, reason: str) -> None:
         with pytest.raises(check.CheckFailed, match="the migration Job brings it up") as failed:
             check.check_revision(found, check.POSTGRES, self.MIGRATIONS, "3.17.2")
-        assert (failed.value.reason, failed.value.passing) == (reason, True)
+        assert (failed.value.reason, failed.value.is_awaited) == (reason, True)
 
     @pytest.mark.parametrize(("found", "reason"), [(None, "SchemaMissing"), ("aaa", "SchemaBehind")])
     def test_of_somebody_elses_are_reported_at_once(self, found: str | None, reason: str) -> None:
         with pytest.raises(check.CheckFailed, match="the migration Job brings it up") as failed:
             check.check_revision(found, check.EXTERNAL, self.MIGRATIONS, "3.17.2")
-        assert (failed.value.reason, failed.value.passing) == (reason, False)
+        assert (failed.value.reason, failed.value.is_awaited) == (reason, False)
 
     @pytest.mark.parametrize("kind", [check.POSTGRES, check.EXTERNAL])
     def test_that_are_unknown_are_refused_at_once(self, kind: check.Kind) -> None:
         with pytest.raises(check.CheckFailed) as failed:
             check.check_revision("zzz", kind, self.MIGRATIONS, "3.17.2")
-        assert (failed.value.reason, failed.value.passing) == ("SchemaTooNew", False)
+        assert (failed.value.reason, failed.value.is_awaited) == ("SchemaTooNew", False)
 
 
 class TestMigrationFailures:
@@ -181,7 +180,7 @@ class TestMigrationFailures:
     def test_that_pass_are_known_by_the_words_of_the_drivers(self, error: str, reason: str) -> None:
         failure = migrate.failure_of(self.STORE, error)
         assert failure.reason == reason
-        assert check.EXIT_CODES[failure.reason] not in TERMINAL_EXIT_CODES
+        assert EXIT_CODES[failure.reason] not in TERMINAL_EXIT_CODES
         assert error in failure.message
 
     def test_are_told_by_the_last_line_that_names_an_error(self) -> None:
@@ -215,7 +214,7 @@ class TestPatience:
         def attempt() -> str:
             if next(answers):
                 return "abc"
-            raise check.CheckFailed("StoreUnreachable", "Not yet.", passing=True)
+            raise check.CheckFailed("StoreUnreachable", "Not yet.")
 
         assert check.with_retries(attempt) == "abc"
 
@@ -241,7 +240,7 @@ class TestPatience:
 
     def test_ends_after_its_time(self) -> None:
         def attempt() -> str:
-            raise check.CheckFailed("StoreUnreachable", "Never.", passing=True)
+            raise check.CheckFailed("StoreUnreachable", "Never.")
 
         with pytest.raises(check.CheckFailed, match=r"Never\."):
             check.with_retries(attempt)
@@ -336,3 +335,17 @@ class TestStartServer:
         assert pid == started.pid, "a signal to the container must reach MLflow itself"
         assert given == arguments
         assert uri == "postgresql://secret"
+
+
+class TestObjectStores:
+    @pytest.mark.parametrize("answer", OBJECT_STORE_CODES)
+    def test_have_a_sentence_for_whatever_they_answer(self, answer: Answer) -> None:
+        identity = s3.Identity("Correct the keys.")
+        failure = s3.failure_for(answer, "PutObject of s3://b/k", "Code: {braces}", identity)
+        assert failure.reason == answer.reason
+        assert "Code: {braces}" in failure.message
+
+    def test_do_not_know_a_fresh_identity_yet(self) -> None:
+        fresh = s3.Identity("Wait.", may_be_fresh=True)
+        failure = s3.failure_for(Answer.IDENTITY_UNKNOWN, "PutObject", "InvalidAccessKeyId", fresh)
+        assert (failure.reason, failure.is_awaited) == ("IdentityPending", True)

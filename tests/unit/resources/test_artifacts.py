@@ -19,7 +19,7 @@ from tests.unit.examples import (
     s3_class,
     s3_store,
 )
-from tracking_operator.pod_tools.check_backend_store import EXIT_CODES
+from tracking_operator.outcomes import EXIT_CODES
 from tracking_operator.resources import build_objects
 from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV, artifact_environment
 from tracking_operator.resources.artifacts_secret import (
@@ -28,7 +28,6 @@ from tracking_operator.resources.artifacts_secret import (
 )
 from tracking_operator.resources.client_secret import build_client_secret
 from tracking_operator.resources.pod.artifact_jobs import (
-    TERMINAL_EXIT_CODES,
     build_artifact_check_job,
     build_artifact_deletion_job,
 )
@@ -272,17 +271,18 @@ class TestJobs:
         assert command({"identity": {"secret": {}}}) == [*place, "--own-keys"]
 
     def test_give_up_what_a_person_must_look_at(self) -> None:
-        given_up = {reason for reason, code in EXIT_CODES.items() if code in TERMINAL_EXIT_CODES}
-        assert len(given_up) == len(TERMINAL_EXIT_CODES)
-        assert given_up == {
-            "LoginRefused",
-            "UnsupportedUri",
-            "AccessDenied",
-            "IsolationNotProved",
-            "BucketNotFound",
-            "BucketElsewhere",
-            "TlsFailed",
-        }
+        for build in self.BUILDERS:
+            _, failure = build(own_prefix())["spec"]["podFailurePolicy"]["rules"]
+            codes = failure["onExitCodes"]["values"]
+            assert {EXIT_CODES[reason] for reason in ("UnsupportedUri", "BucketElsewhere")} <= set(codes)
+            mended_outside = (
+                "LoginRefused",
+                "AccessDenied",
+                "IsolationNotProved",
+                "BucketNotFound",
+                "TlsFailed",
+            )
+            assert {EXIT_CODES[reason] for reason in mended_outside}.isdisjoint(codes)
 
     def test_are_for_a_prefix_of_ones_own_only(self) -> None:
         for build in self.BUILDERS:

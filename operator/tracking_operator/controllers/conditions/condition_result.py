@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from tracking_operator.api.conditions import ConditionType, Reason, WantedCondition
-from tracking_operator.failures import Failure, Invalid, Waiting
+from tracking_operator.failures import Failure
+from tracking_operator.outcomes import OUTCOMES, Blamed
 
 
 class Verdict(Enum):
@@ -27,8 +28,12 @@ SEVERITY = (Verdict.BLOCKED, Verdict.FAILING, Verdict.AT_REST, Verdict.WORKING)
 """From what needs a person most to what needs one least."""
 
 
-PASSES_BY_ITSELF = (Reason.NAMESPACE_TERMINATING, Reason.BUSY, Reason.PENDING)
-"""Reasons to wait that nobody has to hear of."""
+def verdict_on(reason: Reason) -> Verdict:
+    """How things stand while a reason keeps a condition from being true."""
+    outcome = OUTCOMES[reason]
+    if not outcome.passes:
+        return Verdict.BLOCKED
+    return Verdict.WORKING if outcome.blames is Blamed.NOBODY else Verdict.FAILING
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,12 @@ class ConditionResult:
 
 def result_from(failure: Failure, type_: ConditionType) -> ConditionResult:
     """Turn what stopped a step into what its condition says."""
-    if isinstance(failure, Invalid):
-        verdict = Verdict.BLOCKED
-    elif isinstance(failure, Waiting) and failure.reason in PASSES_BY_ITSELF:
-        verdict = Verdict.WORKING
-    else:
-        verdict = Verdict.FAILING
-    return ConditionResult(type_, verdict, failure.reason, failure.message)
+    return problem(type_, failure.reason, failure.message)
+
+
+def problem(type_: ConditionType, reason: Reason, message: str) -> ConditionResult:
+    """The condition result of what keeps a condition from being true."""
+    return ConditionResult(type_, verdict_on(reason), reason, message)
 
 
 def not_looked_at(type_: ConditionType, waits_for: str) -> ConditionResult:

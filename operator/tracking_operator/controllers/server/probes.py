@@ -6,12 +6,11 @@ from datetime import datetime
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import result_from
 from tracking_operator.controllers.gateway_api import GatewayApi
-from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS
 from tracking_operator.controllers.server.exposure.answer import Exposed, Exposure, target_of
 from tracking_operator.controllers.server.exposure.routes import Routes
 from tracking_operator.controllers.server.login.logins import Logins, LoginWanted
 from tracking_operator.controllers.server.workload.condition_results import Observed, serves
-from tracking_operator.failures import Failure, Waiting
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.mlflow.client import MlflowApi

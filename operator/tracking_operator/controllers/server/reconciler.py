@@ -25,7 +25,7 @@ from tracking_operator.controllers.conditions.condition_result import (
 )
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER
-from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS, Outcome
+from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.address.change import without_needless_host
 from tracking_operator.controllers.server.address.claims import AddressClaims
 from tracking_operator.controllers.server.artifacts.checks import (
@@ -85,7 +85,7 @@ from tracking_operator.controllers.server.workload.condition_results import (
 from tracking_operator.controllers.server.workload.gates import Gates
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.controllers.server_class.s3_admin import S3Admin
-from tracking_operator.failures import Failure
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure
 from tracking_operator.kube.apply import apply_all, prune
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient

@@ -11,14 +11,14 @@ from tracking_operator.controllers.conditions.condition_result import (
     most_pressing,
     result_from,
 )
-from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS, Outcome
+from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.children.ownership import (
     condition_of,
     conflict_result,
     leaving_result,
 )
 from tracking_operator.controllers.server.children.volumes import is_refused_growth
-from tracking_operator.failures import Failure, Invalid, Waiting
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Invalid, Waiting
 from tracking_operator.kube.apply import AppliedSet
 from tracking_operator.kube.errors import failure_from
 from tracking_operator.kube.objects import KubeObject, describe, name_of

@@ -5,8 +5,7 @@ from typing import Final
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.kubernetes_types import LocalObjectReference
-from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS
-from tracking_operator.failures import Waiting
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError, failure_from

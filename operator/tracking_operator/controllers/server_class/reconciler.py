@@ -25,7 +25,7 @@ from tracking_operator.controllers.conditions.condition_result import (
 )
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS, Outcome
+from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.address.desired import require_usable_templates, texts_of_access
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.spec.permissions import permitted_hosts
@@ -48,7 +48,7 @@ from tracking_operator.controllers.server_class.unique_templates import (
     require_unique_role,
     require_unique_secret,
 )
-from tracking_operator.failures import Failure
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import NAMESPACE, KubeObjects, name_of, namespace_of, uid_of

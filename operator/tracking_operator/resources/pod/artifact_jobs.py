@@ -12,10 +12,8 @@ from tracking_operator.resources.server_model import KubeObject, S3Artifacts, Se
 
 DELETE_ARTIFACTS_CONTAINER = "delete-artifacts"
 
-CHECK_RETRIES = 3
-DELETION_RETRIES = 6
-TERMINAL_EXIT_CODES = (21, 27, 40, 41, 42, 44, 46)
-"""Exit codes of the scripts after which only a person can help; after others the Job tries again."""
+RETRIES = 3
+"""Each pause is twice as long as the one before. Few, so that what somebody has mended is noticed within a minute."""
 
 RESOURCES: KubeObject = {
     "requests": {"cpu": "50m", "memory": "128Mi"},
@@ -37,8 +35,7 @@ def build_artifact_check_job(server: ServerModel) -> KubeObject:
                 server, CHECK_ARTIFACTS_CONTAINER, CHECK_ARTIFACT_STORE, arguments, RESOURCES
             ),
             volumes=artifact_store_volumes(server),
-            retries=CHECK_RETRIES,
-            terminal_exit_codes=TERMINAL_EXIT_CODES,
+            retries=RETRIES,
         ),
     )
 
@@ -55,8 +52,7 @@ def build_artifact_deletion_job(server: ServerModel) -> KubeObject:
                 server, DELETE_ARTIFACTS_CONTAINER, DELETE_ARTIFACTS, arguments, RESOURCES
             ),
             volumes=artifact_store_volumes(server),
-            retries=DELETION_RETRIES,
-            terminal_exit_codes=TERMINAL_EXIT_CODES,
+            retries=RETRIES,
         ),
     )
 

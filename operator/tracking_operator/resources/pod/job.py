@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tracking_operator.outcomes import TERMINAL_EXIT_CODES
 from tracking_operator.resources.labels import owned_labels
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.pod.server_pod import credentials_annotation, pod_settings
@@ -14,14 +15,13 @@ SECONDS_KEPT = 3600
 
 @dataclass(frozen=True)
 class Task:
-    """What a Job runs, how often it tries, and the exit codes after which only a person can help."""
+    """What a Job runs, and how often it tries."""
 
     name: str
     component: str
     container: KubeObject
     volumes: Sequence[KubeObject]
     retries: int
-    terminal_exit_codes: Sequence[int]
 
 
 def build_job(server: ServerModel, task: Task) -> KubeObject:
@@ -45,7 +45,7 @@ def build_job(server: ServerModel, task: Task) -> KubeObject:
                         "onExitCodes": {
                             "containerName": task.container["name"],
                             "operator": "In",
-                            "values": list(task.terminal_exit_codes),
+                            "values": list(TERMINAL_EXIT_CODES),
                         },
                     },
                 ]

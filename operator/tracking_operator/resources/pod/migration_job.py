@@ -9,8 +9,6 @@ from tracking_operator.resources.server_model import KubeObject, PostgresBackend
 MIGRATE_CONTAINER = "migrate"
 
 RETRIES = 6
-TERMINAL_EXIT_CODES = (24, 25, 27, 28)
-"""Exit codes of the script after which only a person can help; after others the Job tries again."""
 
 PG_OPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
 """The defaults of the server's role would cancel a long migration, and the wait for the lock."""
@@ -30,6 +28,5 @@ def build_migration_job(server: ServerModel) -> KubeObject:
             container=container,
             volumes=backend_store_volumes(server),
             retries=RETRIES,
-            terminal_exit_codes=TERMINAL_EXIT_CODES,
         ),
     )

@@ -25,7 +25,7 @@ from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, make_dsn
 from psycopg2.sql import SQL, Composable
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Invalid
+from tracking_operator.failures import Invalid, failure_for
 from tracking_operator.stores.ca_files import ca_file
 from tracking_operator.stores.postgres.answer_limit import LOOPBACK, Relay
 from tracking_operator.stores.postgres.database_server import (
@@ -290,7 +290,7 @@ def _system_ca_file(server: PostgresServer) -> str:
     for candidate in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
         if candidate and Path(candidate).is_file():
             return candidate
-    raise Invalid(
+    raise failure_for(
         Reason.TLS_FAILED,
         f"sslMode {server.ssl_mode} needs a CA to verify PostgreSQL at {server} with, and the system has none: "
         "name a ConfigMap with one in postgres.caConfigMapRef of the class.",

@@ -7,7 +7,7 @@ from typing import Final
 from psycopg2.sql import SQL, Identifier
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.failures import Failure, Invalid, Unavailable, failure_for
 from tracking_operator.stores.ownership_mark import MANAGED_BY
 from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.database_server import PostgresServer
@@ -79,7 +79,7 @@ def objection(observed: ObservedServer, server: PostgresServer, *, allow_superus
         )
     if missing := missing_privileges(observed):
         grant = SQL("ALTER ROLE {} {}").format(Identifier(observed.admin), SQL(" ".join(missing)))
-        return Unavailable(
+        return failure_for(
             Reason.INSUFFICIENT_PRIVILEGES,
             f"The admin login {observed.admin} of {where} lacks {' and '.join(missing)}: run {text_of(grant)} as a "
             "superuser; the operator looks again by itself.",

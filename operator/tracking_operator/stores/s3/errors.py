@@ -1,7 +1,6 @@
-"""What object stores, IAM and the network say when they do not do as asked, and which kind of failure that is.
+"""What to say when object stores, IAM or the network do not do as asked: what happened, and what the platform team can do.
 
-The codes are those of S3 (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html), of IAM, and what
-versitygw, MinIO and Ceph say beside them. A HEAD request is answered without a body: its code is the HTTP status.
+What an answer means, ``store_answers.py`` tells.
 """
 
 import re
@@ -10,8 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
+from tracking_operator.api.conditions import Reason, reason_of
+from tracking_operator.failures import Failure, failure_for
+from tracking_operator.store_answers import OBJECT_STORE_CODES, Answer, object_store_answer, silence
 from tracking_operator.stores.s3.tenant import Admin
 
 if TYPE_CHECKING:
@@ -21,19 +21,8 @@ SECONDS_WHEN_BUSY: Final = 2.0
 LONGEST_ANSWER: Final = 300
 
 NOT_FOUND: Final = frozenset({"NoSuchKey", "NoSuchEntity", "NoSuchBucketPolicy", "XAdminUserNotFound"})
-UNKNOWN_FEATURE: Final = frozenset(
-    {"NotImplemented", "MethodNotAllowed", "VersioningNotConfigured", "XNotImplemented", "501", "405"}
-)
-DENIED: Final = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "AllAccessDisabled",
-        "UnauthorizedAccess",
-        "XAdminAccessDenied",
-        "403",
-    }
-)
+UNKNOWN_FEATURE: Final = OBJECT_STORE_CODES[Answer.UNKNOWN_REQUEST]
+DENIED: Final = OBJECT_STORE_CODES[Answer.DENIED]
 
 
 @dataclass(frozen=True)
@@ -104,171 +93,69 @@ def answer_of(error: Exception) -> str:
 _GOES_ON: Final = "The operator goes on trying."
 
 
-@dataclass(frozen=True)
-class _Rule:
-    codes: frozenset[str]
-    failure: Callable[[str, Attempt, "ClientError"], Failure]
-
-
 def _answered(error: "ClientError", attempt: Attempt) -> Failure:
-    code = code_of(error)
-    said = answer_of(error) if answer_of(error).startswith(code) else f"{code}: {answer_of(error)}"
-    start = f"{attempt.where} did not {attempt.doing}: {said}."
-    for rule in _RULES:
-        if code in rule.codes:
-            return rule.failure(start, attempt, error)
-    status = str(status_of(error))
-    for rule in _RULES:
-        if status in rule.codes:
-            return rule.failure(start, attempt, error)
-    # It answers: other servers' requests need not be kept from it.
-    return Unavailable(Reason.STORE_FAILED, f"{start} Its own log may say more. {_GOES_ON}")
-
-
-def _login_refused(text: str, attempt: Attempt, _: "ClientError") -> Failure:
-    return Invalid(
-        Reason.LOGIN_REFUSED,
-        f"{text} Correct accessKeyId and secretAccessKey in {attempt.admin.keys.source}."
-        if attempt.admin.keys
-        else f"{text} Give the operator's ServiceAccount a cloud identity that works, or name keys in s3.adminSecretRef.",
+    code, said = code_of(error), answer_of(error)
+    said = said if said.startswith(code) else f"{code}: {said}"
+    answer = object_store_answer(code, status_of(error))
+    return failure_for(
+        reason_of(answer.reason_for_admin),
+        f"{attempt.where} did not {attempt.doing}: {said}. {_REMEDIES[answer](attempt, error)}",
+        retry_after=SECONDS_WHEN_BUSY if answer in (Answer.BUSY, Answer.CHANGED_MEANWHILE) else None,
     )
 
 
-def _clock_differs(text: str, _: Attempt, __: "ClientError") -> Failure:
-    return Unavailable(
-        Reason.LOGIN_REFUSED,
-        f"{text} The clocks of the operator's node and of the object store differ: set both by NTP. {_GOES_ON}",
+def _correct_keys(attempt: Attempt, _: "ClientError") -> str:
+    if attempt.admin.keys:
+        return f"Correct accessKeyId and secretAccessKey in {attempt.admin.keys.source}."
+    return (
+        "Give the operator's ServiceAccount a cloud identity that works, or name keys in s3.adminSecretRef."
     )
 
 
-def _denied(text: str, attempt: Attempt, _: "ClientError") -> Failure:
-    return Unavailable(
-        Reason.INSUFFICIENT_PRIVILEGES,
-        f"{text} Allow {attempt.action} to {attempt.who}; if the bucket belongs to another account, name one of your "
-        "own in s3.bucket of the class.",
-    )
-
-
-def _no_bucket(text: str, attempt: Attempt, _: "ClientError") -> Failure:
-    return Invalid(
-        Reason.BUCKET_NOT_FOUND,
-        f"{text} Create the bucket {attempt.admin.bucket.name}, correct s3.bucket of the class, or have the class "
-        "create it with s3.create.",
-    )
-
-
-def _elsewhere(text: str, attempt: Attempt, error: "ClientError") -> Failure:
+def _correct_region(_: Attempt, error: "ClientError") -> str:
     region = region_in(error)
     remedy = (
         f"It is in region {region}: set s3.region of the class to it"
         if region
         else "Correct s3.region of the class"
     )
-    return Invalid(Reason.BUCKET_ELSEWHERE, f"{text} {remedy}, or name another bucket.")
+    return f"{remedy}, or name another bucket."
 
 
-def _of_others(text: str, attempt: Attempt, _: "ClientError") -> Failure:
-    return Invalid(
-        Reason.BUCKET_ELSEWHERE,
-        f"{text} The name {attempt.admin.bucket.name} belongs to another account: choose another one in s3.bucket.",
-    )
+def _wait(_: Attempt, __: "ClientError") -> str:
+    return _GOES_ON
 
 
-def _busy(text: str, _: Attempt, __: "ClientError") -> Failure:
-    return Waiting(Reason.BUSY, f"{text} {_GOES_ON}", retry_after=SECONDS_WHEN_BUSY)
-
-
-def _full(text: str, _: Attempt, __: "ClientError") -> Failure:
-    return Unavailable(
-        Reason.DISK_FULL, f"{text} Give the object store more space, or the bucket a larger quota. {_GOES_ON}"
-    )
-
-
-def _too_many(text: str, _: Attempt, __: "ClientError") -> Failure:
-    return Unavailable(
-        Reason.QUOTA_EXCEEDED,
-        f"{text} Have the account's quota raised, or remove what nobody uses. {_GOES_ON}",
-    )
-
-
-def _unknown_feature(text: str, _: Attempt, __: "ClientError") -> Failure:
-    return Invalid(
-        Reason.INVALID_SPEC,
-        f"{text} This object store cannot do that: take it out of the class's s3, or use another object store.",
-    )
-
-
-_ELSEWHERE_CODES: Final = frozenset(
-    {
-        "PermanentRedirect",
-        "TemporaryRedirect",
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraintException",
-        "InvalidLocationConstraint",
-        "301",
-        "307",
-    }
-)
-
-_RULES: Final = (
-    _Rule(
-        frozenset(
-            {
-                "InvalidAccessKeyId",
-                "SignatureDoesNotMatch",
-                "InvalidClientTokenId",
-                "UnrecognizedClientException",
-                "AuthFailure",
-                "ExpiredToken",
-                "ExpiredTokenException",
-                "InvalidToken",
-                "InvalidSecurity",
-                "401",
-            }
-        ),
-        _login_refused,
+_REMEDIES: Final[Mapping[Answer, Callable[[Attempt, "ClientError"], str]]] = {
+    Answer.LOGIN_REFUSED: _correct_keys,
+    Answer.IDENTITY_UNKNOWN: _correct_keys,
+    Answer.CLOCK_DIFFERS: lambda _, __: (
+        "The clocks of the operator's node and of the object store differ: set both by NTP. " + _GOES_ON
     ),
-    _Rule(frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"}), _clock_differs),
-    _Rule(
-        frozenset(
-            {
-                "QuotaExceeded",
-                "InsufficientStorage",
-                "XMinioStorageFull",
-                "XMinioAdminBucketQuotaExceeded",
-                "507",
-            }
-        ),
-        _full,
+    Answer.DENIED: lambda attempt, _: (
+        f"Allow {attempt.action} to {attempt.who}; if the bucket belongs to another account, name one of your "
+        "own in s3.bucket of the class."
     ),
-    _Rule(frozenset({"NoSuchBucket"}), _no_bucket),
-    _Rule(frozenset({"BucketAlreadyExists"}), _of_others),
-    _Rule(_ELSEWHERE_CODES, _elsewhere),
-    _Rule(
-        frozenset(
-            {
-                "SlowDown",
-                "Throttling",
-                "ThrottlingException",
-                "RequestLimitExceeded",
-                "TooManyRequests",
-                "TooManyRequestsException",
-                "ServiceUnavailable",
-                "OperationAborted",
-                "ConditionalRequestConflict",
-                "ConcurrentModification",
-                "EntityTemporarilyUnmodifiable",
-                "429",
-                "503",
-            }
-        ),
-        _busy,
+    Answer.NO_BUCKET: lambda attempt, _: (
+        f"Create the bucket {attempt.admin.bucket.name}, correct s3.bucket of the class, or have the class "
+        "create it with s3.create."
     ),
-    _Rule(frozenset({"LimitExceeded", "TooManyBuckets"}), _too_many),
-    _Rule(UNKNOWN_FEATURE, _unknown_feature),
-    _Rule(DENIED, _denied),
-    _Rule(frozenset({"404"}), _no_bucket),
-)
+    Answer.ELSEWHERE: _correct_region,
+    Answer.OF_OTHERS: lambda attempt, _: (
+        f"The name {attempt.admin.bucket.name} belongs to another account: choose another one in s3.bucket."
+    ),
+    Answer.BUSY: _wait,
+    Answer.CHANGED_MEANWHILE: _wait,
+    Answer.FULL: lambda _, __: f"Give the object store more space, or the bucket a larger quota. {_GOES_ON}",
+    Answer.ACCOUNT_FULL: lambda _, __: (
+        f"Have the account's quota raised, or remove what nobody uses. {_GOES_ON}"
+    ),
+    Answer.UNKNOWN_REQUEST: lambda _, __: (
+        "This object store cannot do that: take it out of the class's s3, or use another object store."
+    ),
+    # It answers: other servers' requests need not be kept from it.
+    Answer.FAILED: lambda _, __: f"Its own log may say more. {_GOES_ON}",
+}
 
 
 def region_in(error: "ClientError") -> str | None:
@@ -285,25 +172,25 @@ def region_in(error: "ClientError") -> str | None:
 
 def _unanswered(error: Exception, attempt: Attempt) -> Failure:
     """The request got no answer. urllib3's reason is in the text only."""
-    from botocore.exceptions import SSLError  # noqa: PLC0415
-
     endpoint = attempt.admin.bucket.endpoint or "AWS"
     start = f"{attempt.where} did not {attempt.doing}"
     text = _cause_of(error)
-    if isinstance(error, SSLError) or "SSLError" in text or "CERTIFICATE_VERIFY_FAILED" in text:
+    answer = silence(f"{type(error).__name__}: {text}")
+    reason = reason_of(answer.reason_for_admin)
+    if answer is Answer.TLS_FAILED:
         why = re.search(r"(certificate verify failed[^(\])]*|\[SSL[^\]]*\][^(]*)", text)
-        return Invalid(
-            Reason.TLS_FAILED,
+        return failure_for(
+            reason,
             f"{start}: {why[1].strip() if why else 'the TLS handshake failed'}. The certificate must be for the host of "
             f"s3.endpoint, {endpoint}, and signed by the CA in caConfigMapRef.",
         )
-    if re.search("resolve|Name or service not known|nodename nor servname|name resolution|No address", text):
-        return Unavailable(
-            Reason.HOST_NOT_FOUND,
+    if answer is Answer.HOST_NOT_FOUND:
+        return failure_for(
+            reason,
             f"{start}: the host name does not resolve. Correct s3.endpoint in the class, or the DNS. {_GOES_ON}",
         )
-    return Unavailable(
-        Reason.STORE_UNREACHABLE,
+    return failure_for(
+        reason,
         f"{start}: {_short(error)}. Check the server, s3.endpoint in the class, firewall and NetworkPolicy. {_GOES_ON}",
     )
 
@@ -336,16 +223,16 @@ def _unsent(error: "BotoCoreError", attempt: Attempt) -> Failure:
 
     start = f"{attempt.where} did not {attempt.doing}"
     if isinstance(error, NoCredentialsError | PartialCredentialsError | CredentialRetrievalError):
-        return Invalid(
+        return failure_for(
             Reason.LOGIN_REFUSED,
             f"{start}: the operator found no credentials. Name keys in s3.adminSecretRef of the class, or give the "
             "operator's ServiceAccount a cloud identity.",
         )
-    return Unavailable(Reason.STORE_UNREACHABLE, f"{start}: {answer_of(error)}. {_GOES_ON}")
+    return failure_for(Reason.STORE_UNREACHABLE, f"{start}: {answer_of(error)}. {_GOES_ON}")
 
 
 def _no_s3(attempt: Attempt) -> Failure:
-    return Unavailable(
+    return failure_for(
         Reason.STORE_UNREACHABLE,
         f"{attempt.where} did not {attempt.doing}: what answers there is no S3 server. Correct s3.endpoint in the "
         f"class. {_GOES_ON}",

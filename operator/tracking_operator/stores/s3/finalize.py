@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Invalid, Waiting
+from tracking_operator.failures import Failure, Waiting
 from tracking_operator.stores.s3 import policy
 from tracking_operator.stores.s3.bucket_policy import Change, change_policy, read_policy
 from tracking_operator.stores.s3.iam_users import Users
@@ -168,7 +168,7 @@ def _if_there_is_a_bucket(work: Callable[[], bool]) -> bool:
     """What ``work`` says; False if the bucket is gone, and with it all that was in it."""
     try:
         return work()
-    except Invalid as failure:
+    except Failure as failure:
         if failure.reason is Reason.BUCKET_NOT_FOUND:
             return False
         raise

@@ -5,7 +5,7 @@ from typing import Final
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server_class import Isolation
-from tracking_operator.failures import Failure, Invalid, Waiting
+from tracking_operator.failures import Failure, Invalid, Waiting, failure_for
 from tracking_operator.stores.s3 import policy
 from tracking_operator.stores.s3.bucket_address import Keys
 from tracking_operator.stores.s3.bucket_policy import Change
@@ -152,7 +152,7 @@ def principals_for_tags(identity: Identity, names: tuple[str, ...]) -> PolicyPri
 def _unknown(desired: Desired, names: tuple[str, ...]) -> Failure:
     """What it means that S3 knows none of these names."""
     if isinstance(desired.identity, Role | PodRole):
-        return Invalid(
+        return failure_for(
             Reason.IDENTITY_NOT_FOUND,
             f"The role {names[0]} does not exist, and the bucket's policy cannot name it. Create it, or correct the "
             "class's s3.identity.",

@@ -7,7 +7,7 @@ identity, the bucket's policy.
 from dataclasses import dataclass
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Invalid
+from tracking_operator.failures import Failure, Invalid
 from tracking_operator.stores.s3.bucket_address import Keys
 from tracking_operator.stores.s3.bucket_policy import change_policy, read_policy, require_room_for
 from tracking_operator.stores.s3.iam_users import Users
@@ -135,7 +135,7 @@ def _policy_with_room(admin: Admin, desired: Desired, keys: Keys | None) -> Docu
     """The bucket's policy, in which there is room for the server: looked at before anything is written for it."""
     try:
         seen = read_policy(admin)
-    except Invalid as failure:
+    except Failure as failure:
         if failure.reason is Reason.BUCKET_NOT_FOUND and desired.must_exist:
             raise bucket_lost(admin) from failure
         raise

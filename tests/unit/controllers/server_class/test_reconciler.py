@@ -13,7 +13,7 @@ from tracking_operator.api.tracking_server_class import PostgresStoreSpec
 from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
-from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS, Outcome
+from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.controllers.server_class.reconciler import (
     PROBE_SECONDS,
@@ -21,7 +21,7 @@ from tracking_operator.controllers.server_class.reconciler import (
     class_result,
 )
 from tracking_operator.controllers.server_class.s3_admin import S3Admin
-from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Invalid, Unavailable
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.stores.executor import StoreExecutor
 from tracking_operator.stores.ownership_mark import Mark

@@ -4,7 +4,7 @@ import psycopg2
 import pytest
 
 from tracking_operator.api.conditions import Reason
-from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.errors import Attempt, TimedOut, failure_from
 
@@ -20,11 +20,11 @@ def failure(text: str) -> Failure:
 @pytest.mark.parametrize(
     ("text", "kind", "reason"),
     [
-        (f'{WHERE}FATAL:  password authentication failed for user "admin"\n', Invalid, Reason.LOGIN_REFUSED),
-        (f'{WHERE}FATAL:  PAM authentication failed for user "admin"', Invalid, Reason.LOGIN_REFUSED),
+        (f'{WHERE}FATAL:  password authentication failed for user "admin"\n', Waiting, Reason.LOGIN_REFUSED),
+        (f'{WHERE}FATAL:  PAM authentication failed for user "admin"', Waiting, Reason.LOGIN_REFUSED),
         (
             f'{WHERE}FATAL:  no pg_hba.conf entry for host "10.0.0.9", user "admin", database "postgres", no encryption',
-            Invalid,
+            Waiting,
             Reason.LOGIN_REFUSED,
         ),
         (f"{WHERE}FATAL:  sorry, too many clients already", Unavailable, Reason.TOO_MANY_CONNECTIONS),
@@ -38,16 +38,16 @@ def failure(text: str) -> Failure:
             Unavailable,
             Reason.HOST_NOT_FOUND,
         ),
-        (f"{WHERE}SSL error: certificate verify failed", Invalid, Reason.TLS_FAILED),
-        (f"{WHERE}SSL error: tlsv1 alert unknown ca", Invalid, Reason.TLS_FAILED),
+        (f"{WHERE}SSL error: certificate verify failed", Waiting, Reason.TLS_FAILED),
+        (f"{WHERE}SSL error: tlsv1 alert unknown ca", Waiting, Reason.TLS_FAILED),
         (
             f'{WHERE}server certificate for "other" does not match host name "pg.db.svc"',
-            Invalid,
+            Waiting,
             Reason.TLS_FAILED,
         ),
         (
             f"{WHERE}server does not support SSL, but SSL was required",
-            Invalid,
+            Waiting,
             Reason.TLS_FAILED,
         ),
         ("SSL SYSCALL error: EOF detected", Unavailable, Reason.STORE_UNREACHABLE),

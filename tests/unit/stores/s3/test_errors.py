@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
+from tracking_operator.store_answers import OBJECT_STORE_CODES, Answer
 from tracking_operator.stores.s3.bucket_address import Bucket, Keys
 from tracking_operator.stores.s3.errors import asking
 from tracking_operator.stores.s3.tenant import Admin
@@ -32,6 +33,8 @@ def answered(code: str, status: int, message: str = "", **headers: str) -> Failu
 @pytest.mark.parametrize(
     ("code", "status", "kind", "reason", "sentence"),
     [
+        ("NoSuchKey", 404, Unavailable, Reason.STORE_FAILED, "goes on trying"),
+        ("429", 429, Waiting, Reason.BUSY, "goes on trying"),
         ("SlowDown", 503, Waiting, Reason.BUSY, "goes on trying"),
         ("Throttling", 400, Waiting, Reason.BUSY, "goes on trying"),
         ("503", 503, Waiting, Reason.BUSY, "goes on trying"),
@@ -39,12 +42,12 @@ def answered(code: str, status: int, message: str = "", **headers: str) -> Failu
         ("XMinioStorageFull", 507, Unavailable, Reason.DISK_FULL, "more space"),
         ("QuotaExceeded", 403, Unavailable, Reason.DISK_FULL, "larger quota"),
         ("LimitExceeded", 409, Unavailable, Reason.QUOTA_EXCEEDED, "quota raised"),
-        ("RequestTimeTooSkewed", 403, Unavailable, Reason.LOGIN_REFUSED, "clocks"),
-        ("ExpiredToken", 400, Invalid, Reason.LOGIN_REFUSED, "Secret operators/s3-admin"),
+        ("RequestTimeTooSkewed", 403, Waiting, Reason.LOGIN_REFUSED, "clocks"),
+        ("ExpiredToken", 400, Waiting, Reason.LOGIN_REFUSED, "Secret operators/s3-admin"),
         ("BucketAlreadyExists", 409, Invalid, Reason.BUCKET_ELSEWHERE, "belongs to another account"),
-        ("NoSuchBucket", 404, Invalid, Reason.BUCKET_NOT_FOUND, "Create the bucket"),
-        ("404", 404, Invalid, Reason.BUCKET_NOT_FOUND, "Create the bucket"),
-        ("403", 403, Unavailable, Reason.INSUFFICIENT_PRIVILEGES, "Allow s3:PutBucketPolicy to access key AKIA"),
+        ("NoSuchBucket", 404, Waiting, Reason.BUCKET_NOT_FOUND, "Create the bucket"),
+        ("404", 404, Waiting, Reason.BUCKET_NOT_FOUND, "Create the bucket"),
+        ("403", 403, Waiting, Reason.INSUFFICIENT_PRIVILEGES, "Allow s3:PutBucketPolicy to access key AKIA"),
         ("NotImplemented", 501, Invalid, Reason.INVALID_SPEC, "cannot do that"),
     ],
 )  # fmt: skip
@@ -54,6 +57,12 @@ def test_answers(code: str, status: int, kind: type[Failure], reason: Reason, se
     assert failure.reason is reason
     assert sentence in failure.message
     assert failure.message.endswith(".")
+
+
+@pytest.mark.parametrize("answer", OBJECT_STORE_CODES)
+def test_whatever_is_answered_has_a_remedy(answer: Answer) -> None:
+    for code in OBJECT_STORE_CODES[answer]:
+        assert answered(code, 400).reason == answer.reason_for_admin
 
 
 @pytest.mark.parametrize("code", ["PermanentRedirect", "301"])

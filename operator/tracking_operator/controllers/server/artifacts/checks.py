@@ -11,12 +11,13 @@ from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import TrackingServerStatus
-from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, problem
 from tracking_operator.controllers.server.artifacts.prefixes import PrefixState, prefix_result
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
 from tracking_operator.controllers.server.children.pods import CheckResult
 from tracking_operator.kube.apply import digest
 from tracking_operator.kube.objects import KubeObject
+from tracking_operator.outcomes import OUTCOMES
 from tracking_operator.resources.artifact_environment import ENDPOINT_VARIABLE
 from tracking_operator.resources.pod.artifact_jobs import build_artifact_check_job
 from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
@@ -24,21 +25,6 @@ from tracking_operator.resources.server_model import S3Artifacts, ServerModel
 
 TYPE: Final = ConditionType.ARTIFACT_STORE_READY
 SECONDS_UNTIL_ANOTHER_TRY: Final = 15.0
-
-PASSING_REASONS: Final = frozenset(
-    {
-        Reason.STORE_UNREACHABLE,
-        Reason.HOST_NOT_FOUND,
-        Reason.TLS_FAILED,
-        Reason.LOGIN_REFUSED,
-        Reason.BUCKET_NOT_FOUND,
-        Reason.ACCESS_DENIED,
-        Reason.IDENTITY_PENDING,
-        Reason.ISOLATION_NOT_PROVED,
-        Reason.BUSY,
-    }
-)
-"""What may be put right without a change of the server: in the object store, by the platform team."""
 
 
 @dataclass(frozen=True)
@@ -100,29 +86,25 @@ def _failed_check(live: LiveJob, now: datetime) -> ArtifactCheck:
     result = live.result
     if result is None or result.reason is None:
         message = f"Job {live.name} failed without saying why: read the log of its pods, and delete it to have it run again."
-        return ArtifactCheck(ConditionResult(TYPE, Verdict.BLOCKED, Reason.CHECK_FAILED, message))
-    if result.reason in PASSING_REASONS:
-        condition_result = _complaint_result(result.reason, result.message)
+        return ArtifactCheck(problem(TYPE, Reason.CHECK_FAILED, message))
+    if OUTCOMES[result.reason].passes:
+        condition_result = problem(TYPE, result.reason, result.message)
         remaining = SECONDS_UNTIL_ANOTHER_TRY - live.seconds_since_failure(now)
         if remaining > 0:
             return ArtifactCheck(condition_result, requeue_after=remaining)
         return ArtifactCheck(condition_result, obsolete_job=live.job)
     message = f"{result.message} To try again, delete Job {live.name}."
     reason = Reason.CHECK_FAILED if result.reason is Reason.CRASH_LOOPING else result.reason
-    return ArtifactCheck(ConditionResult(TYPE, Verdict.BLOCKED, reason, message))
+    return ArtifactCheck(problem(TYPE, reason, message))
 
 
 def _progress(server: ServerModel, store: S3Artifacts, live: LiveJob) -> ConditionResult:
     if live.problem:
-        return ConditionResult(TYPE, Verdict.FAILING, live.problem.reason, live.problem.message)
+        return problem(TYPE, live.problem.reason, live.problem.message)
     if (complaint := live.complaint) and complaint.reason:
-        return _complaint_result(complaint.reason, f"{complaint.message} Job {live.name} tries again.")
+        goes_on = f" Job {live.name} tries again." if OUTCOMES[complaint.reason].passes else ""
+        return problem(TYPE, complaint.reason, f"{complaint.message}{goes_on}")
     return _under_way(server, store)
-
-
-def _complaint_result(reason: Reason, message: str) -> ConditionResult:
-    verdict = Verdict.WORKING if reason is Reason.IDENTITY_PENDING else Verdict.FAILING
-    return ConditionResult(TYPE, verdict, reason, message)
 
 
 def _under_way(server: ServerModel, store: S3Artifacts) -> ConditionResult:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS
-from tracking_operator.failures import Failure, Waiting
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError, failure_from

@@ -12,9 +12,10 @@ from typing import Final
 from pydantic import ValidationError
 
 from tracking_operator.api.base import ApiModel
-from tracking_operator.api.conditions import Reason
+from tracking_operator.api.conditions import Reason, reason_of
 from tracking_operator.api.labels_and_annotations import COMPONENT_LABEL
 from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of
+from tracking_operator.outcomes import EXIT_CODES, OUTCOMES
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.pod.artifact_jobs import DELETE_ARTIFACTS_CONTAINER
 from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER
@@ -34,39 +35,6 @@ WAITS_FOR_VOLUME: Final = re.compile(
 )
 """What the scheduler says while a volume is being provisioned, or while it has not heard of the claim that was made
 beside the Deployment (k8s.io/kubernetes/pkg/scheduler, volumebinding)."""
-
-STORE_REASONS: Final = {
-    Reason.STORE_UNREACHABLE,
-    Reason.LOGIN_REFUSED,
-    Reason.UNSUPPORTED_URI,
-    Reason.VOLUME_FULL,
-    Reason.DISK_FULL,
-}
-"""What says something about the store itself, and not about the schema in it."""
-
-SAID_REASONS: Final = {
-    Reason.STORE_UNREACHABLE,
-    Reason.LOGIN_REFUSED,
-    Reason.UNSUPPORTED_URI,
-    Reason.VOLUME_FULL,
-    Reason.SCHEMA_MISSING,
-    Reason.SCHEMA_BEHIND,
-    Reason.SCHEMA_TOO_NEW,
-    Reason.IMAGE_VERSION_MISMATCH,
-    Reason.MIGRATION_FAILED,
-    Reason.BUSY,
-    Reason.DISK_FULL,
-    Reason.ENCRYPTION_KEY_LOST,
-    Reason.ACCESS_DENIED,
-    Reason.BUCKET_NOT_FOUND,
-    Reason.BUCKET_ELSEWHERE,
-    Reason.HOST_NOT_FOUND,
-    Reason.IDENTITY_PENDING,
-    Reason.ISOLATION_NOT_PROVED,
-    Reason.REACHES_BEYOND_PREFIX,
-    Reason.TLS_FAILED,
-}
-"""What our scripts report: the keys of EXIT_CODES in check_backend_store.py and check_artifact_store.py."""
 
 TASKS: Final = {
     CHECK_CONTAINER: "check of the backend store",
@@ -101,6 +69,11 @@ class CheckResult:
     """What is worth knowing although all is well."""
     login_revision: str = ""
     """The revision of the login's tables; empty where nobody has to log in."""
+
+    @property
+    def is_of_the_store(self) -> bool:
+        """Whether it says something about the backend store itself, and not about the schema in it."""
+        return self.reason is not None and OUTCOMES[self.reason].is_of_the_backend_store
 
 
 @dataclass(frozen=True)
@@ -158,7 +131,7 @@ def _result_in(terminated: KubeObject, container: str) -> CheckResult:
     except ValidationError:
         said = TerminationMessage()
     ended_at = str(terminated.get("finishedAt") or "")
-    known = next((reason for reason in SAID_REASONS if reason.value == said.reason), None)
+    known = reason_of(said.reason) if said.reason in EXIT_CODES else None
     if terminated.get("exitCode") == 0:
         return CheckResult(
             None, said.message, said.revision, ended_at, remark=known, login_revision=said.login_revision

@@ -17,7 +17,7 @@ from tracking_operator.controllers.conditions.condition_result import ConditionR
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
-from tracking_operator.failures import Invalid
+from tracking_operator.failures import Failure, Invalid
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.passwords import new_password
@@ -383,7 +383,7 @@ def _provision(case: _Case, credentials: DatabaseCredentials, other_until: float
         )
         try:
             schema = read_schema(case.access.server, login, case.tenant)
-        except Invalid as failure:
+        except Failure as failure:
             if failure.reason is not Reason.LOGIN_REFUSED:
                 raise
             provision(sessions, replace(desired, set_password=True), must_exist=case.wanted.must_exist)

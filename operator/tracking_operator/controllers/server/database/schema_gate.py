@@ -10,23 +10,21 @@ from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import TrackingServerStatus
-from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, not_looked_at
-from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
-from tracking_operator.controllers.server.children.pods import (
-    STORE_REASONS,
-    CheckResult,
+from tracking_operator.controllers.conditions.condition_result import (
+    ConditionResult,
+    Verdict,
+    not_looked_at,
+    problem,
 )
+from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
+from tracking_operator.controllers.server.children.pods import CheckResult
 from tracking_operator.controllers.server.database.databases import DatabaseState
 from tracking_operator.kube.objects import KubeObject
+from tracking_operator.outcomes import OUTCOMES
 from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER, build_migration_job
 from tracking_operator.resources.server_model import ServerModel
 
 TYPE: Final = ConditionType.SCHEMA_READY
-
-PASSING_REASONS: Final = frozenset(
-    {Reason.STORE_UNREACHABLE, Reason.LOGIN_REFUSED, Reason.BUSY, Reason.DISK_FULL}
-)
-"""What the Job tries again by itself."""
 
 WITH_LOGIN: Final = "+"
 """Between the two revisions of a store with MLflow's own login. They are compared as one."""
@@ -160,9 +158,9 @@ def _gate_with_job(server: ServerModel, database: DatabaseState, migration: Live
 
 def _gate_with_failed_job(server: ServerModel, migration: LiveJob) -> Gate:
     result = migration.result
-    if result and result.reason in PASSING_REASONS:
+    if result and result.reason and OUTCOMES[result.reason].passes:
         return Gate(
-            _store_result(result) or ConditionResult(TYPE, Verdict.FAILING, result.reason, result.message),
+            _store_result(result) or problem(TYPE, result.reason, result.message),
             is_open=False,
             obsolete_job=migration.job,
             result=result,
@@ -173,25 +171,22 @@ def _gate_with_failed_job(server: ServerModel, migration: LiveJob) -> Gate:
     message = (
         f"{said} What ran before goes on running. To try MLflow {server.version} again, delete Job {job}."
     )
-    condition_result = (result and _store_result(result)) or ConditionResult(
-        TYPE, Verdict.BLOCKED, reason, message
-    )
+    condition_result = (result and _store_result(result)) or problem(TYPE, reason, message)
     return Gate(condition_result, is_open=False, result=result)
 
 
 def _store_result(result: CheckResult) -> ConditionResult | None:
     """Where the store is at fault its own condition says so, and the schema waits for it."""
-    return not_looked_at(TYPE, "the backend store") if result.reason in STORE_REASONS else None
+    return not_looked_at(TYPE, "the backend store") if result.is_of_the_store else None
 
 
 def _progress(server: ServerModel, database: DatabaseState, migration: LiveJob) -> ConditionResult:
     """How a Job that has not ended is getting on."""
     if migration.problem:
-        return ConditionResult(TYPE, Verdict.FAILING, migration.problem.reason, migration.problem.message)
+        return problem(TYPE, migration.problem.reason, migration.problem.message)
     if (complaint := migration.complaint) and complaint.reason:
-        goes_on = f" Job {migration.name} tries again." if complaint.reason in PASSING_REASONS else ""
-        message = complaint.message + goes_on
-        return _store_result(complaint) or ConditionResult(TYPE, Verdict.FAILING, complaint.reason, message)
+        goes_on = f" Job {migration.name} tries again." if OUTCOMES[complaint.reason].passes else ""
+        return _store_result(complaint) or problem(TYPE, complaint.reason, f"{complaint.message}{goes_on}")
     return _under_way(server, database)
 
 

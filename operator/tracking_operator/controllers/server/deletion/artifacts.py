@@ -20,7 +20,7 @@ from tracking_operator.controllers.server.children.tools import ensure_tools
 from tracking_operator.controllers.server.deletion.finalize_store import StoreFinalization
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
-from tracking_operator.failures import Invalid, Unavailable
+from tracking_operator.failures import Failure, Invalid, Unavailable
 from tracking_operator.kube.apply import apply_all
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -107,17 +107,21 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
         elif live.is_done:  # and yet there are objects: somebody wrote until the end
             await self._delete(live)
         elif live.has_failed:
-            await self._fail(live, place)
+            if live.seconds_since_failure(self._now()) >= SECONDS_UNTIL_ANOTHER_TRY:
+                await self._delete(live)
+            raise _failed(live, place)
+        elif live.complaint:
+            raise _failed(live, place)
         return _artifacts_go(place, live)
 
-    def _no_job(self, resource: TrackingServer, place: ArtifactPlacement) -> Invalid:
+    def _no_job(self, resource: TrackingServer, place: ArtifactPlacement) -> Failure:
         """Why no Job can remove the objects."""
         namespace = resource.metadata.namespace
         live = self._cache.get(NAMESPACE, None, namespace) or {}
         job = f"the Job that removes the objects under {place.uri} cannot be made"
         if live.get("metadata", {}).get("deletionTimestamp"):
-            return Invalid(
-                Reason.NAMESPACE_TERMINATING,
+            return Unavailable(
+                Reason.DELETION_BLOCKED,
                 f"Namespace {namespace} is being deleted, and {job} in it any more: remove the objects by hand.",
             )
         return Invalid(
@@ -146,18 +150,17 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
         for obj, error in (*tools.failures, *applied.failures):
             raise failure_from(error, f"write {describe(obj)}") from error
 
-    async def _fail(self, live: LiveJob, place: ArtifactPlacement) -> None:
-        """Say why the Job failed; after a while it is made anew."""
-        if live.seconds_since_failure(self._now()) >= SECONDS_UNTIL_ANOTHER_TRY:
-            await self._delete(live)
-        said = live.result.message if live.result and live.result.message else "read the log of its pods."
-        raise Unavailable(
-            live.result.reason if live.result and live.result.reason else Reason.CHECK_FAILED,
-            f"Job {live.name}, which removes the objects under {place.uri}, failed: {said}",
-        )
-
     async def _delete(self, live: LiveJob) -> None:
         await self._kube.delete(JOB, namespace_of(live.job), live.name, uid=uid_of(live.job))
+
+
+def _failed(live: LiveJob, place: ArtifactPlacement) -> Failure:
+    """Why an attempt failed; there is another one, by the Job or by the next one."""
+    said = live.result.message if live.result and live.result.message else "read the log of its pods."
+    return Unavailable(
+        Reason.DELETION_BLOCKED,
+        f"Job {live.name}, which removes the objects under {place.uri}, failed: {said}",
+    )
 
 
 def _artifacts_go(place: ArtifactPlacement, live: LiveJob | None) -> ConditionResult:

@@ -11,13 +11,12 @@ from datetime import datetime
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS
 from tracking_operator.controllers.server.children.deployment import is_rolled_out
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.children.ownership import controlled_by
 from tracking_operator.controllers.server.exposure.answer import exposed_result
 from tracking_operator.controllers.server.report import Report
-from tracking_operator.failures import Failure, Invalid, Waiting
+from tracking_operator.failures import Failure, Invalid, Waiting, failure_for
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import SECRET, KubeObject
@@ -328,21 +327,20 @@ def _no_answer(server: ServerModel, answer: Answer) -> Waiting:
 def _not_done(server: ServerModel, what: str, answer: Answer) -> Failure:
     if answer.status is None or answer.is_refused_login:
         return _no_answer(server, answer)
-    said = f"MLflow did not {what}: {answer.problem} (status {answer.status})."
-    if answer.error_code == INVALID_PARAMETER:
-        return Invalid(Reason.LOGIN_REFUSED, f"{said} Correct the Secret {server.names.auth}.")
-    return Waiting(
-        Reason.LOGIN_REFUSED, f"{said} The operator tries again.", retry_after=UNWATCHED_RETRY_SECONDS
+    is_for_a_person = answer.error_code == INVALID_PARAMETER
+    remedy = f"Correct the Secret {server.names.auth}." if is_for_a_person else "The operator tries again."
+    return failure_for(
+        Reason.LOGIN_REFUSED,
+        f"MLflow did not {what}: {answer.problem} (status {answer.status}). {remedy}",
     )
 
 
-def _refused_admin(server: ServerModel, credentials: LoginCredentials) -> Waiting:
+def _refused_admin(server: ServerModel, credentials: LoginCredentials) -> Failure:
     secret = server.names.auth
-    return Waiting(
+    return failure_for(
         Reason.LOGIN_REFUSED,
         f"MLflow refuses the password of {credentials.admin} in Secret {secret}, so that somebody has changed it in MLflow: write "
         f"the one that is right into the Secret (key password). If nobody knows it: kubectl exec -n {server.namespace} "
         f"deployment/{server.name} -c mlflow -- python3 /opt/tracking-operator/tools.pyz prepare-login --reset gives MLflow "
         "the Secret's. Everybody else can log in as before.",
-        retry_after=UNWATCHED_RETRY_SECONDS,
     )

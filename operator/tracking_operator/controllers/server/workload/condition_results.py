@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
 
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
-from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, not_looked_at
+from tracking_operator.controllers.conditions.condition_result import (
+    ConditionResult,
+    Verdict,
+    not_looked_at,
+    problem,
+)
 from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck
 from tracking_operator.controllers.server.children.deployment import is_rolled_out
 from tracking_operator.controllers.server.children.pods import (
-    STORE_REASONS,
     VERSION_LABEL,
     CheckResult,
     PodProblem,
@@ -38,18 +41,6 @@ from tracking_operator.resources.server_model import (
     SqliteBackend,
     Volume,
 )
-
-PASSING_REASONS: Final = {
-    Reason.STORE_UNREACHABLE,
-    Reason.HOST_NOT_FOUND,
-    Reason.ACCESS_DENIED,
-    Reason.BUCKET_NOT_FOUND,
-    Reason.DISK_FULL,
-    Reason.IMAGE_PULL_FAILED,
-    Reason.UNSCHEDULABLE,
-    Reason.POD_REFUSED,
-}
-"""What may pass without a change of the server: a database, registry or node comes back."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +105,8 @@ def backend_store_result(
     type_ = ConditionType.BACKEND_STORE_READY
     check = observed.check
     for result in (observed.gate and observed.gate.result, check):
-        if result and result.reason in STORE_REASONS:
-            verdict = Verdict.FAILING if result.reason in PASSING_REASONS else Verdict.BLOCKED
-            return ConditionResult(type_, verdict, result.reason, result.message)
+        if result and result.reason and result.is_of_the_store:
+            return problem(type_, result.reason, result.message)
     match server.backend_store:
         case SqliteBackend(volume):
             return volume_result(type_, volume, server, observed)
@@ -157,8 +147,7 @@ def _external_artifacts_result(
     if check is None:
         return _as_before(type_, earlier) or not_looked_at(type_, "the first pod that tries the store out")
     if check.reason is not None:
-        verdict = Verdict.FAILING if check.reason in PASSING_REASONS else Verdict.BLOCKED
-        return ConditionResult(type_, verdict, check.reason, check.message)
+        return problem(type_, check.reason, check.message)
     message = f"Artifacts are under {store.uri}."
     if check.remark is not None:
         return ConditionResult(type_, Verdict.OK, check.remark, f"{message} {check.message}")
@@ -198,18 +187,16 @@ def schema_result(server: ServerModel, observed: Observed, earlier: Condition | 
     """Whether the database schema is the one that this MLflow version expects."""
     type_ = ConditionType.SCHEMA_READY
     check, gate = observed.check, observed.gate
-    if gate and (
-        gate.condition_result.verdict is not Verdict.OK or check is None or check.reason in STORE_REASONS
-    ):
+    if gate and (gate.condition_result.verdict is not Verdict.OK or check is None or check.is_of_the_store):
         return gate.condition_result
     if check is None:
         before = _as_before(type_, earlier) if server.needs_migration_job or not server.replicas else None
         return before or not_looked_at(type_, "a pod that checks the schema")
     if check.reason is None:
         return ConditionResult(type_, Verdict.OK, check.remark or Reason.AS_EXPECTED, check.message)
-    if check.reason in STORE_REASONS:
+    if check.is_of_the_store:
         return not_looked_at(type_, "the backend store")
-    return ConditionResult(type_, Verdict.BLOCKED, check.reason, check.message)
+    return problem(type_, check.reason, check.message)
 
 
 def _as_before(type_: ConditionType, condition: Condition | None) -> ConditionResult | None:
@@ -238,10 +225,9 @@ def _rollout_result(server: ServerModel, deployment: KubeObject, observed: Obser
     """Why not all pods serve yet."""
     type_ = ConditionType.WORKLOAD_READY
     if refusal := refused_pods(deployment):
-        return ConditionResult(type_, Verdict.FAILING, Reason.POD_REFUSED, refusal)
+        return problem(type_, Reason.POD_REFUSED, refusal)
     if observed.problem:
-        verdict = Verdict.FAILING if observed.problem.reason in PASSING_REASONS else Verdict.BLOCKED
-        return ConditionResult(type_, verdict, observed.problem.reason, observed.problem.message)
+        return problem(type_, observed.problem.reason, observed.problem.message)
     if observed.check and observed.check.reason:
         return not_looked_at(type_, "the check of the backend store to succeed")
     if observed.artifact_check and observed.artifact_check.reason:

@@ -118,7 +118,8 @@ def test_keys_that_reach_further_are_a_remark_that_stays(wanted: ServerModel) ->
 
 
 @pytest.mark.parametrize(
-    "reason", ["AccessDenied", "IsolationNotProved", "StoreUnreachable", "BucketNotFound"]
+    "reason",
+    ["AccessDenied", "IsolationNotProved", "StoreUnreachable", "BucketNotFound", "LoginRefused", "DiskFull"],
 )
 def test_what_the_platform_team_can_put_right_is_tried_again_after_a_pause(
     wanted: ServerModel, reason: str

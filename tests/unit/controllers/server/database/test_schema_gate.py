@@ -178,20 +178,24 @@ def test_a_job_that_should_look_otherwise_is_made_anew_unless_it_is_at_work(want
 
 def test_an_attempt_that_failed_says_so_while_the_job_tries_again(wanted: ServerModel) -> None:
     live_job = job(wanted)
-    closed = gate(wanted, None, live_job, failed(live_job, "Busy"))
-    assert (closed.condition_result.verdict, closed.condition_result.reason) == (Verdict.FAILING, Reason.BUSY)
+    closed = gate(wanted, None, live_job, failed(live_job, "SchemaBehind"))
+    assert (closed.condition_result.verdict, closed.condition_result.reason) == (
+        Verdict.WORKING,
+        Reason.SCHEMA_BEHIND,
+    )
     assert "tries again" in closed.condition_result.message
     assert closed.obsolete_job is None
     closed = gate(wanted, None, live_job, failed(live_job, "MigrationFailed", 28))
     assert "tries again" not in closed.condition_result.message
 
 
-def test_an_attempt_that_did_not_reach_the_store_is_the_stores_matter(wanted: ServerModel) -> None:
+@pytest.mark.parametrize("reason", ["StoreUnreachable", "Busy", "TlsFailed"])
+def test_an_attempt_that_the_store_stopped_is_the_stores_matter(wanted: ServerModel, reason: str) -> None:
     live_job = job(wanted)
-    closed = gate(wanted, None, live_job, failed(live_job, "StoreUnreachable"))
+    closed = gate(wanted, None, live_job, failed(live_job, reason))
     assert closed.condition_result.reason is Reason.PENDING
     assert closed.result is not None
-    assert closed.result.reason is Reason.STORE_UNREACHABLE
+    assert closed.result.reason == reason
 
 
 def test_a_job_that_gave_up_for_a_passing_reason_is_made_anew(wanted: ServerModel) -> None:

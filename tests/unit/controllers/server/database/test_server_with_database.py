@@ -12,12 +12,11 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.labels_and_annotations import API_VERSION, FINALIZER
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.controllers.request import UNWATCHED_RETRY_SECONDS
 from tracking_operator.controllers.server.database.databases import DatabaseState, Wanted
 from tracking_operator.controllers.server.deletion.databases import DatabaseFinalization
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.postgres_admin import Access
-from tracking_operator.failures import Failure, Invalid, Unavailable
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Invalid, Unavailable
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import DEPLOYMENT, JOB, SECRET
 from tracking_operator.resources.secret import REVOKED_FOR_ANNOTATION

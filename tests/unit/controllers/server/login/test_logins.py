@@ -14,7 +14,7 @@ from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.server.login import logins as module
 from tracking_operator.controllers.server.login.logins import Logins, LoginWanted
 from tracking_operator.controllers.server.report import Report
-from tracking_operator.failures import Failure, Invalid, Waiting
+from tracking_operator.failures import Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
 from tracking_operator.mlflow.client import ALREADY_EXISTS, Answer, Login, MlflowApi, Target
@@ -324,7 +324,7 @@ async def test_what_a_slow_look_finds_is_heard_by_the_next_one(
 async def test_a_password_that_mlflow_does_not_take_needs_a_person(world: World) -> None:
     world.mlflow.users["admin"] = (await world.credentials()).admin_password
     world.mlflow.refuses_passwords = True
-    with pytest.raises(Invalid, match="Correct the Secret mlflow-auth"):
+    with pytest.raises(Waiting, match="Correct the Secret mlflow-auth"):
         await world.look()
 
 

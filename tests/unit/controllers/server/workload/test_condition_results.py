@@ -92,7 +92,10 @@ class TestExternalArtifacts:
         [
             ("StoreUnreachable", Verdict.FAILING),
             ("AccessDenied", Verdict.FAILING),
-            ("LoginRefused", Verdict.BLOCKED),
+            ("LoginRefused", Verdict.FAILING),
+            ("BucketNotFound", Verdict.FAILING),
+            ("IdentityPending", Verdict.WORKING),
+            ("BucketElsewhere", Verdict.BLOCKED),
             ("UnsupportedUri", Verdict.BLOCKED),
         ],
     )
@@ -147,11 +150,13 @@ class TestCheck:
         ("reason", "type_", "verdict"),
         [
             ("StoreUnreachable", BACKEND, Verdict.FAILING),
-            ("LoginRefused", BACKEND, Verdict.BLOCKED),
+            ("LoginRefused", BACKEND, Verdict.FAILING),
+            ("TlsFailed", BACKEND, Verdict.FAILING),
+            ("Busy", BACKEND, Verdict.WORKING),
             ("UnsupportedUri", BACKEND, Verdict.BLOCKED),
             ("VolumeFull", BACKEND, Verdict.BLOCKED),
-            ("SchemaMissing", SCHEMA, Verdict.BLOCKED),
-            ("SchemaBehind", SCHEMA, Verdict.BLOCKED),
+            ("SchemaMissing", SCHEMA, Verdict.WORKING),
+            ("SchemaBehind", SCHEMA, Verdict.WORKING),
             ("SchemaTooNew", SCHEMA, Verdict.BLOCKED),
             ("ImageVersionMismatch", SCHEMA, Verdict.BLOCKED),
             ("MigrationFailed", SCHEMA, Verdict.BLOCKED),
