@@ -130,6 +130,11 @@ matrix: prepare-stores ## What depends on PostgreSQL on every version of it; mak
 	@export TRACKING_OPERATOR_TEST_POSTGRES="15 16 17 18"; \
 	  $(RUN) pytest tests/stores/postgres -n $(STORES_WORKERS) --dist loadfile
 
+.PHONY: campaign
+campaign: prepare-e2e ## What takes long: chaos, five replicas, every page in a browser; writes docs/campaign.md
+	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER); mkdir -p .cache; \
+	  $(RUN) pytest tests -m campaign --junitxml=.cache/campaign.xml; $(RUN) python -m dev.campaign .cache/campaign.xml
+
 .PHONY: test-isolation
 test-isolation: prepare-e2e ## Every attempt of one team against another, on real servers, as a table; ISOLATION_TABLE=FILE writes it
 	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER) TRACKING_OPERATOR_TEST_ISOLATION=true; \
@@ -170,5 +175,5 @@ has-python:
 
 # The tests of one folder, with the ten slowest of them; how long all took is kept for the end of `make test`.
 # `make test-stores TESTS=tests/stores/s3` runs a part of the group.
-group = started=$$(date +%s); $(RUN) pytest $(or $(TESTS),tests/$(1)) --durations=10 $(2) && mkdir -p $(TIMES) && \
+group = started=$$(date +%s); $(RUN) pytest $(or $(TESTS),tests/$(1)) -m 'not campaign' --durations=10 $(2) && mkdir -p $(TIMES) && \
   printf '  %-8s %5d s\n' $(1) $$(($$(date +%s) - started)) > $(TIMES)/$(1)

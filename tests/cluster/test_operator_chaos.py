@@ -36,7 +36,8 @@ ADD_A_VARIABLE = {
 MOVE_THE_PORT = {"op": "replace", "path": "/spec/ports/0/port", "value": 8080}
 
 
-@pytest.mark.parametrize("seed", [20])
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", [20, 21, 22])
 def test_random_changes_by_everybody_end_well(
     seed: int, team: Team, operators: OperatorHost, calls: OperatorCalls
 ) -> None:

@@ -82,6 +82,7 @@ def test_a_login_is_asked_for_and_only_the_teams_own_opens_the_pages(
             visit.page.get_by_role("button", name=f"Account menu for {login[0]}").wait_for()
 
 
+@pytest.mark.campaign
 def test_the_chart_of_a_metric_has_its_curve(visit: Visit, run: LoggedRun) -> None:
     visit.open_metrics(run.experiment, run.id)
     line = visit.chart("rmse")
@@ -91,12 +92,14 @@ def test_the_chart_of_a_metric_has_its_curve(visit: Visit, run: LoggedRun) -> No
     visit.screenshot("metrics")
 
 
+@pytest.mark.campaign
 def test_an_artifact_is_shown(visit: Visit, run: LoggedRun) -> None:
     visit.open_artifact(run.experiment, run.id, "notes", "note.txt")
     visit.page.get_by_text(NOTE).wait_for()
     visit.screenshot("artifact")
 
 
+@pytest.mark.campaign
 def test_a_model_is_registered_and_its_alias_moved(visit: Visit, run: LoggedRun) -> None:
     visit.open_artifact(run.experiment, run.id, "model")
     model = f"wine-{uuid4().hex[:4]}"

@@ -160,6 +160,7 @@ def test_an_outage_of_a_minute_is_reported_and_restarts_nobody(
         )
 
 
+@pytest.mark.campaign
 def test_five_replicas_start_on_an_empty_database_without_a_failed_container(
     api: KubeApi, class_name: str, cluster_object_store: ClusterObjectStore
 ) -> None:
