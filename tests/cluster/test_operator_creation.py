@@ -167,7 +167,9 @@ def test_the_log_has_one_json_object_per_line_with_the_server_that_it_is_about(
     about_this = [line for line in operator.log_lines() if line.get("namespace") == team.namespace]
     assert about_this
     assert {line["name"] for line in about_this} == {"mlflow"}
-    assert len([line for line in about_this if line["message"].startswith("Wrote ")]) == len(CHILDREN)
+    assert len([line for line in about_this if line["message"].startswith("Wrote ")]) == len(CHILDREN) + 1, (
+        "and the archive"
+    )
     assert {kind.kind for kind in CHILD_KINDS} == {line["message"].split()[1] for line in about_this}
 
 
