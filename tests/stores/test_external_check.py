@@ -16,6 +16,7 @@ from psycopg2 import sql
 from tests.mlflow_image import CHAIN, HEAD, Answer, MlflowImage
 from tests.postgres import Postgres, free_port, running_postgres
 from tracking_operator.pod_tools import check_backend_store as script
+from tracking_operator.pod_tools import checks, database_servers
 
 PASSWORD = "p@ss:w/o?r#d[1]%20&+ 'x\"\\ü"
 """Every character that a URI, a shell or SQL could stumble over."""
@@ -92,10 +93,10 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowImage:
     """An image whose check has no patience, unless a test gives it some."""
     image = MlflowImage.build(tmp_path / "image")
     monkeypatch.syspath_prepend(image.folder)
-    monkeypatch.setattr(script, "TERMINATION_LOG", image.termination_log)
-    monkeypatch.setattr(script, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(script, "RETRY_SECONDS", 0.05)
-    monkeypatch.setattr(script, "CONNECT_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(checks, "TERMINATION_LOG", image.termination_log)
+    monkeypatch.setattr(checks, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(checks, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(database_servers, "CONNECT_TIMEOUT_SECONDS", 2)
     return image
 
 
@@ -182,7 +183,7 @@ class TestLogin:
     def test_is_not_tried_again_so_that_no_account_gets_locked(
         self, image: MlflowImage, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(script, "PATIENCE_SECONDS", 60.0)
+        monkeypatch.setattr(checks, "PATIENCE_SECONDS", 60.0)
         started = time.monotonic()
         assert check(image, database.uri(password="wrong-password")).reason == "LoginRefused"
         assert time.monotonic() - started < 30
@@ -212,15 +213,15 @@ class TestSilence:
         self, image: MlflowImage, database: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         database.migrate_to(HEAD)
-        monkeypatch.setattr(script, "PATIENCE_SECONDS", 60.0)
+        monkeypatch.setattr(checks, "PATIENCE_SECONDS", 60.0)
         attempts: list[str] = []
-        look = script.external_revision
+        look = database_servers.external_revision
 
         def look_late(uri: str, table: str) -> str | None:
             attempts.append(uri)
             return look(database.uri() if len(attempts) > 2 else uri, table)
 
-        monkeypatch.setattr(script, "external_revision", look_late)
+        monkeypatch.setattr(database_servers, "external_revision", look_late)
         assert check(image, database.uri(port=free_port())).exit_code == 0
         assert len(attempts) == 3
 

@@ -23,6 +23,7 @@ from tests.mlflow_image import (
 )
 from tests.pod_programs import CHECK_STORE
 from tracking_operator.pod_tools import check_backend_store as script
+from tracking_operator.pod_tools import checks, sqlite_file
 
 OLD = CHAIN[0]
 KILLED = 137
@@ -177,7 +178,7 @@ def run_and_kill(image: MlflowImage, database: Path, event: int) -> int:
     try:
         os.environ.update(image.environment())
         sys.path.insert(0, str(image.folder))
-        script.TERMINATION_LOG, script.EMPTY_DATABASE = image.termination_log, image.empty_database
+        checks.TERMINATION_LOG, sqlite_file.EMPTY_DATABASE = image.termination_log, image.empty_database
         sys.addaudithook(dying_at(event, str(database)))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os._exit(script.main(["sqlite", str(database), "--version=3.17.2"]))

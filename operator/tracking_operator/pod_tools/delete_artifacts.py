@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
-from tracking_operator.pod_tools import check_backend_store as check
 from tracking_operator.pod_tools import s3, start_server
+from tracking_operator.pod_tools.checks import CheckFailed, report, with_retries
+from tracking_operator.pod_tools.programs import CREDENTIALS
 from tracking_operator.store_answers import object_store_answer
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Folder:
     def require_within(self, key: str) -> str:
         """Return a key that lies in the folder. Whatever a store lists, nothing else is removed."""
         if not key.startswith(self.prefix):
-            raise check.CheckFailed(
+            raise CheckFailed(
                 "StoreUnreachable",
                 f"The object store listed {key!r} although only {self.prefix} was asked for: nothing of that was removed.",
                 is_awaited=False,
@@ -63,12 +64,12 @@ class Folder:
 def main(arguments: list[str] | None = None) -> int:
     """Empty the prefix that the command line names and report; return the exit code."""
     options = parse_arguments(arguments)
-    os.environ.update(start_server.credentials_environment(start_server.CREDENTIALS))
+    os.environ.update(start_server.credentials_environment(CREDENTIALS))
     try:
         message = empty(folder_of(options))
-    except check.CheckFailed as failure:
-        return check.report(failure.reason, failure.message)
-    return check.report("", message)
+    except CheckFailed as failure:
+        return report(failure.reason, failure.message)
+    return report("", message)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -84,7 +85,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def folder_of(options: argparse.Namespace) -> Folder:
     """Find the folder to empty; an empty prefix would be the whole bucket."""
     if not PREFIX.fullmatch(options.prefix):
-        raise check.CheckFailed(
+        raise CheckFailed(
             "UnsupportedUri", f"{options.prefix!r} is not the prefix of a server: nothing was removed."
         )
     return Folder(s3.s3_client(attempts=ATTEMPTS), options.bucket, f"{options.prefix}/")
@@ -110,7 +111,7 @@ def remove_all(folder: Folder, next_batch: Callable[[Folder], list[Version]]) ->
     before: list[Version] = []
     while batch := next_batch(folder):
         if batch == before:
-            raise check.CheckFailed(
+            raise CheckFailed(
                 "AccessDenied",
                 f"{batch[0].get('Key')} and others are still there after they were removed: is there an object lock?",
             )
@@ -124,8 +125,8 @@ def remove_all(folder: Folder, next_batch: Callable[[Folder], list[Version]]) ->
 def lists_versions(folder: Folder) -> bool:
     """Whether versions can be listed: a store may know none, and an identity may not be permitted to."""
     try:
-        check.with_retries(lambda: next_versions(folder), what="The object store", seconds=PATIENCE_SECONDS)
-    except check.CheckFailed as failure:
+        with_retries(lambda: next_versions(folder), what="The object store", seconds=PATIENCE_SECONDS)
+    except CheckFailed as failure:
         if failure.reason not in REFUSED:
             raise
         print(f"Going by the plain listing. {failure.message}", flush=True)
@@ -166,7 +167,7 @@ def remove(folder: Folder, batch: Sequence[Version]) -> None:
     errors = [one for one in answer.get("Errors", []) if one.get("Code") not in GONE]
     if errors:
         first = errors[0]
-        raise check.CheckFailed(
+        raise CheckFailed(
             object_store_answer(first.get("Code", ""), 0).reason,
             f"{len(errors)} objects could not be removed, among them {first.get('Key')} "
             f"({first.get('Code')}: {s3.shortened(first.get('Message', ''))}): permit the identity to, and end object locks.",
@@ -182,7 +183,7 @@ def abort_uploads(folder: Folder) -> int:
                 with s3.asking(f"AbortMultipartUpload of {key}", IDENTITY):
                     folder.client.abort_multipart_upload(Bucket=folder.bucket, Key=key, UploadId=upload)
                 ended += 1
-    except check.CheckFailed as failure:
+    except CheckFailed as failure:
         if failure.reason not in REFUSED:
             raise
         print(f"Unfinished uploads are left to the bucket's lifecycle. {failure.message}", flush=True)

@@ -3,9 +3,9 @@
     migrate-backend-store postgres SERVICE_FILE --version 3.17.2
     migrate-backend-store external URI_FILE --version 3.17.2
 
-With ``--login`` it brings up the tables of MLflow's own login, too, and makes the admin (``prepare_login.py``). A lock in the database keeps two runs apart. A run that finds the schema at the image's revision does
-nothing; one that is killed leaves what the next one goes on from, because MLflow's migrations are one
-transaction on PostgreSQL. What happened goes to the termination log, and into the exit code: a Job tries
+With ``--login`` it brings up the tables of MLflow's own login, too, and makes the admin (``prepare_login.py``). A lock
+in the database keeps two runs apart. A run that finds the schema at the image's revision does nothing; one that is
+killed leaves what the next one goes on from, because MLflow's migrations are one transaction on PostgreSQL. What happened goes to the termination log, and into the exit code: a Job tries
 again after some of them, and not after those for which a person is needed: ``outcomes.py`` has the table.
 
 The lock belongs to a session, so the database must be reached directly, not through a pooler that hands
@@ -26,14 +26,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from tracking_operator.pod_tools import check_backend_store as check
-from tracking_operator.pod_tools.programs import PREPARE_LOGIN, command_line
+from tracking_operator.pod_tools.checks import CheckFailed, report, with_retries
+from tracking_operator.pod_tools.database_servers import (
+    EXTERNAL,
+    POSTGRES,
+    SERVICE_URI,
+    Kind,
+    connected,
+    read_uri,
+    revision_in,
+    use_service_file,
+)
+from tracking_operator.pod_tools.programs import PREPARE_LOGIN, URI_VARIABLE, command_line
+from tracking_operator.pod_tools.schema_revision import (
+    LOGIN_TABLE,
+    SCHEMA_TABLE,
+    Migrations,
+    installed_login_migrations,
+    installed_migrations,
+    require_known,
+    require_version,
+)
 from tracking_operator.store_answers import Answer, database_answer
 
 if TYPE_CHECKING:
     import sqlalchemy
 
-SERVICE_URI = check.SERVICE_URI
 KEEP_ALIVE = "&keepalives_idle=30&keepalives_interval=10&keepalives_count=3"
 """The session with the lock is idle while MLflow migrates; what lies between may forget an idle connection."""
 NOTICE_DEAD_CLIENTS = (
@@ -83,7 +101,7 @@ tells."""
 class Store:
     """A database to migrate: how to reach it, and the command with which MLflow does."""
 
-    kind: check.Kind
+    kind: Kind
     uri: str = field(repr=False)
     upgrade: list[str]
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -101,16 +119,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Migrate the database that the command line names and report; return the exit code."""
     options = parse_arguments(arguments)
     try:
-        check.require_version(options.version)
-        migrations = check.installed_migrations()
-        logins = check.installed_login_migrations() if options.login else None
+        require_version(options.version)
+        migrations = installed_migrations()
+        logins = installed_login_migrations() if options.login else None
         revision, login_revision = migrate(store_of(options), migrations, logins, options.version)
     except Killed as killed:
-        check.report("MigrationFailed", killed.message)
+        report("MigrationFailed", killed.message)
         return KILLED + killed.signal
-    except check.CheckFailed as failure:
-        return check.report(failure.reason, failure.message)
-    return check.report(
+    except CheckFailed as failure:
+        return report(failure.reason, failure.message)
+    return report(
         "", f"The backend store is at revision {revision}.", revision, login_revision=login_revision
     )
 
@@ -130,12 +148,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def store_of(options: argparse.Namespace) -> Store:
     """Find out how to reach the database that the command line names."""
     if options.kind == "postgres":
-        check.use_service_file(options.place)
+        use_service_file(options.place)
         os.environ["PGOPTIONS"] = f"{os.environ.get('PGOPTIONS', '')} {NOTICE_DEAD_CLIENTS}".strip()
-        return Store(check.POSTGRES, SERVICE_URI + KEEP_ALIVE, [*UPGRADE, SERVICE_URI], is_own=True)
-    uri = check.read_uri(Path(options.place))
+        return Store(POSTGRES, SERVICE_URI + KEEP_ALIVE, [*UPGRADE, SERVICE_URI], is_own=True)
+    uri = read_uri(Path(options.place))
     command = [sys.executable, "-c", UPGRADE_WITHOUT_ARGUMENTS, options.place]
-    return Store(check.EXTERNAL, uri, command, (uri, *passwords_in(uri)))
+    return Store(EXTERNAL, uri, command, (uri, *passwords_in(uri)))
 
 
 def passwords_in(uri: str) -> tuple[str, ...]:
@@ -149,37 +167,33 @@ def passwords_in(uri: str) -> tuple[str, ...]:
     return (str(password), quote(str(password), safe="")) if password else ()
 
 
-def migrate(
-    store: Store, migrations: check.Migrations, logins: check.Migrations | None, version: str
-) -> tuple[str, str]:
+def migrate(store: Store, migrations: Migrations, logins: Migrations | None, version: str) -> tuple[str, str]:
     """Bring the database to the image's head, alone; return its revision, and that of the login's tables if there are any."""
     with locked(store) as connection:
-        revision = bring_up_schema(store, check.revision_in(connection), migrations, version)
+        revision = bring_up_schema(store, revision_in(connection), migrations, version)
         if logins is not None:
-            check.require_known(
-                check.revision_in(connection, check.LOGIN_TABLE) or logins.head, logins, version
-            )
+            require_known(revision_in(connection, LOGIN_TABLE) or logins.head, logins, version)
             prepare_login(store)
     revision = revision or prove(store, migrations)
-    return revision, prove(store, logins, check.LOGIN_TABLE) if logins else ""
+    return revision, prove(store, logins, LOGIN_TABLE) if logins else ""
 
 
 @contextlib.contextmanager
 def locked(store: Store) -> "Iterator[sqlalchemy.Connection]":
     """Hold the lock while the block runs, in a session of its own."""
     with contextlib.ExitStack() as session:
-        connection = check.with_retries(lambda: connect(store, session))
+        connection = with_retries(lambda: connect(store, session))
         take_lock(connection)
         yield connection
 
 
-def bring_up_schema(store: Store, found: str | None, migrations: check.Migrations, version: str) -> str:
+def bring_up_schema(store: Store, found: str | None, migrations: Migrations, version: str) -> str:
     """Migrate what was ``found``; return the revision if nothing had to be done, and nothing to prove."""
     if found == migrations.head:
         print("The schema is up to date.", flush=True)
         return found
     if found is not None:
-        check.require_known(found, migrations, version)
+        require_known(found, migrations, version)
     print(f"Migrating from revision {found or '(none)'} to {migrations.head}.", flush=True)
     run_upgrade(store, store.upgrade, "mlflow db upgrade")
     return ""
@@ -190,12 +204,12 @@ def prepare_login(store: Store) -> None:
     own_store = ["--own-store"] if store.is_own else []
     uri = store.uri.removesuffix(KEEP_ALIVE)
     command = command_line(PREPARE_LOGIN, *own_store)
-    run_upgrade(store, command, "The preparation of the login", {check.URI_VARIABLE: uri})
+    run_upgrade(store, command, "The preparation of the login", {URI_VARIABLE: uri})
 
 
 def connect(store: Store, session: contextlib.ExitStack) -> "sqlalchemy.Connection":
     """Log in; each statement commits by itself, so that no transaction stays open while MLflow migrates."""
-    connection = session.enter_context(check.connected(store.uri, store.kind))
+    connection = session.enter_context(connected(store.uri, store.kind))
     return connection.execution_options(isolation_level="AUTOCOMMIT")
 
 
@@ -208,7 +222,7 @@ def take_lock(connection: "sqlalchemy.Connection") -> None:
     waits = False
     while query and not connection.scalar(text(query)):
         if time.monotonic() >= deadline:
-            raise check.CheckFailed(
+            raise CheckFailed(
                 "Busy",
                 f"Another migration of this database has not ended within {LOCK_PATIENCE_SECONDS / 60:.0f} minutes; "
                 "the Job tries again by itself.",
@@ -252,30 +266,30 @@ def error_in(output: list[str]) -> str:
     return next((line for line in reversed(lines) if ERROR_LINE.match(line)), lines[-1])
 
 
-def failure_of(store: Store, error: str, what: str = "mlflow db upgrade") -> check.CheckFailed:
+def failure_of(store: Store, error: str, what: str = "mlflow db upgrade") -> CheckFailed:
     """Tell apart what another attempt may cure, and what a person must look at."""
     answer = database_answer("", error)
     if answer not in OUTLASTED and LOST.search(error):
         answer = Answer.UNREACHABLE
     if answer in OUTLASTED:
-        return check.CheckFailed(answer.reason, f"{OUTLASTED[answer]} {error}")
+        return CheckFailed(answer.reason, f"{OUTLASTED[answer]} {error}")
     try:
-        with check.connected(store.uri, store.kind):
+        with connected(store.uri, store.kind):
             pass
-    except check.CheckFailed as failure:
+    except CheckFailed as failure:
         return failure
-    return check.CheckFailed(
+    return CheckFailed(
         "MigrationFailed",
         f"{what} failed: {error} - read the log of the migration Job's pod for the rest.",
     )
 
 
-def prove(store: Store, migrations: check.Migrations, table: str = check.SCHEMA_TABLE) -> str:
+def prove(store: Store, migrations: Migrations, table: str = SCHEMA_TABLE) -> str:
     """Look, through another connection, whether the database is where the migration should have brought it."""
     with contextlib.ExitStack() as session:
-        found = check.revision_in(check.with_retries(lambda: connect(store, session)), table)
+        found = revision_in(with_retries(lambda: connect(store, session)), table)
     if found != migrations.head:
-        raise check.CheckFailed(
+        raise CheckFailed(
             "MigrationFailed",
             f"mlflow db upgrade ended well, but the database is at revision {found}, not {migrations.head}: "
             "read the log of the migration Job's pod, and see whether something else writes to the database.",

@@ -1,6 +1,6 @@
 """Moves what MLflow's public passphrase has encrypted to the server's own, and looks whether that one opens everything.
 
-Started by ``check_backend_store.py`` before a server starts, with the database's URI in its environment, where the database
+Started by ``encrypted_rows.py`` before a server starts, with the database's URI in its environment, where the database
 holds encrypted rows. MLflow's own function does the move (3.17.2: mlflow/cli/crypto.py), in one transaction; a second time there is nothing
 to move, and two pods that move at once write rows that both can read. The function and not the command: a passphrase would be among the
 command's arguments, which everybody on a node may read.
@@ -10,21 +10,20 @@ The exit code is 3 where rows cannot be read with the keys of the Secret. This p
 
 import os
 import sys
-from pathlib import Path
 
-CREDENTIALS = Path(os.environ.get("TRACKING_OPERATOR_CREDENTIALS", "/etc/mlflow")) / "encryption"
-URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
+from tracking_operator.pod_tools.encrypted_rows import ENCRYPTION_CREDENTIALS, UNREADABLE
+from tracking_operator.pod_tools.programs import URI_VARIABLE
+
 PASSPHRASE_VARIABLE = "MLFLOW_CRYPTO_KEK_PASSPHRASE"  # noqa: S105 - a name
 VERSION_VARIABLE = "MLFLOW_CRYPTO_KEK_VERSION"
 PUBLIC_VERSION = 1
 """The version that MLflow gives the passphrase that is no secret."""
-UNREADABLE = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Move all rows; what goes wrong on the way is a traceback, of which the caller reads the last line."""
-    passphrase = (CREDENTIALS / "kekPassphrase").read_text().strip()
-    version = int((CREDENTIALS / "kekVersion").read_text())
+    passphrase = (ENCRYPTION_CREDENTIALS / "kekPassphrase").read_text().strip()
+    version = int((ENCRYPTION_CREDENTIALS / "kekVersion").read_text())
     uri = os.environ[URI_VARIABLE]
     if version == PUBLIC_VERSION + 1:
         move(uri, passphrase)

@@ -5,7 +5,7 @@
     prepare-login --reset       the same, in a pod that serves: for somebody who has lost the password
 
 The first two are started by ``migrate_backend_store.py`` (under its lock, which keeps two runs apart) and by
-``check_backend_store.py`` (on SQLite, which no other pod has open), with the database's URI in their environment. In a
+``sqlite_file.py`` (on SQLite, which no other pod has open), with the database's URI in their environment. In a
 database that is the server's own, the Secret is right: an earlier server of the same name may have left an admin behind.
 In somebody else's, nobody's password is changed, unless a person says so.
 
@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 
 from tracking_operator.pod_tools import start_server as start
+from tracking_operator.pod_tools.programs import CREDENTIALS, URI_VARIABLE
 
-URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
 CONFIG_VARIABLE = "MLFLOW_AUTH_CONFIG_PATH"
 
 
@@ -30,9 +30,9 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.pop(contradicting, None)
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / start.LOGIN_FILE
-        start.write_login_file(file, database_uri(reset=options.reset), start.CREDENTIALS)
+        start.write_login_file(file, database_uri(reset=options.reset), CREDENTIALS)
         os.environ[CONFIG_VARIABLE] = str(file)
-        ensure(passwords(start.CREDENTIALS / "login"), takes_over=options.own_store or options.reset)
+        ensure(passwords(CREDENTIALS / "login"), takes_over=options.own_store or options.reset)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

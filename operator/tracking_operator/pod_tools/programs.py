@@ -1,10 +1,16 @@
-"""The programs in the archive, and how one of them starts another."""
+"""The programs in the archive, what all of them find in a pod, and how one starts another."""
 
+import os
 import sys
 from pathlib import Path
 
 ARCHIVE = Path(__file__).parents[2]
 """What Python runs: in a pod the archive, of which this file is a part."""
+
+CREDENTIALS = Path(os.environ.get("TRACKING_OPERATOR_CREDENTIALS", "/etc/mlflow"))
+"""Below it Secrets are mounted."""
+URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
+"""Where a program that another one starts finds which database is meant."""
 
 CHECK_ARTIFACT_STORE = "check-artifact-store"
 CHECK_BACKEND_STORE = "check-backend-store"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tracking_operator.pod_tools import check_backend_store as check
+from tracking_operator.pod_tools.checks import CheckFailed
 from tracking_operator.store_answers import OBJECT_STORE_CODES, Answer, object_store_answer, silence
 
 if TYPE_CHECKING:
@@ -94,13 +94,11 @@ def asking(request: str, identity: Identity) -> Iterator[None]:
         sdk.CredentialRetrievalError,
         sdk.ProfileNotFound,
     ) as error:
-        raise check.CheckFailed(
+        raise CheckFailed(
             "LoginRefused", f"There are no credentials for {request}: {one_line(error)}. {identity.remedy}"
         ) from error
     except (sdk.ParamValidationError, ValueError) as error:
-        raise check.CheckFailed(
-            "UnsupportedUri", f"{request} cannot be asked for: {one_line(error)}."
-        ) from error
+        raise CheckFailed("UnsupportedUri", f"{request} cannot be asked for: {one_line(error)}.") from error
     except (sdk.BotoCoreError, ResponseParserError, OSError) as error:
         cause = getattr(error, "kwargs", {}).get("error", "")
         raise unanswered(str(error), request, cause=str(cause)) from error
@@ -117,12 +115,12 @@ def says(error: "ClientError", codes: frozenset[str]) -> bool:
     return code_of(error) in codes or str(status) in codes
 
 
-def answered(error: "ClientError", request: str, identity: Identity) -> check.CheckFailed:
+def answered(error: "ClientError", request: str, identity: Identity) -> CheckFailed:
     """Say what an answer means that is no success."""
     code = code_of(error)
     said = f"{code}: {one_line(error)}"
     if error.operation_name.startswith("AssumeRole"):
-        return check.CheckFailed(
+        return CheckFailed(
             "LoginRefused",
             f"AWS does not let the ServiceAccount assume its role ({said}): make the role, and have it trust the "
             "ServiceAccount.",
@@ -132,18 +130,16 @@ def answered(error: "ClientError", request: str, identity: Identity) -> check.Ch
     return failure_for(object_store_answer(code, status), request, said, identity)
 
 
-def failure_for(answer: Answer, request: str, said: str, identity: Identity) -> check.CheckFailed:
+def failure_for(answer: Answer, request: str, said: str, identity: Identity) -> CheckFailed:
     """Say what an answer means, and what to do."""
     if answer is Answer.IDENTITY_UNKNOWN and identity.may_be_fresh:
-        return check.CheckFailed(
-            "IdentityPending", f"The object store does not know the identity yet ({said})."
-        )
+        return CheckFailed("IdentityPending", f"The object store does not know the identity yet ({said}).")
     if answer is Answer.CLOCK_DIFFERS:
         remedy = "set the clocks of node and object store by NTP."
-        return check.CheckFailed(answer.reason, f"{request} was refused ({said}): {remedy}")
+        return CheckFailed(answer.reason, f"{request} was refused ({said}): {remedy}")
     if answer.reason == "LoginRefused":
-        return check.CheckFailed(answer.reason, f"{request} was refused ({said}). {identity.remedy}")
-    return check.CheckFailed(answer.reason, WORDS[answer].format(request=request, said=said))
+        return CheckFailed(answer.reason, f"{request} was refused ({said}). {identity.remedy}")
+    return CheckFailed(answer.reason, WORDS[answer].format(request=request, said=said))
 
 
 WORDS = {
@@ -161,19 +157,19 @@ WORDS = {
 """How the sentences go that say what the object store answered."""
 
 
-def unanswered(text: str, request: str, *, cause: str = "") -> check.CheckFailed:
+def unanswered(text: str, request: str, *, cause: str = "") -> CheckFailed:
     """Say why there was no answer; the libraries tell it in words only, of theirs or of a ``cause`` that they hide."""
     line = shortened(text)
     answer = silence(f"{text} {cause}")
     if answer is Answer.TLS_FAILED:
-        return check.CheckFailed(
+        return CheckFailed(
             answer.reason,
             f"The TLS certificate of the object store does not verify, or it speaks no TLS: {line}. The certificate has "
             "to be for the host of the endpoint, and signed by a CA that the image or the class names.",
         )
     if answer is Answer.HOST_NOT_FOUND:
-        return check.CheckFailed(answer.reason, f"The object store's host is not known: {line}.")
-    return check.CheckFailed(answer.reason, f"The object store does not answer to {request}: {line}.")
+        return CheckFailed(answer.reason, f"The object store's host is not known: {line}.")
+    return CheckFailed(answer.reason, f"The object store does not answer to {request}: {line}.")
 
 
 def one_line(error: Exception) -> str:
@@ -186,3 +182,36 @@ def one_line(error: Exception) -> str:
 def shortened(text: str) -> str:
     """A text of somebody else's as part of a sentence, without the queries of URLs."""
     return " ".join(QUERY.sub("", text).split())[:LONGEST_ANSWER].rstrip(".")
+
+
+@dataclass(frozen=True)
+class S3Store:
+    """A bucket of an S3 server."""
+
+    client: "S3Client"
+    bucket: str
+    identity: Identity
+
+    def asking(self, action: str, key: str) -> contextlib.AbstractContextManager[None]:
+        """Name a request in the failures of a block."""
+        return asking(f"{action} of s3://{self.bucket}/{key}", self.identity)
+
+    def put(self, key: str, content: bytes) -> None:
+        """Upload an object."""
+        with self.asking("PutObject", key):
+            put(self.client, self.bucket, key, content)
+
+    def keys_under(self, prefix: str) -> list[str]:
+        """List what begins with a prefix."""
+        with self.asking("ListBucket", prefix):
+            return keys_under(self.client, self.bucket, prefix)
+
+    def get(self, key: str) -> bytes:
+        """Download an object."""
+        with self.asking("GetObject", key):
+            return get(self.client, self.bucket, key)
+
+    def delete(self, key: str) -> None:
+        """Remove an object."""
+        with self.asking("DeleteObject", key):
+            self.client.delete_object(Bucket=self.bucket, Key=key)

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-CREDENTIALS = Path(os.environ.get("TRACKING_OPERATOR_CREDENTIALS", "/etc/mlflow"))
+from tracking_operator.pod_tools.programs import CREDENTIALS
 
 CONTENT_VARIABLES = {
     "backend-store/uri": "MLFLOW_BACKEND_STORE_URI",

@@ -14,6 +14,7 @@ from tests.stores.postgres.pod import Container, Pod
 from tests.stores.postgres.world import World, desired, free_port, tenant
 from tests.waiting import wait_until
 from tracking_operator.pod_tools import check_backend_store as script
+from tracking_operator.pod_tools import checks
 
 PASSWORD = "p@ss w/o:r#d=1;%20'x\"\\ü"
 VERSION = "--version=3.17.2"
@@ -37,9 +38,9 @@ def hurry(pod: Pod, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable
     image = MlflowImage(tmp_path / "image")
     monkeypatch.syspath_prepend(image.folder)
     monkeypatch.setenv("PGSERVICEFILE", "set by the check")
-    monkeypatch.setattr(script, "TERMINATION_LOG", image.termination_log)
-    monkeypatch.setattr(script, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(script, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(checks, "TERMINATION_LOG", image.termination_log)
+    monkeypatch.setattr(checks, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(checks, "RETRY_SECONDS", 0.05)
     return lambda: image.answer(script.main(["postgres", str(pod.service_file), VERSION]))
 
 
@@ -161,7 +162,7 @@ class TestSilence:
         self, pod: Pod, hurry: Callable[[], Answer], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         migrate_to(pod, HEAD)
-        monkeypatch.setattr(script, "ATTEMPT_SECONDS", 1.0)
+        monkeypatch.setattr(checks, "ATTEMPT_SECONDS", 1.0)
         with pod.world.connected(tenant().logins[0], PASSWORD, tenant().database) as connection:
             connection.autocommit = False
             with connection.cursor() as cursor:

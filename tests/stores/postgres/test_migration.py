@@ -18,7 +18,7 @@ from tests.stores.postgres.pod import Container, Pod
 from tests.stores.postgres.world import Row, World, desired, tenant
 from tests.waiting import wait_until
 from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
-from tracking_operator.pod_tools import check_backend_store
+from tracking_operator.pod_tools import checks, database_servers
 from tracking_operator.pod_tools import migrate_backend_store as script
 
 PASSWORD = "p@ss w/o:r#d=1;%20'x\"\\ü"
@@ -148,7 +148,7 @@ class TestTwoAtOnce:
         monkeypatch.syspath_prepend(image.folder)
         monkeypatch.setenv("PGSERVICEFILE", "set by the script")
         monkeypatch.setenv("PGOPTIONS", "")
-        monkeypatch.setattr(check_backend_store, "TERMINATION_LOG", image.termination_log)
+        monkeypatch.setattr(checks, "TERMINATION_LOG", image.termination_log)
         monkeypatch.setattr(script, "LOCK_PATIENCE_SECONDS", 0.3)
         monkeypatch.setattr(script, "LOCK_RETRY_SECONDS", 0.05)
         with job.pod.world.connected(tenant().logins[0], PASSWORD, tenant().database) as other:
@@ -232,12 +232,12 @@ def test_failures_of_sqlalchemy_say_whether_to_try_again(
     statement = (
         f"DO $$ BEGIN RAISE EXCEPTION 'so it is' USING ERRCODE = '{sqlstate}', DETAIL = 'a detail'; END $$"
     )
-    engine = sqlalchemy.create_engine(script.SERVICE_URI, poolclass=sqlalchemy.NullPool)
+    engine = sqlalchemy.create_engine(database_servers.SERVICE_URI, poolclass=sqlalchemy.NullPool)
     with pytest.raises(sqlalchemy.exc.DBAPIError) as failed, engine.connect() as connection:
         connection.execute(sqlalchemy.text(statement))
     output = "".join(traceback.format_exception(failed.value)).splitlines()
     failure = script.failure_of(
-        script.Store(check_backend_store.POSTGRES, script.SERVICE_URI, []), script.error_in(output)
+        script.Store(database_servers.POSTGRES, database_servers.SERVICE_URI, []), script.error_in(output)
     )
     assert failure.reason == reason
     assert "so it is" in failure.message

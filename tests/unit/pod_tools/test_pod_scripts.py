@@ -11,7 +11,7 @@ import pytest
 from tests.pod_programs import START_SERVER
 from tests.unit.examples import model
 from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
-from tracking_operator.pod_tools import check_backend_store as check
+from tracking_operator.pod_tools import checks, database_servers, schema_revision
 from tracking_operator.pod_tools import migrate_backend_store as migrate
 from tracking_operator.pod_tools import s3
 from tracking_operator.pod_tools.start_server import credentials_environment
@@ -35,42 +35,44 @@ class TestMigrations:
         ],
     )
     def test_are_read_however_alembic_writes_them(self, second: str) -> None:
-        assert check.migrations_in([FIRST, second]) == check.Migrations(frozenset({"aaa", "bbb"}), "bbb")
+        assert schema_revision.migrations_in([FIRST, second]) == schema_revision.Migrations(
+            frozenset({"aaa", "bbb"}), "bbb"
+        )
 
     def test_that_merge_two_branches_have_one_head(self) -> None:
         branches = [f'revision = "{name}"\ndown_revision = "aaa"\n' for name in ("bbb", "ccc")]
         merge = 'revision = "ddd"\ndown_revision = ("bbb", "ccc")\n'
-        assert check.migrations_in([FIRST, *branches, merge]).head == "ddd"
+        assert schema_revision.migrations_in([FIRST, *branches, merge]).head == "ddd"
 
     @pytest.mark.parametrize("scripts", [[], ["nothing"], [FIRST, FIRST.replace("aaa", "bbb")]])
     def test_without_exactly_one_head_are_refused(self, scripts: list[str]) -> None:
-        with pytest.raises(check.CheckFailed, match="heads, not one") as refused:
-            check.migrations_in(scripts)
+        with pytest.raises(checks.CheckFailed, match="heads, not one") as refused:
+            schema_revision.migrations_in(scripts)
         assert refused.value.reason == "MigrationFailed"
 
 
 class TestReport:
     @pytest.fixture
     def log(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        monkeypatch.setattr(check, "TERMINATION_LOG", tmp_path / "log")
+        monkeypatch.setattr(checks, "TERMINATION_LOG", tmp_path / "log")
         return tmp_path / "log"
 
     def test_says_the_same_by_exit_code_and_by_message(self, log: Path) -> None:
-        assert check.report("VolumeFull", "No room.") == 26
+        assert checks.report("VolumeFull", "No room.") == 26
         assert json.loads(log.read_text()) == {"reason": "VolumeFull", "message": "No room.", "revision": ""}
 
     def test_of_success_has_the_revision(self, log: Path) -> None:
-        assert check.report("", "Fine.", "abc") == 0
+        assert checks.report("", "Fine.", "abc") == 0
         assert json.loads(log.read_text())["revision"] == "abc"
 
     @pytest.mark.parametrize("character", ["x", "ä", "😀", "\x00", '"'])
     def test_is_never_cut_by_kubelet_into_something_unreadable(self, log: Path, character: str) -> None:
-        check.report("StoreUnreachable", character * 10_000)
+        checks.report("StoreUnreachable", character * 10_000)
         assert len(log.read_bytes()) < KUBELET_KEEPS
 
     def test_outside_a_pod_needs_no_termination_log(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(check, "TERMINATION_LOG", Path("/nowhere/at/all"))
-        assert check.report("", "Fine.", "abc") == 0
+        monkeypatch.setattr(checks, "TERMINATION_LOG", Path("/nowhere/at/all"))
+        assert checks.report("", "Fine.", "abc") == 0
 
 
 class TestExitCodes:
@@ -107,12 +109,12 @@ class TestConnectionFailures:
         ],
     )
     def test_are_told_apart_by_what_a_person_must_do(self, text: str, reason: str, passing: bool) -> None:
-        failure = check.connection_failure(text, None)
+        failure = database_servers.connection_failure(text, None)
         assert (failure.reason, failure.is_awaited) == (reason, passing)
         assert "\n" not in failure.message
 
     def test_never_repeat_the_password(self) -> None:
-        failure = check.connection_failure("cannot connect to x:s3cr%t@db", "s3cr%t")
+        failure = database_servers.connection_failure("cannot connect to x:s3cr%t@db", "s3cr%t")
         assert "s3cr%t" not in failure.message
 
     @pytest.mark.parametrize(
@@ -125,39 +127,43 @@ class TestConnectionFailures:
         ],
     )
     def test_of_a_login_that_the_operator_makes_pass(self, text: str) -> None:
-        failure = check.connection_failure(text, None, check.POSTGRES)
+        failure = database_servers.connection_failure(text, None, database_servers.POSTGRES)
         assert (failure.reason, failure.is_awaited) == ("LoginRefused", True)
         assert "URI" not in failure.message
 
     def test_for_want_of_a_ca_file_are_no_refused_login(self) -> None:
         text = 'root certificate file "/etc/mlflow/backend-store/ca.crt" does not exist'
-        assert check.connection_failure(text, None, check.POSTGRES).reason == "TlsFailed"
+        assert (
+            database_servers.connection_failure(text, None, database_servers.POSTGRES).reason == "TlsFailed"
+        )
 
 
 class TestRevisions:
-    MIGRATIONS = check.Migrations(frozenset({"aaa", "bbb"}), "bbb")
+    MIGRATIONS = schema_revision.Migrations(frozenset({"aaa", "bbb"}), "bbb")
 
     @pytest.mark.parametrize(("found", "reason"), [(None, "SchemaMissing"), ("aaa", "SchemaBehind")])
     def test_of_our_own_database_wait_for_the_job(self, found: str | None, reason: str) -> None:
-        with pytest.raises(check.CheckFailed, match="the migration Job brings it up") as failed:
-            check.check_revision(found, check.POSTGRES, self.MIGRATIONS, "3.17.2")
+        with pytest.raises(checks.CheckFailed, match="the migration Job brings it up") as failed:
+            database_servers.check_revision(found, database_servers.POSTGRES, self.MIGRATIONS, "3.17.2")
         assert (failed.value.reason, failed.value.is_awaited) == (reason, True)
 
     @pytest.mark.parametrize(("found", "reason"), [(None, "SchemaMissing"), ("aaa", "SchemaBehind")])
     def test_of_somebody_elses_are_reported_at_once(self, found: str | None, reason: str) -> None:
-        with pytest.raises(check.CheckFailed, match="the migration Job brings it up") as failed:
-            check.check_revision(found, check.EXTERNAL, self.MIGRATIONS, "3.17.2")
+        with pytest.raises(checks.CheckFailed, match="the migration Job brings it up") as failed:
+            database_servers.check_revision(found, database_servers.EXTERNAL, self.MIGRATIONS, "3.17.2")
         assert (failed.value.reason, failed.value.is_awaited) == (reason, False)
 
-    @pytest.mark.parametrize("kind", [check.POSTGRES, check.EXTERNAL])
-    def test_that_are_unknown_are_refused_at_once(self, kind: check.Kind) -> None:
-        with pytest.raises(check.CheckFailed) as failed:
-            check.check_revision("zzz", kind, self.MIGRATIONS, "3.17.2")
+    @pytest.mark.parametrize("kind", [database_servers.POSTGRES, database_servers.EXTERNAL])
+    def test_that_are_unknown_are_refused_at_once(self, kind: database_servers.Kind) -> None:
+        with pytest.raises(checks.CheckFailed) as failed:
+            database_servers.check_revision("zzz", kind, self.MIGRATIONS, "3.17.2")
         assert (failed.value.reason, failed.value.is_awaited) == ("SchemaTooNew", False)
 
 
 class TestMigrationFailures:
-    STORE = migrate.Store(check.EXTERNAL, "postgresql+psycopg2://x:s3cr%25t@db/x", [], ("s3cr%t", "s3cr%25t"))
+    STORE = migrate.Store(
+        database_servers.EXTERNAL, "postgresql+psycopg2://x:s3cr%25t@db/x", [], ("s3cr%t", "s3cr%25t")
+    )
 
     @pytest.mark.parametrize(
         ("error", "reason"),
@@ -205,8 +211,8 @@ class TestMigrationFailures:
 class TestPatience:
     @pytest.fixture(autouse=True)
     def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(check, "PATIENCE_SECONDS", 0.2)
-        monkeypatch.setattr(check, "RETRY_SECONDS", 0.001)
+        monkeypatch.setattr(checks, "PATIENCE_SECONDS", 0.2)
+        monkeypatch.setattr(checks, "RETRY_SECONDS", 0.001)
 
     def test_outlasts_a_failure_that_passes(self) -> None:
         answers = iter([False, False, True])
@@ -214,36 +220,36 @@ class TestPatience:
         def attempt() -> str:
             if next(answers):
                 return "abc"
-            raise check.CheckFailed("StoreUnreachable", "Not yet.")
+            raise checks.CheckFailed("StoreUnreachable", "Not yet.")
 
-        assert check.with_retries(attempt) == "abc"
+        assert checks.with_retries(attempt) == "abc"
 
     def test_ends_at_once_where_waiting_does_not_help(self) -> None:
         attempts = []
 
         def attempt() -> str:
             attempts.append(1)
-            raise check.CheckFailed("LoginRefused", "No.")
+            raise checks.CheckFailed("LoginRefused", "No.")
 
-        with pytest.raises(check.CheckFailed, match=r"No\."):
-            check.with_retries(attempt)
+        with pytest.raises(checks.CheckFailed, match=r"No\."):
+            checks.with_retries(attempt)
         assert len(attempts) == 1
 
     def test_does_not_wait_for_an_attempt_that_hangs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(check, "ATTEMPT_SECONDS", 0.05)
-        with pytest.raises(check.CheckFailed, match="it said nothing"):
-            check.with_retries(threading.Event().wait)
+        monkeypatch.setattr(checks, "ATTEMPT_SECONDS", 0.05)
+        with pytest.raises(checks.CheckFailed, match="it said nothing"):
+            checks.with_retries(threading.Event().wait)
 
     def test_raises_what_the_attempt_raises(self) -> None:
         with pytest.raises(ZeroDivisionError):
-            check.with_retries(lambda: 1 / 0)
+            checks.with_retries(lambda: 1 / 0)
 
     def test_ends_after_its_time(self) -> None:
         def attempt() -> str:
-            raise check.CheckFailed("StoreUnreachable", "Never.")
+            raise checks.CheckFailed("StoreUnreachable", "Never.")
 
-        with pytest.raises(check.CheckFailed, match=r"Never\."):
-            check.with_retries(attempt)
+        with pytest.raises(checks.CheckFailed, match=r"Never\."):
+            checks.with_retries(attempt)
 
 
 class TestStartServer:
