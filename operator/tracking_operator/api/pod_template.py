@@ -65,7 +65,7 @@ RESERVED_ENV: Final = (
 """Variables that the operator sets, or that would undo what it sets; users may not."""
 
 RESERVED_ENV_PREFIXES: Final = ("_MLFLOW_", "TRACKING_OPERATOR_")
-"""Variables that MLflow passes to its own worker processes, and those of the operator's scripts in the pod."""
+"""Variables that MLflow passes to its own worker processes, and those of the operator's programs in the pod."""
 
 RESERVED_LABEL_PREFIXES: Final = (f"{GROUP}/", "app.kubernetes.io/")
 """Labels by which the operator, Services and selectors recognise pods; users may not set them."""

@@ -1,4 +1,4 @@
-"""The variables by which MLflow, boto3 and our scripts find a prefix in a bucket. None of them is a secret.
+"""The variables by which MLflow, boto3 and our programs find a prefix in a bucket. None of them is a secret.
 
 MLflow reads two of them itself (mlflow/store/artifact/s3_artifact_repo.py, 3.17.2); the others are botocore's
 (https://docs.aws.amazon.com/boto3/latest/guide/configuration.html).

@@ -1,6 +1,6 @@
 """What a server's pods tell about it: pure readings of their status.
 
-Only facts that Kubernetes states are used, and the check script's termination message; container logs
+Only facts that Kubernetes states are used, and the termination message of the check; container logs
 may hold anything and never become part of a condition.
 """
 
@@ -48,7 +48,7 @@ LONGEST_QUOTE: Final = 400
 
 
 class TerminationMessage(ApiModel):
-    """What our scripts leave behind; an image of the team's own may leave anything."""
+    """What our programs leave behind; an image of the team's own may leave anything."""
 
     reason: str = ""
     message: str = ""
@@ -58,7 +58,7 @@ class TerminationMessage(ApiModel):
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a script found out about a store; ``reason`` is None when all is well."""
+    """What a program found out about a store; ``reason`` is None when all is well."""
 
     reason: Reason | None
     message: str
@@ -125,7 +125,7 @@ def pod_problem(pods: Sequence[KubeObject]) -> PodProblem | None:
 
 
 def _result_in(terminated: KubeObject, container: str) -> CheckResult:
-    """Read a termination message; a script that died without one has failed for a reason of its own."""
+    """Read a termination message; a program that died without one has failed for a reason of its own."""
     try:
         said = TerminationMessage.model_validate_json(terminated.get("message") or "{}")
     except ValidationError:
