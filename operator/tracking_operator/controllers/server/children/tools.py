@@ -67,7 +67,13 @@ class Tools:
 
     async def collect(self, namespace: str) -> Pruned:
         """Delete the archives of a namespace that nothing runs from, and all of them where no server is left."""
-        unused = [one for one in self._archives(namespace) if name_of(one) not in self._needed(namespace)]
+        archives = self._archives(namespace)
+        if self._cache.list(TRACKING_SERVER, namespace):  # any of them may be about to name this release's
+            archives = [one for one in archives if name_of(one) != current_archive().name]
+        if not archives:  # as nearly always: nobody has to look through a large namespace
+            return Pruned()
+        named = self._named(namespace)
+        unused = [one for one in archives if name_of(one) not in named]
         if not unused or self._is_rolling(namespace):
             return Pruned()
         return await prune(self._kube, self._cache, unused, [])
@@ -85,11 +91,9 @@ class Tools:
         shared = self._cache.children(namespace, NO_SERVER)
         return [one for one in shared if kind_of(one) == CONFIG_MAP and is_tools_name(name_of(one))]
 
-    def _needed(self, namespace: str) -> set[str]:
-        """The archives that something names, and that of this release as long as there is a server."""
-        runners = self._cache.list(DEPLOYMENT, namespace) + self._cache.list(JOB, namespace)
-        needed = {name for one in runners if (name := tools_of(one))}
-        return needed | {current_archive().name} if self._cache.list(TRACKING_SERVER, namespace) else needed
+    def _named(self, namespace: str) -> set[str | None]:
+        """The archives that something has its programs from."""
+        return {tools_of(one) for kind in (DEPLOYMENT, JOB) for one in self._cache.list(kind, namespace)}
 
     def _is_rolling(self, namespace: str) -> bool:
         """Whether pods of an earlier template may still be made: its ReplicaSet names an archive that no Deployment names."""
