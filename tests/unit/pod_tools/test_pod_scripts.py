@@ -11,9 +11,8 @@ import pytest
 from tests.pod_programs import START_SERVER
 from tests.unit.examples import model
 from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
-from tracking_operator.pod_tools import checks, database_servers, schema_revision
+from tracking_operator.pod_tools import checks, database_servers, s3, schema_revision
 from tracking_operator.pod_tools import migrate_backend_store as migrate
-from tracking_operator.pod_tools import s3
 from tracking_operator.pod_tools.start_server import credentials_environment
 from tracking_operator.resources.pod.server_pod import server_arguments
 from tracking_operator.store_answers import OBJECT_STORE_CODES, Answer
