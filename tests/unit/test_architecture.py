@@ -69,7 +69,21 @@ ORDER = (
     "controllers.server.exposure",
     "controllers.server.login",
     "controllers.server.workload",
+    "controllers.server.revocation",
+    "controllers.server.context",
+    "controllers.server.database.step",
+    "controllers.server.artifacts.step",
+    "controllers.server.login.step",
+    "controllers.server.exposure.step",
+    "controllers.server.workload.model",
+    "controllers.server.workload.pod_gates",
+    "controllers.server.workload.apply",
     "controllers.server.deletion",
+    "controllers.server.planning",
+    "controllers.server.status",
+    "controllers.server.records",
+    "controllers.server.reporting",
+    "controllers.server.deletion.step",
     "controllers.server",
     "controllers.server_class.reconciler",
     "controllers",
@@ -80,6 +94,7 @@ ORDER = (
 )
 """Folders, and single files between them, from the lowest up: each imports from its own and from those above it in this list.
 
+``server.context`` has a part of each folder's, so that the steps, which take it, stand over it, beside what is below it.
 ``server_class.reconciler`` stands over ``server``, although the rest of its folder is below: servers read what their class
 offers, and the class's own loop asks of its templates what servers ask of them.
 """

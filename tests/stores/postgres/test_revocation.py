@@ -13,8 +13,7 @@ from tests.stores.postgres.world import World as PostgresWorld
 from tests.unit.controllers.server.database.test_databases import ASKED, WANTED
 from tests.unit.controllers.server.database.test_databases import World as LoopWorld
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.controllers.server.database.databases import Databases
-from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
+from tracking_operator.controllers.server.database.databases import DatabaseMemory, Databases
 from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.resources.database_secret import DatabaseCredentials, credentials_in
 from tracking_operator.stores.executor import StoreExecutor
@@ -65,9 +64,8 @@ class Loop(LoopWorld):
 
     def restart(self) -> None:
         servers = PostgresAdmin(self.api.as_client(), self.cache, cast(StoreExecutor, self.here), "system")
-        self.databases = Databases(
-            self.api.as_client(), self.cache, servers, OwnerMarks(self.cache, "cluster"), lambda: self.now
-        )
+        self.databases = Databases(self.api.as_client(), self.cache, servers, lambda: self.now)
+        self.memory = DatabaseMemory()
 
     @property
     def credentials(self) -> DatabaseCredentials:

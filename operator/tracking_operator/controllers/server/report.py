@@ -1,16 +1,17 @@
-"""What one reconcile found out, step by step, and when to look again."""
+"""What one reconcile, or one of its steps, found out, and when to look again."""
 
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import (
     ConditionResult,
     Verdict,
     most_pressing,
-    result_from,
 )
+from tracking_operator.controllers.conditions.step_result import StepResult, stopped
 from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.children.ownership import (
     condition_of,
@@ -18,24 +19,45 @@ from tracking_operator.controllers.server.children.ownership import (
     leaving_result,
 )
 from tracking_operator.controllers.server.children.volumes import is_refused_growth
-from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Invalid, Waiting
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure
 from tracking_operator.kube.apply import AppliedSet
 from tracking_operator.kube.errors import failure_from
 from tracking_operator.kube.objects import KubeObject, describe, name_of
 from tracking_operator.resources.server_model import ServerModel
+
+Found = TypeVar("Found")
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class Report:
-    """What the steps of one reconcile found out, and when to look again."""
+    """What was found out so far, and when to look again."""
 
     condition_results: list[ConditionResult] = field(default_factory=list)
-    retry_after: list[float] = field(default_factory=list)
+    requeue_after: float | None = None
     failed: bool = False
     remarks: dict[ConditionType, ConditionResult] = field(default_factory=dict)
     """What is worth knowing about a condition that holds nevertheless."""
+
+    def take(self, result: StepResult[Found]) -> Found:
+        """Take in what a step answers; return what it found."""
+        self.add_all(result.condition_results)
+        self.look_again(result.requeue_after)
+        self.failed = self.failed or result.failed
+        self.remarks.update(result.remarks)
+        return result.found
+
+    def as_result(self, found: Found) -> StepResult[Found]:
+        """What a step answers that has several things to say."""
+        return StepResult(
+            found, tuple(self.condition_results), self.requeue_after, self.failed, dict(self.remarks)
+        )
+
+    def look_again(self, seconds: float | None) -> None:
+        """Look again after so many seconds, if nobody wants that earlier; None: when something changes."""
+        wishes = [one for one in (seconds, self.requeue_after) if one is not None]
+        self.requeue_after = min(wishes, default=None)
 
     def add(self, condition_result: ConditionResult) -> None:
         """Take in a condition result; of two about the same condition the more pressing one speaks first."""
@@ -54,16 +76,7 @@ class Report:
 
     def add_failure(self, failure: Failure, type_: ConditionType) -> None:
         """Take in what stopped a step."""
-        self.add(result_from(failure, type_))
-        if isinstance(failure, Waiting) and failure.retry_after is not None:
-            self.retry_after.append(failure.retry_after)
-        elif not isinstance(failure, Invalid):
-            self.failed = True
-
-    def add_unwatched(self, failure: Failure, type_: ConditionType) -> None:
-        """Take in what stopped a step, and what somebody may put right without our being told."""
-        self.add_failure(failure, type_)
-        self.retry_after.append(UNWATCHED_RETRY_SECONDS)
+        self.take(stopped(failure, type_))
 
     def add_missing(self, condition_results: Iterable[ConditionResult]) -> None:
         """Take in condition results about conditions that no earlier step has spoken of."""
@@ -82,7 +95,7 @@ class Report:
         """Take in what could not be applied."""
         for live in applied.conflicts:
             self.add(conflict_result(live, server))
-            self.retry_after.append(UNWATCHED_RETRY_SECONDS)
+            self.look_again(UNWATCHED_RETRY_SECONDS)
         for live in applied.leaving:
             self.add(leaving_result(live))
         for obj, error in applied.failures:
@@ -108,7 +121,7 @@ class Report:
         """When the work queue should hand the server out again."""
         pressing = most_pressing(self.condition_results)
         return Outcome(
-            requeue_after=min(self.retry_after, default=None),
+            requeue_after=self.requeue_after,
             failed=self.failed,
             reason=pressing.reason.value if pressing and pressing.is_problem else "",
         )

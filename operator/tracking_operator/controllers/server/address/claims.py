@@ -6,11 +6,12 @@ nothing and waits for nothing: two servers that are looked at side by side canno
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from tracking_operator import naming
 from tracking_operator.api.conditions import Reason
+from tracking_operator.api.kubernetes_types import ObjectMeta
 from tracking_operator.api.placement import AddressPlacement, Placement
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
@@ -66,15 +67,65 @@ class AddressClaim:
         return f"{self.namespace}/{self.name}"
 
 
+class ClaimsByHost:
+    """All claims, by the hosts that they are about."""
+
+    def __init__(self) -> None:
+        self._claims: defaultdict[str, set[AddressClaim]] = defaultdict(set)
+
+    def of(self, host: str) -> tuple[AddressClaim, ...]:
+        """The claims that have something to do with a host."""
+        return tuple(self._claims.get(host, ()))
+
+    def add(self, claim: AddressClaim) -> None:
+        """Enter a claim."""
+        for host in claim.hosts:
+            self._claims[host].add(claim)
+
+    def remove(self, claim: AddressClaim) -> None:
+        """Strike a claim out."""
+        for host in claim.hosts & self._claims.keys():
+            self._claims[host].discard(claim)
+            if not self._claims[host]:
+                del self._claims[host]
+
+
+@dataclass
+class AddressMemory:
+    """What one server claims. What it claims is among all claims, and only that."""
+
+    everybody: ClaimsByHost = field(default_factory=ClaimsByHost)
+    claim: AddressClaim | None = None
+
+    def write(self, claim: AddressClaim) -> None:
+        """Claim this, and nothing else."""
+        self.evict()
+        self.claim = claim
+        self.everybody.add(claim)
+
+    def evict(self) -> None:
+        """Claim nothing."""
+        if self.claim:
+            self.everybody.remove(self.claim)
+        self.claim = None
+
+
 class AddressClaims:
     """Which server has which address; written anew from the servers' records after a restart."""
 
-    def __init__(self, cache: ObjectCache, cluster_name: str, *, has_built_in_class: bool) -> None:
+    def __init__(
+        self,
+        cache: ObjectCache,
+        cluster_name: str,
+        memory_of: Callable[[ObjectMeta], AddressMemory],
+        *,
+        has_built_in_class: bool,
+    ) -> None:
+        """``memory_of`` gives the memory of any server."""
         self._cache = cache
         self._cluster_name = cluster_name
+        self._memory_of = memory_of
         self._has_built_in_class = has_built_in_class
-        self._claimants: dict[str, AddressClaim] = {}
-        self._of_host: defaultdict[str, set[str]] = defaultdict(set)
         self._is_begun = False
 
     def claim(self, resource: TrackingServer, server: ServerModel) -> None:
@@ -83,42 +134,35 @@ class AddressClaims:
         Raises Invalid: another server comes first; then this one keeps what it has.
         """
         wanted = frozenset(place for address in server.access.addresses for place in address.places)
+        memory = self._memory_of(resource.metadata)
         if not wanted:
-            self.evict(server.uid)
+            memory.evict()
             return
         self._begin()
-        before = self._claimants.get(server.uid)
-        me = _claimant(resource, held=before.held if before else frozenset(), asked=wanted)
-        self._write(me)
+        held = memory.claim.held if memory.claim else frozenset()
+        me = _claimant(resource, held=held, asked=wanted)
+        memory.write(me)
         for place in sorted(wanted):
-            for rival in self._rivals(me, place):
+            for rival in self._rivals(me, place, memory.everybody):
                 if rival.comes_before(me, place):
                     logger.warning("%s asks for %s%s, which %s has.", me, *place, rival)
                     raise Invalid(Reason.CONFLICT, _taken(place))
-        self._write(replace(me, held=wanted, asked=frozenset()))
+        memory.write(replace(me, held=wanted, asked=frozenset()))
 
-    def withdraw(self, uid: str) -> None:
+    def withdraw(self, resource: TrackingServer) -> None:
         """Note that a server cannot have what it asks for, so that it keeps nobody else from that."""
         self._begin()
-        if claimant := self._claimants.get(uid):
-            self._write(replace(claimant, asked=frozenset()))
+        memory = self._memory_of(resource.metadata)
+        if memory.claim:
+            memory.write(replace(memory.claim, asked=frozenset()))
 
-    def evict(self, uid: str) -> None:
-        """Forget a server that is gone."""
-        claimant = self._claimants.pop(uid, None)
-        for host in claimant.hosts if claimant else ():
-            self._of_host[host].discard(uid)
-            if not self._of_host[host]:
-                del self._of_host[host]
-
-    def _rivals(self, me: AddressClaim, place: Place) -> Iterator[AddressClaim]:
+    def _rivals(self, me: AddressClaim, place: Place, everybody: ClaimsByHost) -> Iterator[AddressClaim]:
         """Other servers that live and have something to do with the place."""
-        for uid in list(self._of_host.get(place[0], ())):
-            rival = self._claimants[uid]
+        for rival in everybody.of(place[0]):
             live = self._cache.get(TRACKING_SERVER, rival.namespace, rival.name)
-            if live is None or uid_of(live) != uid:
-                self.evict(uid)
-            elif uid != me.uid and any(overlap(place, one) for one in rival.held | rival.asked):
+            if live is None or uid_of(live) != rival.uid:
+                everybody.remove(rival)
+            elif rival.uid != me.uid and any(overlap(place, one) for one in rival.held | rival.asked):
                 yield rival
 
     def _begin(self) -> None:
@@ -131,7 +175,7 @@ class AddressClaims:
             resource = readable_server(live, self._cache)
             if resource is not None:
                 labels = labels_of_namespace(resource.metadata.namespace, self._cache)
-                self._write(
+                self._memory_of(resource.metadata).write(
                     _standing(
                         resource,
                         classes,
@@ -140,12 +184,6 @@ class AddressClaims:
                         has_built_in_class=self._has_built_in_class,
                     )
                 )
-
-    def _write(self, claimant: AddressClaim) -> None:
-        self.evict(claimant.uid)
-        self._claimants[claimant.uid] = claimant
-        for host in claimant.hosts:
-            self._of_host[host].add(claimant.uid)
 
 
 def _standing(

@@ -11,13 +11,11 @@ from datetime import datetime
 from typing import Final, ParamSpec, TypeVar
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.api.kubernetes_types import ObjectMeta
 from tracking_operator.api.placement import ArtifactPlacement
 from tracking_operator.api.tracking_server_class import S3StoreSpec
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
-from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import identity_of
 from tracking_operator.failures import Invalid
@@ -62,8 +60,6 @@ class WantedPrefix:
     """After how many seconds keys are too old; None: never."""
     must_exist: bool
     """Whether the prefix has held data, so that an empty one may not take its place."""
-    takes_over: bool = False
-    """Whether the platform team hands over what an earlier namespace of this name had."""
     policy_percent: int = 100
     """How much of the bucket's policy all servers of the namespace may take together."""
     is_rolled_out: bool = False
@@ -96,6 +92,7 @@ class _Case:
     access: BucketAccess
     desired: Desired
     wanted: WantedPrefix
+    memory: "PrefixMemory"
 
     @property
     def mark(self) -> Mark:
@@ -120,23 +117,31 @@ class _Verified:
         return (self.access, known, self.access_key_id) == wanted
 
 
+@dataclass
+class PrefixMemory:
+    """What is remembered of one server's prefix."""
+
+    verified: _Verified | None = None
+
+    def invalidate(self) -> None:
+        """Have the object store asked again."""
+        self.verified = None
+
+
 class ArtifactPrefixes:
-    """Brings the prefixes of servers about, and remembers how they are."""
+    """Makes the prefixes of servers as they should be."""
 
     def __init__(
         self,
         kube: KubeClient,
         cache: ObjectCache,
         buckets: S3Admin,
-        marks: OwnerMarks,
         now: Callable[[], datetime],
     ) -> None:
         self._cache = cache
         self._secrets = ManagedSecrets(kube, cache)
         self._buckets = buckets
-        self._marks = marks
         self._now = now
-        self._verified: dict[str, _Verified] = {}
 
     async def ensure(
         self,
@@ -146,27 +151,26 @@ class ArtifactPrefixes:
         access: BucketAccess,
         wanted: WantedPrefix,
         *,
-        fresh: bool,
+        mark: Mark,
+        memory: PrefixMemory,
     ) -> PrefixState:
-        """Make the identity, its policy and its Secret as wanted; with ``fresh`` S3 is asked in any case.
+        """Make the identity, its policy and its Secret as wanted; what ``memory`` knows to be so is not asked.
 
         Raises:
             Failure: it cannot be done, or not yet.
 
         """
         _require_same_place(store, access)
-        mark = self._marks.of(server.namespace, server.name, server.uid)
-        mark = replace(mark, takes_over=wanted.takes_over)
         desired = self.desired(mark, store.prefix, offer, store.role_arn, must_exist=wanted.must_exist)
         desired = replace(desired, share=self._share(mark, wanted))
-        case = _Case(server, store, access, desired, wanted)
+        case = _Case(server, store, access, desired, wanted, memory)
         held = artifact_keys_in(await self._secrets.read(server, server.names.artifacts))
         if wanted.is_revoked:
             # If that is interrupted, it is done again: keys that nobody has recorded are void then, too.
-            self._verified.pop(server.uid, None)
+            memory.invalidate()
             await self._run(case.mark, access, revoke_keys, access.admin, desired)
             held = None
-        verified, keys = await self._verify(case, held, fresh=fresh)
+        verified, keys = await self._verify(case, held)
         await self._write_secret(case, keys)
         if keys is None:
             return PrefixState(None, remarks=verified.remarks)
@@ -197,14 +201,18 @@ class ArtifactPrefixes:
         )
 
     def desired_at_the_end(
-        self, metadata: ObjectMeta, artifacts: ArtifactPlacement, offer: S3StoreSpec, role_arn: str | None
+        self, mark: Mark, artifacts: ArtifactPlacement, offer: S3StoreSpec, role_arn: str | None
     ) -> Desired:
         """What a server that is being deleted has in S3. Raises Invalid: the prefix cannot be used."""
-        mark = self._marks.of(metadata.namespace, metadata.name, metadata.uid)
         return self.desired(mark, artifacts.prefix, offer, role_arn, deletes=True)
 
     async def grant_deletion(
-        self, server: ServerModel, store: S3Artifacts, desired: Desired, access: BucketAccess
+        self,
+        server: ServerModel,
+        store: S3Artifacts,
+        desired: Desired,
+        access: BucketAccess,
+        memory: PrefixMemory,
     ) -> None:
         """Let a server's identity delete versions, too, and see to its Secret, for the Job that removes its artifacts.
 
@@ -213,9 +221,10 @@ class ArtifactPrefixes:
 
         """
         wanted = WantedPrefix(rotation="", rotate_every=None, must_exist=False)
-        case = _Case(server, store, access, desired, wanted)
+        case = _Case(server, store, access, desired, wanted, memory)
+        memory.invalidate()
         held = artifact_keys_in(await self._secrets.read(server, server.names.artifacts))
-        _, keys = await self._verify(case, held, fresh=True)
+        _, keys = await self._verify(case, held)
         await self._write_secret(case, keys)
 
     async def is_empty(self, desired: Desired, access: BucketAccess) -> bool:
@@ -230,25 +239,18 @@ class ArtifactPrefixes:
         """Take away what is left of a deleted server once its artifacts are gone. Raises Failure."""
         await self._run(desired.tenant.mark, access, drop, access.admin, desired)
 
-    def evict(self, uid: str) -> None:
-        """Forget a server that is gone."""
-        self._verified.pop(uid, None)
-
-    async def _verify(
-        self, case: _Case, held: ArtifactKeys | None, *, fresh: bool
-    ) -> tuple[_Verified, ArtifactKeys | None]:
+    async def _verify(self, case: _Case, held: ArtifactKeys | None) -> tuple[_Verified, ArtifactKeys | None]:
         """What was verified before, or is now; and the keys to use."""
-        uid, keys = case.server.uid, _plain(held) if held else None
-        known = self._verified.get(uid)
-        if known and not fresh and known.holds_for(case, keys):
+        known, keys = case.memory.verified, _plain(held) if held else None
+        if known and known.holds_for(case, keys):
             return known, held
-        self._verified.pop(uid, None)
+        case.memory.invalidate()
         found: Provisioned = await self._run(
             case.mark, case.access, provision, case.access.admin, case.desired, keys
         )
         access_key_id = found.keys.access_key_id if found.keys else None
         verified = _Verified(case.access, case.desired, access_key_id, found.has_other_keys, found.remarks)
-        self._verified[uid] = verified
+        case.memory.verified = verified
         # versitygw renews the secret of a user, whose access key id stays the same.
         if found.keys is None or found.keys == keys:
             return verified, held if found.keys else None
@@ -284,9 +286,7 @@ class ArtifactPrefixes:
         )
         new = self._new_keys(issued, case.wanted)
         await self._write_secret(case, new)
-        self._verified[case.server.uid] = replace(
-            verified, access_key_id=new.access_key_id, has_other_keys=True
-        )
+        case.memory.verified = replace(verified, access_key_id=new.access_key_id, has_other_keys=True)
         return PrefixState(
             new, is_rotating=True, requeue_after=SECONDS_BETWEEN_LOOKS, remarks=verified.remarks
         )
@@ -303,7 +303,7 @@ class ArtifactPrefixes:
         if not case.wanted.is_rolled_out and waited < case.wanted.deadline:
             return state
         await self._run(case.mark, case.access, retire_keys, case.access.admin, case.desired, _plain(keys))
-        self._verified[case.server.uid] = replace(verified, has_other_keys=False)
+        case.memory.verified = replace(verified, has_other_keys=False)
         return replace(state, is_rotating=False, requeue_after=None)
 
     def _age(self, keys: ArtifactKeys) -> float:

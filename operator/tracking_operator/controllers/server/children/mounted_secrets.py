@@ -8,7 +8,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
@@ -64,6 +64,17 @@ class _Read:
     version: int
 
 
+@dataclass
+class SecretsMemory:
+    """What is remembered of the Secrets that one server names and that no watch tells of."""
+
+    read: dict[Reference, _Read] = field(default_factory=dict)
+
+    def invalidate(self) -> None:
+        """Have them read again."""
+        self.read.clear()
+
+
 CredentialProblem = tuple[ConditionType, Failure]
 """The condition that suffers, and why."""
 
@@ -110,10 +121,9 @@ class Credentials:
     def __init__(self, kube: KubeClient, cache: ObjectCache) -> None:
         self._kube = kube
         self._cache = cache
-        self._read: dict[tuple[str, Reference], _Read] = {}
 
     async def digest(
-        self, server: ServerModel, *, fresh: bool, revocation: str = ""
+        self, server: ServerModel, memory: SecretsMemory, *, revocation: str = ""
     ) -> tuple[str, list[CredentialProblem]]:
         """A digest of all that the server's pods mount (empty if they mount no Secret), and what is missing.
 
@@ -122,41 +132,43 @@ class Credentials:
         digests, problems = [], []
         for reference in references_of(server):
             try:
-                digests.append((await self._content_of(reference, server.uid, fresh=fresh)).digest)
+                digests.append((await self._content_of(reference, server.uid, memory)).digest)
             except Failure as failure:
                 problems.append((reference.condition, failure))
         if revocation:
             digests.append(_sha256("revoked", revocation))
         return (_sha256(*digests) if digests else ""), problems
 
-    def endpoints(self, server: ServerModel) -> dict[ConditionType, tuple[Endpoint, ...]]:
+    def endpoints(
+        self, server: ServerModel, memory: SecretsMemory
+    ) -> dict[ConditionType, tuple[Endpoint, ...]]:
         """Where the Secrets say that external stores are, as the last digest found it: by the condition of the store."""
         found = {}
         for reference in references_of(server):
             with suppress(Failure):
                 watched = self._cache.whole(SECRET, reference.namespace, reference.name)
-                known = self._read.get((server.uid, reference))
+                known = memory.read.get(reference)
                 if watched is not None:
                     found[reference.condition] = _content(watched, reference, server.uid).endpoints
                 elif known is not None:
                     found[reference.condition] = known.content.endpoints
         return found
 
-    async def _content_of(self, reference: Reference, salt: str, *, fresh: bool) -> _Content:
+    async def _content_of(self, reference: Reference, salt: str, memory: SecretsMemory) -> _Content:
         watched = self._cache.whole(SECRET, reference.namespace, reference.name)
         if watched is not None:
             return _content(watched, reference, salt)
         shortened = self._cache.get(SECRET, reference.namespace, reference.name)
         version = resource_version_of(shortened) if shortened else 0
-        mine = (salt, reference)
-        if fresh or (mine in self._read and self._read[mine].version < version):
-            self._read.pop(mine, None)
-        if mine not in self._read:
+        known = memory.read.get(reference)
+        if known is None or known.version < version:
+            memory.read.pop(reference, None)
             secret = await self._get(reference)
             if secret is None:
                 raise _missing(reference)
-            self._read[mine] = _Read(_content(secret, reference, salt), resource_version_of(secret))
-        return self._read[mine].content
+            known = _Read(_content(secret, reference, salt), resource_version_of(secret))
+            memory.read[reference] = known
+        return known.content
 
     async def _get(self, reference: Reference) -> KubeObject | None:
         try:

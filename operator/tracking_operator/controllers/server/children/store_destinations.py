@@ -7,13 +7,13 @@ read, and a resync of many servers one. A Service that changes is seen at the ne
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType
-from tracking_operator.controllers.server.children.mounted_secrets import Credentials
+from tracking_operator.controllers.server.children.mounted_secrets import Credentials, SecretsMemory
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError
@@ -46,6 +46,8 @@ class _Seen:
 
     service: KubeObject | None
     at: datetime
+    is_stale: bool = False
+    """Whether it is to be asked for again."""
 
 
 class Networks:
@@ -65,22 +67,22 @@ class Networks:
         self._seen: dict[ServiceName, _Seen] = {}
         self._locks: defaultdict[ServiceName, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def with_destinations(self, server: ServerModel, *, fresh: bool) -> ServerModel:
-        """The model, with where its pods have to connect to; with ``fresh``, Services are looked at again."""
-        found = self._credentials.endpoints(server)
+    async def destinations(
+        self, server: ServerModel, memory: SecretsMemory, *, fresh: bool = False
+    ) -> Destinations:
+        """Where the server's pods have to connect to; with ``fresh``, Services are looked at again."""
+        found = self._credentials.endpoints(server, memory)
         database = found.get(ConditionType.BACKEND_STORE_READY)
         named = named_endpoints(
             server, database=database, object_store=found.get(ConditionType.ARTIFACT_STORE_READY)
         )
-        destinations = Destinations(
-            await self._resolved(named.backend_store, server, fresh=fresh),
-            (
-                *await self._resolved(named.artifact_store, server, fresh=fresh),
-                *identity_destinations(server),
-            ),
+        if fresh:
+            self._invalidate((*named.backend_store, *named.artifact_store), server)
+        return Destinations(
+            await self._resolved(named.backend_store, server),
+            (*await self._resolved(named.artifact_store, server), *identity_destinations(server)),
             is_known=self._is_known(server, found),
         )
-        return replace(server, destinations=destinations)
 
     def leaves_alone(self, obj: KubeObject, server: ServerModel) -> bool:
         """Whether an object is a policy that stays as it is, because what it has to let through is not known now.
@@ -103,30 +105,40 @@ class Networks:
         )
         return all(type_ in found for type_, has_secret in stores if has_secret)
 
-    async def _resolved(
-        self, endpoints: tuple[Endpoint, ...], server: ServerModel, *, fresh: bool
-    ) -> tuple[Destination, ...]:
-        return tuple([await self._destination(one, server, fresh=fresh) for one in endpoints])
+    def _invalidate(self, endpoints: Iterable[Endpoint], server: ServerModel) -> None:
+        """Have the Services asked for again, but for those that have just been."""
+        for endpoint in endpoints:
+            name = named_service(endpoint.host, server.namespace, server.cluster_domain)
+            seen = self._seen.get(name) if name else None
+            if name and seen and self._age(seen) >= SECONDS_AT_LEAST:
+                self._seen[name] = replace(seen, is_stale=True)
 
-    async def _destination(self, endpoint: Endpoint, server: ServerModel, *, fresh: bool) -> Destination:
+    async def _resolved(
+        self, endpoints: tuple[Endpoint, ...], server: ServerModel
+    ) -> tuple[Destination, ...]:
+        return tuple([await self._destination(one, server) for one in endpoints])
+
+    async def _destination(self, endpoint: Endpoint, server: ServerModel) -> Destination:
         named = named_service(endpoint.host, server.namespace, server.cluster_domain)
         if named is None:
             return anywhere(endpoint.port)
         is_certain = is_certainly_a_service(endpoint.host, server.cluster_domain)
-        service = await self._service(named, fresh=fresh, is_certain=is_certain)
+        service = await self._service(named, is_certain=is_certain)
         return resolve(endpoint, service, named.namespace)
 
-    async def _service(self, name: ServiceName, *, fresh: bool, is_certain: bool) -> KubeObject | None:
+    async def _service(self, name: ServiceName, *, is_certain: bool) -> KubeObject | None:
         async with self._locks[name]:
             seen = self._seen.get(name)
-            if seen is None or self._is_worth_a_look(seen, fresh=fresh, is_certain=is_certain):
+            if seen is None or self._is_worth_a_look(seen, is_certain=is_certain):
                 seen = self._seen[name] = await self._look(name, seen)
             return seen.service
 
-    def _is_worth_a_look(self, seen: _Seen, *, fresh: bool, is_certain: bool) -> bool:
-        age = (self._now() - seen.at).total_seconds()
+    def _is_worth_a_look(self, seen: _Seen, *, is_certain: bool) -> bool:
         is_missed = seen.service is None and is_certain
-        return (fresh and age >= SECONDS_AT_LEAST) or (is_missed and age >= SECONDS_UNTIL_IT_IS_THERE)
+        return seen.is_stale or (is_missed and self._age(seen) >= SECONDS_UNTIL_IT_IS_THERE)
+
+    def _age(self, seen: _Seen) -> float:
+        return (self._now() - seen.at).total_seconds()
 
     async def _look(self, name: ServiceName, before: _Seen | None) -> _Seen:
         try:

@@ -11,11 +11,8 @@ from datetime import UTC, datetime
 from typing import Final, ParamSpec, TypeVar
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.api.kubernetes_types import ObjectMeta
-from tracking_operator.api.placement import DatabasePlacement
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
-from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.failures import Failure, Invalid
 from tracking_operator.kube.cache import ObjectCache
@@ -27,6 +24,7 @@ from tracking_operator.resources.database_secret import (
     credentials_in,
 )
 from tracking_operator.resources.server_model import PostgresBackend, ServerModel
+from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres import finalize as teardown
 from tracking_operator.stores.postgres import rotation
 from tracking_operator.stores.postgres.connection import Sessions
@@ -55,8 +53,6 @@ class Wanted:
     """How many seconds after new credentials nobody may be logged in by the old ones any more."""
     must_exist: bool
     """Whether the database has held data, so that an empty one may not take its place."""
-    takes_over: bool = False
-    """Whether the platform team hands over what an earlier namespace of this name had."""
     is_revoked: bool = False
     """Whether nobody may get in any more by what was handed out before, and everybody who is in has to go."""
     migrated_by: str = ""
@@ -90,6 +86,7 @@ class _Case:
     tenant: Tenant
     access: Access
     wanted: Wanted
+    memory: "DatabaseMemory"
 
 
 @dataclass(frozen=True)
@@ -117,45 +114,59 @@ class _Verified:
         return is_same_place and is_same_login and is_same_limit and is_same_schema
 
 
+@dataclass
+class DatabaseMemory:
+    """What is remembered of one server's database."""
+
+    verified: _Verified | None = None
+    sighting: Sighting | None = None
+    """The sessions by a login that is to retire, when they were looked at last."""
+
+    def invalidate(self) -> None:
+        """Have PostgreSQL asked again."""
+        self.verified = None
+
+
 class Databases:
-    """Brings the databases of servers about, and remembers how they are."""
+    """Makes the databases of servers as they should be."""
 
     def __init__(
         self,
         kube: KubeClient,
         cache: ObjectCache,
         servers: PostgresAdmin,
-        marks: OwnerMarks,
         now: Callable[[], datetime],
     ) -> None:
         self._secrets = ManagedSecrets(kube, cache)
         self._servers = servers
-        self._marks = marks
         self._now = now
-        self._verified: dict[str, _Verified] = {}
-        self._sightings: dict[str, Sighting] = {}
 
     async def ensure(
-        self, server: ServerModel, store: PostgresBackend, access: Access, wanted: Wanted, *, fresh: bool
+        self,
+        server: ServerModel,
+        store: PostgresBackend,
+        access: Access,
+        wanted: Wanted,
+        *,
+        mark: Mark,
+        memory: DatabaseMemory,
     ) -> DatabaseState:
-        """Make the database, its roles and its Secret as wanted; with ``fresh`` PostgreSQL is asked in any case.
+        """Make the database, its roles and its Secret as wanted; what ``memory`` knows to be so is not asked.
 
         Raises:
             Failure: it cannot be done, or not yet.
 
         """
         _require_same_place(store, access)
-        tenant = self._tenant(server.namespace, server.name, store.database, server.uid)
-        tenant = replace(tenant, mark=replace(tenant.mark, takes_over=wanted.takes_over))
-        case = _Case(server, store, tenant, access, wanted)
+        case = _Case(server, store, Tenant.named(store.database, mark), access, wanted, memory)
         credentials = await self._credentials(case)
         if wanted.is_revoked:
             credentials = await self._revoked(case, credentials)
         elif credentials is None:
-            credentials = self._new_credentials(tenant.logins[0], wanted)
+            credentials = self._new_credentials(case.tenant.logins[0], wanted)
             # Before PostgreSQL hears of the password, so that it cannot be lost.
             await self._write_secret(case, credentials)
-        verified = await self._verify(case, credentials, fresh=fresh)
+        verified = await self._verify(case, credentials)
         await self._write_secret(case, credentials)
         state = await self._rotated(case, credentials, verified)
         return replace(state, login_revision=verified.schema.login_revision)
@@ -165,8 +176,7 @@ class Databases:
 
         If that is interrupted, it is done again from its beginning: nobody is let in before the Secret names the new password.
         """
-        self._verified.pop(case.server.uid, None)
-        self._sightings.pop(case.server.uid, None)
+        case.memory.verified = case.memory.sighting = None
         await self._run(case, _revoke, case)
         first, _ = case.tenant.logins
         new = self._new_credentials(case.tenant.other_login(old.login) if old else first, case.wanted)
@@ -186,13 +196,6 @@ class Databases:
             return await self._rotate(case, credentials, verified)
         return DatabaseState(credentials.login, verified.schema.revision)
 
-    def tenant_of(self, metadata: ObjectMeta, database: DatabasePlacement) -> Tenant:
-        """What a server owns in PostgreSQL. Raises Invalid: the database's name cannot be used."""
-        return self._tenant(metadata.namespace, metadata.name, database.name, metadata.uid)
-
-    def _tenant(self, namespace: str, name: str, database: str, uid: str) -> Tenant:
-        return Tenant.named(database, self._marks.of(namespace, name, uid))
-
     async def retain(self, tenant: Tenant, access: Access) -> None:
         """Take a deleted server's logins away; its database stays, with its mark. Raises Failure."""
         await self._servers.executor.run_for(tenant.mark.namespace, access.server, _retain, access, tenant)
@@ -200,11 +203,6 @@ class Databases:
     async def drop(self, tenant: Tenant, access: Access) -> None:
         """Drop a deleted server's database and roles. Raises Failure; calling again goes on from what is left."""
         await self._servers.executor.run_for(tenant.mark.namespace, access.server, _drop, access, tenant)
-
-    def evict(self, uid: str) -> None:
-        """Forget a server that is gone."""
-        self._verified.pop(uid, None)
-        self._sightings.pop(uid, None)
 
     async def _credentials(self, case: _Case) -> DatabaseCredentials | None:
         """The credentials in the server's Secret; None if there are none that can be used."""
@@ -235,13 +233,13 @@ class Databases:
         )
         await self._secrets.write(case.server, secret)
 
-    async def _verify(self, case: _Case, credentials: DatabaseCredentials, *, fresh: bool) -> _Verified:
-        known = self._verified.get(case.server.uid)
-        if known and not fresh and known.holds_for(case, credentials):
+    async def _verify(self, case: _Case, credentials: DatabaseCredentials) -> _Verified:
+        known = case.memory.verified
+        if known and known.holds_for(case, credentials):
             return known
-        self._verified.pop(case.server.uid, None)
-        verified = await self._run(case, _provision, case, credentials, self._deadline(case))
-        self._verified[case.server.uid] = verified
+        case.memory.invalidate()
+        verified: _Verified = await self._run(case, _provision, case, credentials, self._deadline(case))
+        case.memory.verified = verified
         return verified
 
     def _is_rotation_due(self, credentials: DatabaseCredentials, wanted: Wanted) -> bool:
@@ -254,11 +252,11 @@ class Databases:
         await self._run(case, _begin_rotation, case, new)
         await self._write_secret(case, new)
         begun = replace(verified, login=new.login, password=new.password, is_rotating=True)
-        self._verified[case.server.uid] = begun
+        case.memory.verified = begun
         # Not before: the login that the Secret names must not expire, should nobody go on from here for long.
         until = self._deadline(case)
         await self._run(case, _limit_old_login, case, old.login, until)
-        self._verified[case.server.uid] = replace(begun, other_until=until)
+        case.memory.verified = replace(begun, other_until=until)
         return DatabaseState(
             new.login,
             verified.schema.revision,
@@ -271,7 +269,7 @@ class Databases:
         self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
     ) -> DatabaseState:
         """Take the old login away, once no pod opens sessions with it any more; at the deadline in any case."""
-        old, uid = case.tenant.other_login(credentials.login), case.server.uid
+        old = case.tenant.other_login(credentials.login)
         state = DatabaseState(
             credentials.login, verified.schema.revision, old, retired_by=_at(verified.other_until)
         )
@@ -280,28 +278,28 @@ class Databases:
             return replace(state, requeue_after=min(wait, left))
         if not await self._run(case, _retire, case, old, at_once=left <= 0):
             return replace(state, requeue_after=min(SECONDS_UNTIL_IDLE, left))
-        self._sightings.pop(uid, None)
-        self._verified[uid] = replace(verified, is_rotating=False, other_until=None)
+        case.memory.sighting = None
+        case.memory.verified = replace(verified, is_rotating=False, other_until=None)
         return replace(state, retiring="", retired_by=None)
 
     async def _retire_at_once(
         self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
     ) -> DatabaseState:
         await self._run(case, _retire, case, case.tenant.other_login(credentials.login), at_once=True)
-        self._verified[case.server.uid] = replace(verified, is_rotating=False, other_until=None)
+        case.memory.verified = replace(verified, is_rotating=False, other_until=None)
         return DatabaseState(credentials.login, verified.schema.revision)
 
     async def _wait_for_pods(self, case: _Case, credentials: DatabaseCredentials, old: str) -> float | None:
         """In how many seconds to look again whether pods still open sessions with the old login; None: they do not."""
-        uid, waited = case.server.uid, self._age(credentials)
+        waited = self._age(credentials)
         if waited < rotation.SECONDS_AFTER_SWAP:
             return rotation.SECONDS_AFTER_SWAP - waited
         if waited >= rotation.LONGEST_WAIT:
             return None
         sighting = await self._run(case, _look, case, old, self._now().timestamp())
-        earlier = self._sightings.get(uid)
+        earlier = case.memory.sighting
         if earlier is None or not sighting.sessions <= earlier.sessions:
-            self._sightings[uid] = sighting
+            case.memory.sighting = sighting
             return SECONDS_BETWEEN_LOOKS
         if not rotation.is_quiet(earlier, sighting):
             return earlier.at + SECONDS_BETWEEN_LOOKS - sighting.at

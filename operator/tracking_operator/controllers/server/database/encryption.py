@@ -1,7 +1,7 @@
 """Sees to it that a server has keys to encrypt with: made once, taken up again, never made anew over others."""
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.controllers.server.report import Report
+from tracking_operator.controllers.conditions.step_result import StepResult, stopped_unwatched
 from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -19,12 +19,13 @@ class Encryption:
         self._kube = kube
         self._cache = cache
 
-    async def ensure(self, server: ServerModel, report: Report) -> None:
+    async def ensure(self, server: ServerModel) -> StepResult[None]:
         """Make the Secret if there is none; one that is there is used as it is, whoever made it."""
         try:
             await self._ensure(server)
         except Failure as failure:
-            report.add_unwatched(failure, ConditionType.BACKEND_STORE_READY)
+            return stopped_unwatched(failure, ConditionType.BACKEND_STORE_READY)
+        return StepResult(None)
 
     async def _ensure(self, server: ServerModel) -> None:
         name = server.names.encryption

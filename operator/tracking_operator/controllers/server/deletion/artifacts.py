@@ -4,6 +4,7 @@ Objects are removed by a Job with the server's own identity, which reaches nothi
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -17,7 +18,8 @@ from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
 from tracking_operator.controllers.server.children.ownership import owner_check
 from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.children.tools import ensure_tools
-from tracking_operator.controllers.server.deletion.finalize_store import StoreFinalization
+from tracking_operator.controllers.server.deletion.finalize_store import Deletion, StoreFinalization
+from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.failures import Failure, Invalid, Unavailable
@@ -34,6 +36,7 @@ from tracking_operator.resources.pod.artifact_jobs import (
 )
 from tracking_operator.resources.server_model import S3Artifacts, ServerModel
 from tracking_operator.resources.service_account import build_service_account
+from tracking_operator.stores.ownership_mark import Mark
 
 TYPE: Final = ConditionType.ARTIFACT_STORE_READY
 SECONDS_UNTIL_ANOTHER_TRY: Final = 15.0
@@ -54,6 +57,7 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
         prefixes: ArtifactPrefixes,
         buckets: S3Admin,
         *,
+        marks: OwnerMarks,
         networks: Networks,
         events: EventRecorder,
         now: Callable[[], datetime],
@@ -62,6 +66,7 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
         self._kube = kube
         self._cache = cache
         self._prefixes = prefixes
+        self._marks = marks
         self._networks = networks
         self._now = now
 
@@ -79,22 +84,17 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
         return offer
 
     async def _drop(
-        self,
-        resource: TrackingServer,
-        place: ArtifactPlacement,
-        chosen: ChosenClass,
-        access: BucketAccess,
-        server: ServerModel | None,
+        self, deletion: Deletion, place: ArtifactPlacement, access: BucketAccess
     ) -> ConditionResult | None:
-        offer = self._offer(chosen, place)
+        offer, server = self._offer(deletion.chosen, place), deletion.server
         store = server.artifact_store if server else None
         role_arn = store.role_arn if isinstance(store, S3Artifacts) else None
-        desired = self._prefixes.desired_at_the_end(resource.metadata, place, offer, role_arn)
+        desired = self._prefixes.desired_at_the_end(self._mark(deletion), place, offer, role_arn)
         if await self._prefixes.is_empty(desired, access):
             await self._prefixes.drop(desired, access)
             return None
         if server is None or not isinstance(store, S3Artifacts):
-            raise self._no_job(resource, place)
+            raise self._no_job(deletion.resource, place)
         live = live_job(
             self._cache.children(server.namespace, server.name),
             server,
@@ -102,8 +102,10 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
             DELETE_ARTIFACTS_CONTAINER,
         )
         if live is None:
-            await self._prefixes.grant_deletion(server, store, desired, access)
-            await self._apply(server)
+            memory = deletion.memory
+            await self._prefixes.grant_deletion(server, store, desired, access, memory.prefix)
+            destinations = await self._networks.destinations(server, memory.secrets)
+            await self._apply(replace(server, destinations=destinations))
         elif live.is_done:  # and yet there are objects: somebody wrote until the end
             await self._delete(live)
         elif live.has_failed:
@@ -130,19 +132,22 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
         )
 
     async def _retain(
-        self, resource: TrackingServer, place: ArtifactPlacement, chosen: ChosenClass, access: BucketAccess
+        self, deletion: Deletion, place: ArtifactPlacement, reaching: ChosenClass, access: BucketAccess
     ) -> None:
-        offer = self._offer(chosen, place)
-        await self._prefixes.retain(
-            self._prefixes.desired_at_the_end(resource.metadata, place, offer, None), access
-        )
+        offer = self._offer(reaching, place)
+        desired = self._prefixes.desired_at_the_end(self._mark(deletion), place, offer, None)
+        await self._prefixes.retain(desired, access)
+
+    def _mark(self, deletion: Deletion) -> Mark:
+        """The server's mark. Raises Waiting: nobody knows its namespace."""
+        metadata = deletion.resource.metadata
+        return self._marks.of(metadata.namespace, metadata.name, metadata.uid, deletion.memory.of_namespace)
 
     async def _apply(self, server: ServerModel) -> None:
         """Make the Job, and what its pod needs, which a deletion in the foreground has taken already."""
-        resolved = await self._networks.with_destinations(server, fresh=False)
         wanted = [
             build_service_account(server),
-            build_artifact_jobs_policy(resolved),
+            build_artifact_jobs_policy(server),
             build_artifact_deletion_job(server),
         ]
         tools = await ensure_tools(self._kube, self._cache, server.namespace)

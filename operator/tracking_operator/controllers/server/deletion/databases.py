@@ -2,16 +2,16 @@
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.placement import DatabasePlacement, Placement
-from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import PostgresStoreSpec
 from tracking_operator.controllers.conditions.condition_result import ConditionResult
 from tracking_operator.controllers.server.database.databases import Databases
-from tracking_operator.controllers.server.deletion.finalize_store import StoreFinalization
+from tracking_operator.controllers.server.deletion.finalize_store import Deletion, StoreFinalization
+from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.events import EventRecorder
-from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.stores.postgres.tenant import Tenant
 
 
 class DatabaseFinalization(StoreFinalization[DatabasePlacement, PostgresStoreSpec, Access]):
@@ -22,9 +22,12 @@ class DatabaseFinalization(StoreFinalization[DatabasePlacement, PostgresStoreSpe
     entrance = "the logins of the server's database"
     store = "PostgreSQL"
 
-    def __init__(self, databases: Databases, postgres: PostgresAdmin, events: EventRecorder) -> None:
+    def __init__(
+        self, databases: Databases, postgres: PostgresAdmin, marks: OwnerMarks, events: EventRecorder
+    ) -> None:
         super().__init__(postgres, events)
         self._databases = databases
+        self._marks = marks
 
     def _place(self, placement: Placement) -> DatabasePlacement | None:
         return placement.database
@@ -40,17 +43,18 @@ class DatabaseFinalization(StoreFinalization[DatabasePlacement, PostgresStoreSpe
         return offer
 
     async def _drop(
-        self,
-        resource: TrackingServer,
-        place: DatabasePlacement,
-        chosen: ChosenClass,
-        access: Access,
-        server: ServerModel | None,
+        self, deletion: Deletion, place: DatabasePlacement, access: Access
     ) -> ConditionResult | None:
-        await self._databases.drop(self._databases.tenant_of(resource.metadata, place), access)
+        await self._databases.drop(self._tenant(deletion, place), access)
         return None
 
     async def _retain(
-        self, resource: TrackingServer, place: DatabasePlacement, chosen: ChosenClass, access: Access
+        self, deletion: Deletion, place: DatabasePlacement, reaching: ChosenClass, access: Access
     ) -> None:
-        await self._databases.retain(self._databases.tenant_of(resource.metadata, place), access)
+        await self._databases.retain(self._tenant(deletion, place), access)
+
+    def _tenant(self, deletion: Deletion, place: DatabasePlacement) -> Tenant:
+        """What the server owns in PostgreSQL. Raises Failure: the database's name cannot be used, or nobody knows the mark."""
+        metadata = deletion.resource.metadata
+        mark = self._marks.of(metadata.namespace, metadata.name, metadata.uid, deletion.memory.of_namespace)
+        return Tenant.named(place.name, mark)

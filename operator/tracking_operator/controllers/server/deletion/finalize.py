@@ -6,11 +6,13 @@ from typing import Protocol
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
+from tracking_operator.controllers.server.context import ServerMemory
 from tracking_operator.controllers.server.deletion.cluster_data import (
     delete_data,
     delete_keys,
     deletion_policy,
 )
+from tracking_operator.controllers.server.deletion.finalize_store import Deletion
 from tracking_operator.controllers.server.plan import ReconcileSettings, make_plan
 from tracking_operator.controllers.server.spec.inputs import (
     class_of,
@@ -31,16 +33,7 @@ from tracking_operator.resources.server_model import ServerModel
 class FinalizedStore(Protocol):
     """What a server has in one kind of store outside of the cluster."""
 
-    async def leave(
-        self,
-        live: KubeObject,
-        resource: TrackingServer,
-        chosen: ChosenClass,
-        policy: DeletionPolicy,
-        server: ServerModel | None,
-        *,
-        others: Sequence[ChosenClass],
-    ) -> ConditionResult | None:
+    async def finalize(self, deletion: Deletion) -> ConditionResult | None:
         """Drop or retain it; return what stands in the way of letting the server go."""
 
 
@@ -61,17 +54,19 @@ class Finalization:
         self._settings = settings
         self._stores = stores
 
-    async def finalize(self, live: KubeObject, resource: TrackingServer) -> ConditionResult | None:
+    async def finalize(
+        self, live: KubeObject, resource: TrackingServer, memory: ServerMemory
+    ) -> ConditionResult | None:
         """Delete or retain the data, as the policy says; return what that waits for."""
         children = self._cache.children(resource.metadata.namespace, resource.metadata.name)
         chosen = class_of(resource, self._cache)
         policy = self._policy(live, resource, chosen)
         if policy is DeletionPolicy.DELETE and not await delete_data(self._kube, resource, children):
             return _volumes_go()
-        server = self._model(resource)
         others = [ChosenClass(one.metadata.name, one.spec) for one in classes_in(self._cache)]
+        deletion = Deletion(live, resource, memory, chosen, policy, self._model(resource), others)
         for store in self._stores:
-            if unfinished := await store.leave(live, resource, chosen, policy, server, others=others):
+            if unfinished := await store.finalize(deletion):
                 return unfinished
         if policy is DeletionPolicy.DELETE:
             await delete_keys(self._kube, resource, children)

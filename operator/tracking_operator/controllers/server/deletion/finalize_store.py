@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import ClassVar, Final, Generic, TypeVar
 
 from tracking_operator.api.conditions import ConditionType, Reason
@@ -11,6 +12,7 @@ from tracking_operator.api.labels_and_annotations import FORCE_ORPHAN_ANNOTATION
 from tracking_operator.api.placement import Placement
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
+from tracking_operator.controllers.server.context import ServerMemory
 from tracking_operator.controllers.server.spec.placement import placement_of
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.store_of_class import StoreOfClass
@@ -25,6 +27,22 @@ SECONDS_TO_RETAIN: Final = 5.0
 Place = TypeVar("Place")
 Offer = TypeVar("Offer")
 Access = TypeVar("Access")
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """One server that is deleted, and what is to become of its data."""
+
+    live: KubeObject
+    resource: TrackingServer
+    memory: ServerMemory
+    chosen: ChosenClass
+    policy: DeletionPolicy
+    server: ServerModel | None
+    """The model of a server that could still be built; None where its specification is refused."""
+    others: Sequence[ChosenClass] = ()
+    """All classes: where the server's own does not lead to its data any more, one that does ends the access. It deletes
+    nothing: what may be deleted is its own class's to say."""
 
 
 class StoreFinalization(ABC, Generic[Place, Offer, Access]):
@@ -42,42 +60,29 @@ class StoreFinalization(ABC, Generic[Place, Offer, Access]):
         self._stores = stores
         self._events = events
 
-    async def leave(
-        self,
-        live: KubeObject,
-        resource: TrackingServer,
-        chosen: ChosenClass,
-        policy: DeletionPolicy,
-        server: ServerModel | None,
-        *,
-        others: Sequence[ChosenClass],
-    ) -> ConditionResult | None:
-        """Drop the data, or take away what lets the server in; return what stands in the way of letting it go.
-
-        ``server`` is the model of a server that could still be built; None where its specification is refused.
-        ``others`` are all classes: where the server's own does not lead to its data any more, one that does ends the
-        access. It deletes nothing: what may be deleted is its own class's to say.
-        """
+    async def finalize(self, deletion: Deletion) -> ConditionResult | None:
+        """Drop the data, or take away what lets the server in; return what stands in the way of letting it go."""
+        chosen, policy = deletion.chosen, deletion.policy
         reaching = chosen
         try:
-            placement = placement_of(resource)
+            placement = placement_of(deletion.resource)
             place = self._place(placement) if placement else None
             if place is None:
                 return None
             async with asyncio.timeout(None if policy is DeletionPolicy.DELETE else SECONDS_TO_RETAIN):
-                reaching = self._reaching(chosen, others, place)
+                reaching = self._reaching(chosen, deletion.others, place)
                 access = await self._stores.access(reaching.name, self._offer(reaching, place))
                 if reaching is not chosen:
-                    await self._retain(resource, place, reaching, access)
-                    return self._left_to_its_class(live, resource, chosen, policy, place)
+                    await self._retain(deletion, place, reaching, access)
+                    return self._left_to_its_class(deletion, place)
                 if policy is DeletionPolicy.DELETE:
-                    return await self._drop(resource, place, chosen, access, server)
-                await self._retain(resource, place, chosen, access)
+                    return await self._drop(deletion, place, access)
+                await self._retain(deletion, place, chosen, access)
         except TimeoutError:
             why = f"{self.store} did not answer within {SECONDS_TO_RETAIN:g} s."
-            return self._give_up(live, resource, reaching, policy, why)
+            return self._give_up(deletion, reaching, why)
         except Failure as failure:
-            return self._give_up(live, resource, reaching, policy, failure.message)
+            return self._give_up(deletion, reaching, failure.message)
         return None
 
     def _reaching(self, chosen: ChosenClass, others: Sequence[ChosenClass], place: Place) -> ChosenClass:
@@ -88,21 +93,14 @@ class StoreFinalization(ABC, Generic[Place, Offer, Access]):
                 return one
         return chosen
 
-    def _left_to_its_class(
-        self,
-        live: KubeObject,
-        resource: TrackingServer,
-        chosen: ChosenClass,
-        policy: DeletionPolicy,
-        place: Place,
-    ) -> ConditionResult | None:
+    def _left_to_its_class(self, deletion: Deletion, place: Place) -> ConditionResult | None:
         """What is left when access has ended by another class: nothing, unless data is to be deleted."""
-        if policy is not DeletionPolicy.DELETE:
+        if deletion.policy is not DeletionPolicy.DELETE:
             return None
         try:
-            self._offer(chosen, place)
+            self._offer(deletion.chosen, place)
         except Invalid as failure:
-            return self._give_up(live, resource, chosen, policy, failure.message)
+            return self._give_up(deletion, deletion.chosen, failure.message)
         return None
 
     @abstractmethod
@@ -114,31 +112,16 @@ class StoreFinalization(ABC, Generic[Place, Offer, Access]):
         """The class's offer, if it is still that of this place. Raises Invalid."""
 
     @abstractmethod
-    async def _drop(
-        self,
-        resource: TrackingServer,
-        place: Place,
-        chosen: ChosenClass,
-        access: Access,
-        server: ServerModel | None,
-    ) -> ConditionResult | None:
+    async def _drop(self, deletion: Deletion, place: Place, access: Access) -> ConditionResult | None:
         """Drop the data; return how it is getting on, None once all is gone. Raises Failure."""
 
     @abstractmethod
-    async def _retain(
-        self, resource: TrackingServer, place: Place, chosen: ChosenClass, access: Access
-    ) -> None:
-        """Take away what lets the server in. Raises Failure."""
+    async def _retain(self, deletion: Deletion, place: Place, reaching: ChosenClass, access: Access) -> None:
+        """Take away what lets the server in, by the class that leads there. Raises Failure."""
 
-    def _give_up(
-        self,
-        live: KubeObject,
-        resource: TrackingServer,
-        chosen: ChosenClass,
-        policy: DeletionPolicy,
-        why: str,
-    ) -> ConditionResult | None:
+    def _give_up(self, deletion: Deletion, chosen: ChosenClass, why: str) -> ConditionResult | None:
         """Say what became of data that was out of reach: only ``Delete`` waits, unless told not to."""
+        resource, policy = deletion.resource, deletion.policy
         if policy is DeletionPolicy.DELETE and not resource.may_be_orphaned:
             message = f"{self.data.capitalize()} could not be deleted yet: {why} It is tried again and again{_way_out(resource)}."
             return ConditionResult(self.type, Verdict.FAILING, Reason.DELETION_BLOCKED, message)
@@ -148,7 +131,7 @@ class StoreFinalization(ABC, Generic[Place, Offer, Access]):
             else f"{self.entrance.capitalize()} stay until the operator looks at a class that leads there"
         )
         self._stores.leave_behind(chosen.name, resource.metadata.uid)
-        self._events.record(live, "Warning", Reason.DELETION_BLOCKED.value, f"{what}: {why}")
+        self._events.record(deletion.live, "Warning", Reason.DELETION_BLOCKED.value, f"{what}: {why}")
         return None
 
 

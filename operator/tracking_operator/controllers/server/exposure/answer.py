@@ -53,24 +53,42 @@ class _Asked:
     failures: int = 0
 
 
+@dataclass
+class AnswerMemory:
+    """What is remembered of how one server answers."""
+
+    asked: _Asked | None = None
+    is_stale: bool = False
+    """Whether it is to be asked again although nothing has changed."""
+
+    def invalidate(self) -> None:
+        """Have it asked again."""
+        self.is_stale = True
+
+    def evict(self) -> None:
+        """Drop all of it: the server is gone, or has no pods to ask."""
+        if self.asked:
+            self.asked.request.cancel()
+        self.asked, self.is_stale = None, False
+
+
 class Exposure:
     """Asks servers for an answer of their API: once after each change, and again until there is one."""
 
     def __init__(self, api: MlflowApi) -> None:
         self._api = api
-        self._asked: dict[str, _Asked] = {}
-
-    def evict(self, uid: str) -> None:
-        """Forget a server that is gone, or that has no pods to ask."""
-        if asked := self._asked.pop(uid, None):
-            asked.request.cancel()
 
     async def look(
-        self, server: ServerModel, deployment: KubeObject, *, login: Login | None = None, fresh: bool
+        self,
+        server: ServerModel,
+        deployment: KubeObject,
+        memory: AnswerMemory,
+        *,
+        login: Login | None = None,
     ) -> Exposed:
-        """How the server answers; ``fresh`` asks anew although nothing has changed."""
+        """How the server answers, as ``memory`` knows, or asked anew."""
         question = Question(target_of(server), login, _identity_of_pods(deployment))
-        asked = self._asked_for(server.uid, question, fresh=fresh)
+        asked = self._asked_for(question, memory)
         await asyncio.wait({asked.request}, timeout=PATIENCE_SECONDS)
         if not asked.request.done():
             return Exposed(None, FIRST_RETRY_SECONDS)
@@ -85,19 +103,21 @@ class Exposure:
         pause = min(FIRST_RETRY_SECONDS * 2 ** (asked.failures - 1), LONGEST_RETRY_SECONDS)
         return Exposed(condition_result, pause)
 
-    def _asked_for(self, uid: str, question: Question, *, fresh: bool) -> _Asked:
+    def _asked_for(self, question: Question, memory: AnswerMemory) -> _Asked:
         """The request to look at: the last one if it still counts, or a new one."""
-        asked = self._asked.get(uid)
+        asked = memory.asked
         is_same = asked is not None and asked.question == question
         if asked is not None and is_same and not asked.request.done():
+            memory.is_stale = False
             return asked
-        if asked is not None and is_same and not fresh and asked.request.result().is_ok:
+        if asked is not None and is_same and not memory.is_stale and asked.request.result().is_ok:
             return asked
         if asked is not None:
             asked.request.cancel()
         request = asyncio.create_task(self._api.answer(question.target, question.login))
-        self._asked[uid] = _Asked(question, request, asked.failures if asked and is_same else 0)
-        return self._asked[uid]
+        memory.asked = _Asked(question, request, asked.failures if asked and is_same else 0)
+        memory.is_stale = False
+        return memory.asked
 
 
 def target_of(server: ServerModel) -> Target:

@@ -1,6 +1,7 @@
 """Whether requests from outside are led to a server: what its Ingress or HTTPRoute, and their controllers, say."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
@@ -26,20 +27,27 @@ CERT_MANAGER: Final = ("cert-manager.io/", "kubernetes.io/tls-acme")
 (https://cert-manager.io/docs/usage/ingress/#supported-annotations)."""
 
 
+@dataclass
+class RouteMemory:
+    """What is remembered of the way to one server."""
+
+    well: object = None
+    """What leads there, as it was when nothing was missing."""
+
+    def invalidate(self) -> None:
+        """Have it looked at again."""
+        self.well = None
+
+
 class Routes:
     """Looks at the way in. What is well is not asked for again, unless something changes or a resync wants it."""
 
     def __init__(self, kube: KubeClient, gateway_api: GatewayApi) -> None:
         self._kube = kube
         self._gateway_api = gateway_api
-        self._well: dict[str, object] = {}
-
-    def evict(self, uid: str) -> None:
-        """Forget a server that is gone."""
-        self._well.pop(uid, None)
 
     async def look(
-        self, server: ServerModel, children: Sequence[KubeObject], *, fresh: bool = False
+        self, server: ServerModel, children: Sequence[KubeObject], memory: RouteMemory
     ) -> ConditionResult | None:
         """What is missing on the way to the server; None: nothing, or the class does not lead there.
 
@@ -50,17 +58,17 @@ class Routes:
             is_served = self._gateway_api.ask_for()
             return route_result(routing, _own(children, HTTP_ROUTE, server), is_served=is_served)
         if routing.ingress:
-            return await self._look_at_ingress(server, _own(children, INGRESS, server), fresh=fresh)
+            return await self._look_at_ingress(server, _own(children, INGRESS, server), memory)
         return None
 
     async def _look_at_ingress(
-        self, server: ServerModel, ingress: KubeObject | None, *, fresh: bool
+        self, server: ServerModel, ingress: KubeObject | None, memory: RouteMemory
     ) -> ConditionResult | None:
         if ingress is None:
             return _result(Verdict.WORKING, Reason.PENDING, "Waits for the Ingress to be written.")
         secret = server.access.routing.tls_secret
         state = (uid_of(ingress), ingress["metadata"].get("generation"), secret, has_address(ingress))
-        if not fresh and self._well.get(server.uid) == state:
+        if memory.well == state:
             return None
         condition_result = None
         if not has_address(ingress):
@@ -69,10 +77,7 @@ class Routes:
             condition_result = no_address_result(ingress, class_name, is_known=is_known)
         elif secret and not await self._exists(SECRET, server.namespace, secret):
             condition_result = no_certificate_result(server, secret)
-        if condition_result is None:
-            self._well[server.uid] = state
-        else:
-            self.evict(server.uid)
+        memory.well = state if condition_result is None else None
         return condition_result
 
     async def _exists(self, kind: Kind, namespace: str | None, name: str) -> bool:

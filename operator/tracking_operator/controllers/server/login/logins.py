@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.api.conditions import Reason
 from tracking_operator.controllers.server.children.deployment import is_rolled_out
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.children.ownership import controlled_by
 from tracking_operator.controllers.server.exposure.answer import exposed_result
-from tracking_operator.controllers.server.report import Report
 from tracking_operator.failures import Failure, Invalid, Waiting, failure_for
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -70,8 +69,33 @@ class _Asked:
     task: "asyncio.Task[LoginCredentials]"
 
 
+@dataclass
+class LoginMemory:
+    """What is remembered of one server's login."""
+
+    right: _Question | None = None
+    """What MLflow was found to be like."""
+    asked: _Asked | None = None
+    is_stale: bool = False
+    """Whether MLflow is to be asked although nothing has changed."""
+
+    def invalidate(self) -> None:
+        """Have MLflow asked again."""
+        self.is_stale = True
+
+    def evict(self) -> None:
+        """Drop all of it: the server is gone, or nobody has to log in."""
+        if self.asked:
+            self.asked.task.cancel()
+        self.right, self.asked, self.is_stale = None, None, False
+
+    def has_revoked(self, revocation: str) -> bool:
+        """Whether MLflow's users were found to have the passwords that were made for this revocation, or later ones."""
+        return self.right is not None and self.right.credentials.revoked_for == revocation
+
+
 class Logins:
-    """Sees to the logins of servers, and remembers which are right."""
+    """Sees to the logins of servers."""
 
     def __init__(
         self, kube: KubeClient, cache: ObjectCache, api: MlflowApi, now: Callable[[], datetime]
@@ -80,35 +104,23 @@ class Logins:
         self._cache = cache
         self._users = _Users(api)
         self._now = now
-        self._right: dict[str, _Question] = {}
-        self._asked: dict[str, _Asked] = {}
-
-    def evict(self, uid: str) -> None:
-        """Forget a server that is gone, or where nobody has to log in."""
-        self._right.pop(uid, None)
-        if asked := self._asked.pop(uid, None):
-            asked.task.cancel()
-
-    def invalidate(self, uid: str) -> None:
-        """Have the next look ask MLflow for the users: it has refused one."""
-        self._right.pop(uid, None)
 
     async def credentials(
-        self, server: ServerModel, rotation: str, report: Report, *, revocation: str = ""
-    ) -> LoginCredentials | None:
-        """The passwords of the server's Secret, which is made if there is none; None without a login, or with a condition result.
+        self, server: ServerModel, rotation: str, *, revocation: str = ""
+    ) -> LoginCredentials:
+        """The passwords of the server's Secret, which is made if there is none. Raises Failure.
 
         ``rotation`` is the value of the annotation that asks for other passwords, and ``revocation`` of the one that asks
         for another key to sign with, too: the Secret has both from here on, unless a rotation has to end first.
         """
-        if server.login is None:
-            self.evict(server.uid)
-            return None
-        try:
-            return await self._credentials(server, rotation, revocation)
-        except Failure as failure:
-            report.add_unwatched(failure, ConditionType.EXPOSED)
-            return None
+        secret = await self._secrets.read(server, server.names.auth)
+        found = login_credentials_in(secret, self._new_credentials(rotation, revocation))
+        if _is_revocation_due(found, revocation) and not found.is_rotating:
+            found = replace(
+                self._with_next_passwords(found, rotation), secret_key=new_password(), revoked_for=revocation
+            )
+        await self._secrets.write(server, build_auth_secret(server, found))
+        return found
 
     async def look(
         self,
@@ -116,8 +128,7 @@ class Logins:
         target: Target,
         deployment: KubeObject,
         wanted: LoginWanted,
-        *,
-        fresh: bool,
+        memory: LoginMemory,
     ) -> Login | None:
         """The login with which clients are let in by the pods that serve now; None where these let everybody in.
 
@@ -136,9 +147,9 @@ class Logins:
                 server,
                 target,
                 wanted.credentials,
+                memory,
                 rotation=wanted.rotation,
                 revocation=wanted.revocation,
-                fresh=fresh,
                 pods=pods,
             )
         except Failure as failure:
@@ -156,13 +167,13 @@ class Logins:
         server: ServerModel,
         target: Target,
         credentials: LoginCredentials,
+        memory: LoginMemory,
         *,
         rotation: str,
         revocation: str = "",
-        fresh: bool,
         pods: tuple[object, ...] = (),
     ) -> Login:
-        """Make MLflow's users as the Secret says; return the ordinary user's login. With ``fresh`` MLflow is asked in any case.
+        """Make MLflow's users as the Secret says; return the ordinary user's login.
 
         A value of ``rotation`` that the passwords were not made for gives both users other ones.
 
@@ -176,21 +187,16 @@ class Logins:
             await self._secrets.write(server, build_auth_secret(server, credentials))
         question = _Question(target, credentials)
         # What is under way is looked at in any case: nobody else would hear of what it found.
-        if fresh or server.uid in self._asked or self._right.get(server.uid) != question:
-            settled = await self._settled(server, question, pods)
+        if memory.is_stale or memory.asked or memory.right != question:
+            settled = await self._settled(server, question, pods, memory)
             if settled != credentials:
                 await self._secrets.write(server, build_auth_secret(server, settled))
-            self._right[server.uid] = _Question(target, settled)
+            memory.right, memory.is_stale = _Question(target, settled), False
             credentials = settled
         if _is_revocation_due(credentials, revocation):
             # A rotation was under way, of which MLflow may have known the passwords that are revoked.
             raise _still_asking()
         return Login(credentials.user, credentials.user_password)
-
-    def has_revoked(self, uid: str, revocation: str) -> bool:
-        """Whether MLflow's users were found to have the passwords that were made for this revocation, or later ones."""
-        right = self._right.get(uid)
-        return right is not None and right.credentials.revoked_for == revocation
 
     def _former_login(self, server: ServerModel) -> Login | None:
         """A login that pods which still ask for one know, and others do not mind; None if there never was one."""
@@ -199,16 +205,6 @@ class Logins:
             return None
         known = login_credentials_in(secret, self._new_credentials("", ""))
         return Login(known.user, known.user_password)
-
-    async def _credentials(self, server: ServerModel, rotation: str, revocation: str) -> LoginCredentials:
-        secret = await self._secrets.read(server, server.names.auth)
-        found = login_credentials_in(secret, self._new_credentials(rotation, revocation))
-        if _is_revocation_due(found, revocation) and not found.is_rotating:
-            found = replace(
-                self._with_next_passwords(found, rotation), secret_key=new_password(), revoked_for=revocation
-            )
-        await self._secrets.write(server, build_auth_secret(server, found))
-        return found
 
     def _new_credentials(self, rotation: str, revocation: str) -> LoginCredentials:
         return LoginCredentials(
@@ -232,10 +228,10 @@ class Logins:
         )
 
     async def _settled(
-        self, server: ServerModel, question: _Question, pods: tuple[object, ...]
+        self, server: ServerModel, question: _Question, pods: tuple[object, ...], memory: LoginMemory
     ) -> LoginCredentials:
         """The credentials once MLflow's users have them; what is under way is gone on with by the next look."""
-        asked = self._asked.get(server.uid)
+        asked = memory.asked
         if asked is not None and (asked.question, asked.pods) != (question, pods):
             # Another one may not begin before this one has ended: it may have changed a password meanwhile.
             await _with_deadline(asked.task)
@@ -243,10 +239,9 @@ class Logins:
             asked = None
         if asked is None:
             task = asyncio.create_task(self._users.settle(server, question.target, question.credentials))
-            asked = self._asked[server.uid] = _Asked(question, pods, task)
+            asked = memory.asked = _Asked(question, pods, task)
         await _with_deadline(asked.task)
-        del self._asked[server.uid]
-        self._right.pop(server.uid, None)  # right again only if this says so
+        memory.asked = memory.right = None  # right again only if this says so
         return asked.task.result()
 
 

@@ -8,6 +8,7 @@ from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LAB
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.address.claims import AddressClaims
+from tracking_operator.controllers.server.context import ServerMemories
 from tracking_operator.controllers.server.plan import make_plan
 from tracking_operator.controllers.server.spec.inputs import inputs_of
 from tracking_operator.failures import Invalid
@@ -26,7 +27,10 @@ class Cluster:
 
     def restart(self) -> None:
         """Forget everything that is not in the cluster."""
-        self.book = AddressClaims(self.cache, SETTINGS.cluster_name, has_built_in_class=True)
+        memories = ServerMemories(self.cache)
+        self.book = AddressClaims(
+            self.cache, SETTINGS.cluster_name, memories.address_of, has_built_in_class=True
+        )
 
     def put(
         self, namespace: str, access: Manifest, *, name: str = "mlflow", created: int = 0, **spec: object
@@ -58,7 +62,7 @@ class Cluster:
         try:
             plan = make_plan(resource, inputs_of(resource, self.cache), SETTINGS)
         except Invalid as failure:
-            self.book.withdraw(resource.metadata.uid)
+            self.book.withdraw(resource)
             return failure.reason.value
         try:
             self.book.claim(resource, plan.model)

@@ -8,27 +8,28 @@ from typing import cast
 import pytest
 
 from tests.unit.controllers.memory_api import MemoryApi
-from tests.unit.examples import S3, Manifest, model, namespace, s3_class, s3_store
+from tests.unit.examples import S3, Manifest, model, s3_class, s3_store
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.api.tracking_server_class import S3StoreSpec
 from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.artifacts.prefixes import (
     ArtifactPrefixes,
+    PrefixMemory,
     PrefixState,
     WantedPrefix,
     prefix_result,
 )
-from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.failures import Invalid, Unavailable
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
 from tracking_operator.resources.artifacts_secret import artifact_keys_in
 from tracking_operator.stores.executor import StoreExecutor
+from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3.bucket_address import Bucket, Keys
 from tracking_operator.stores.s3.provision import Provisioned
-from tracking_operator.stores.s3.tenant import Admin, Desired
+from tracking_operator.stores.s3.tenant import Admin
 
 WANTED = WantedPrefix(rotation="", rotate_every=None, must_exist=False)
 ASKED = replace(WANTED, rotation="please")
@@ -81,11 +82,13 @@ class World:
     def __init__(self, *, proxied: bool = True) -> None:
         self.api = MemoryApi()
         self.cache = ObjectCache(owner_label=SERVER_LABEL)
-        self.cache.upsert(namespace())
         self.objects = ObjectStore(self)
         self.now = datetime(2026, 1, 1, 12, tzinfo=UTC)
         self.server = model({"artifactStore": {"s3": {}, "proxied": proxied}}, s3_class())
         self.store = s3_store(self.server)
+        self.mark = Mark(
+            "cluster", self.server.namespace, self.server.name, self.server.uid, "uid-of-namespace"
+        )
         self.offer = S3StoreSpec.model_validate(S3)
         bucket = Bucket(self.offer.bucket, endpoint=self.offer.endpoint)
         self.access = BucketAccess(Admin(bucket, Keys("admin", "secret")))
@@ -95,16 +98,18 @@ class World:
         """An operator with an empty memory."""
         executor = cast(StoreExecutor, self.objects)
         buckets = S3Admin(self.api.as_client(), self.cache, executor, "system")
-        self.prefixes = ArtifactPrefixes(
-            self.api.as_client(), self.cache, buckets, OwnerMarks(self.cache, "cluster"), lambda: self.now
-        )
+        self.prefixes = ArtifactPrefixes(self.api.as_client(), self.cache, buckets, lambda: self.now)
+        self.memory = PrefixMemory()
 
     async def ensure(self, wanted: WantedPrefix = WANTED, *, fresh: bool = False) -> PrefixState:
         """Do so, and forget what was asked and written before."""
         self.objects.asked.clear()
         self.api.calls.clear()
+        if fresh:
+            self.memory.invalidate()
+        store, offer = self.store, self.offer
         return await self.prefixes.ensure(
-            self.server, self.store, self.offer, self.access, wanted, fresh=fresh
+            self.server, store, offer, self.access, wanted, mark=self.mark, memory=self.memory
         )
 
     def pass_seconds(self, seconds: float) -> None:
@@ -215,14 +220,11 @@ async def test_keys_that_are_old_enough_rotate_by_themselves() -> None:
 
 async def test_what_has_to_exist_for_a_prefix_follows_from_the_class() -> None:
     world = World()
-    tenant = cast(Desired, world.prefixes._verified.get("none") or await _desired(world)).tenant
+    await world.ensure()
+    assert world.memory.verified
+    tenant = world.memory.verified.desired.tenant
     assert (tenant.bucket, tenant.prefix) == ("ml-artifacts", "team-a/mlflow")
     assert (tenant.mark.cluster, tenant.mark.namespace, tenant.mark.name) == ("cluster", "team-a", "mlflow")
-
-
-async def _desired(world: World) -> Desired:
-    await world.ensure()
-    return world.prefixes._verified[world.server.uid].desired
 
 
 def test_the_finding_names_the_place_and_no_secret() -> None:

@@ -1,6 +1,7 @@
 """Secrets that a team names: found or missed with a sentence, remembered as salted digests only."""
 
 import base64
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,7 @@ from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import EXTERNAL_BUCKET, EXTERNAL_DATABASE, Manifest, model, secret
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
-from tracking_operator.controllers.server.children.mounted_secrets import Credentials
+from tracking_operator.controllers.server.children.mounted_secrets import Credentials, SecretsMemory
 from tracking_operator.failures import Unavailable, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.errors import ApiError
@@ -29,14 +30,17 @@ class World:
             self.api.store(one)
         self.cache = ObjectCache(owner_label=SERVER_LABEL)
         self.credentials = Credentials(self.api.as_client(), self.cache)
+        self.memories = defaultdict[str, SecretsMemory](SecretsMemory)
 
     async def digest(self, server: ServerModel = SERVER, *, fresh: bool = False) -> str:
-        found, problems = await self.credentials.digest(server, fresh=fresh)
+        if fresh:
+            self.memories[server.uid].invalidate()
+        found, problems = await self.credentials.digest(server, self.memories[server.uid])
         assert problems == []
         return found
 
     async def problems(self, server: ServerModel = SERVER) -> list[tuple[ConditionType, Reason, str]]:
-        _, problems = await self.credentials.digest(server, fresh=False)
+        _, problems = await self.credentials.digest(server, self.memories[server.uid])
         assert all(isinstance(failure, Waiting) and failure.retry_after for _, failure in problems)
         return [(type_, failure.reason, failure.message) for type_, failure in problems]
 
@@ -110,8 +114,10 @@ async def test_a_restart_of_the_operator_changes_no_digest() -> None:
 async def test_no_content_stays_in_memory() -> None:
     world = World(secret("mlflow-db", uri=PASSWORD_URI))
     await world.digest()
-    assert "hunter2" not in repr(vars(world.credentials))
-    assert base64.b64encode(PASSWORD_URI.encode()).decode() not in repr(vars(world.credentials))
+    assert "hunter2" not in repr((vars(world.credentials), world.memories))
+    assert base64.b64encode(PASSWORD_URI.encode()).decode() not in repr(
+        (vars(world.credentials), world.memories)
+    )
 
 
 async def test_a_digest_reveals_neither_content_nor_length() -> None:
@@ -158,7 +164,7 @@ async def test_an_api_server_that_refuses_is_no_missing_secret(monkeypatch: pyte
         raise ApiError(403, "Forbidden", 'secrets "mlflow-db" is forbidden: User "x" cannot get resource')
 
     monkeypatch.setattr(world.api, "get", refuse)
-    _, ((type_, failure),) = await world.credentials.digest(SERVER, fresh=False)
+    _, ((type_, failure),) = await world.credentials.digest(SERVER, SecretsMemory())
     assert type_ is ConditionType.BACKEND_STORE_READY
     assert isinstance(failure, Unavailable)
     assert "read Secret team-a/mlflow-db" in failure.message

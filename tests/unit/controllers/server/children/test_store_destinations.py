@@ -1,5 +1,6 @@
 """Where pods have to connect to: asked of Services and Secrets, and remembered."""
 
+from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +16,7 @@ from tests.unit.examples import (
     secret,
 )
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
-from tracking_operator.controllers.server.children.mounted_secrets import Credentials
+from tracking_operator.controllers.server.children.mounted_secrets import Credentials, SecretsMemory
 from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.errors import ApiError
@@ -60,12 +61,14 @@ class World:
             self.api.store(one)
         self.cache = ObjectCache(owner_label=SERVER_LABEL)
         self.credentials = Credentials(self.api.as_client(), self.cache)
+        self.memories = defaultdict[str, SecretsMemory](SecretsMemory)
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.networks = Networks(self.api.as_client(), self.cache, self.credentials, lambda: self.now)
 
     async def modelled(self, server: ServerModel = ON_POSTGRES, *, fresh: bool = False) -> ServerModel:
-        await self.credentials.digest(server, fresh=fresh)
-        return await self.networks.with_destinations(server, fresh=fresh)
+        memory = self.memories[server.uid]
+        await self.credentials.digest(server, memory)
+        return replace(server, destinations=await self.networks.destinations(server, memory, fresh=fresh))
 
     async def destinations(self, server: ServerModel = ON_POSTGRES, *, fresh: bool = False) -> Destinations:
         found = (await self.modelled(server, fresh=fresh)).destinations
@@ -150,7 +153,7 @@ async def test_what_is_remembered_of_a_secret_is_no_secret() -> None:
         secret("mlflow-bucket", accessKeyId="AKIDEXAMPLE", secretAccessKey="wJalrXUtn"),
     )
     server = await world.modelled(EXTERNAL)
-    known = repr((vars(world.credentials), vars(world.networks), server))
+    known = repr((vars(world.credentials), vars(world.networks), world.memories, server))
     assert not any(word in known for word in ("hunter2", "AKIDEXAMPLE", "wJalrXUtn"))
 
 

@@ -8,24 +8,25 @@ from typing import cast
 import pytest
 
 from tests.unit.controllers.memory_api import MemoryApi
-from tests.unit.examples import Manifest, model, namespace, postgres_class, postgres_store
+from tests.unit.examples import Manifest, model, postgres_class, postgres_store
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.database.databases import (
+    DatabaseMemory,
     Databases,
     DatabaseState,
     Wanted,
     _Verified,
     database_result,
 )
-from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.failures import Invalid, Unavailable, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
 from tracking_operator.resources.database_secret import credentials_in
 from tracking_operator.resources.secret import ROTATED_AT_ANNOTATION
+from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.rotation import Sighting
 from tracking_operator.stores.postgres.schema_revision import SchemaState
@@ -99,11 +100,13 @@ class World:
     def __init__(self) -> None:
         self.api = MemoryApi()
         self.cache = ObjectCache(owner_label=SERVER_LABEL)
-        self.cache.upsert(namespace())
         self.postgres = Postgres(self)
         self.now = datetime(2026, 1, 1, 12, tzinfo=UTC)
         self.server = model({}, postgres_class())
         self.store = postgres_store(self.server)
+        self.mark = Mark(
+            "cluster", self.server.namespace, self.server.name, self.server.uid, "uid-of-namespace"
+        )
         place = PostgresServer(self.store.host, self.store.port)
         self.access = Access(place, Login("admin", "secret"))
         self.restart()
@@ -111,9 +114,8 @@ class World:
     def restart(self) -> None:
         """An operator with an empty memory."""
         servers = PostgresAdmin(self.api.as_client(), self.cache, cast("object", self.postgres), "system")  # type: ignore[arg-type]
-        self.databases = Databases(
-            self.api.as_client(), self.cache, servers, OwnerMarks(self.cache, "cluster"), lambda: self.now
-        )
+        self.databases = Databases(self.api.as_client(), self.cache, servers, lambda: self.now)
+        self.memory = DatabaseMemory()
 
     async def ensure(
         self, wanted: Wanted = WANTED, *, fresh: bool = False, access: Access | None = None
@@ -121,8 +123,10 @@ class World:
         """Do so, and forget what was asked and written before."""
         self.postgres.asked.clear()
         self.api.calls.clear()
+        if fresh:
+            self.memory.invalidate()
         return await self.databases.ensure(
-            self.server, self.store, access or self.access, wanted, fresh=fresh
+            self.server, self.store, access or self.access, wanted, mark=self.mark, memory=self.memory
         )
 
     def pass_seconds(self, seconds: float) -> None:
@@ -335,7 +339,7 @@ async def test_credentials_that_are_old_enough_rotate_by_themselves() -> None:
 async def test_a_forgotten_server_is_verified_anew() -> None:
     world = World()
     await world.ensure()
-    world.databases.evict(world.server.uid)
+    world.memory = DatabaseMemory()
     await world.ensure()
     assert world.postgres.asked
 

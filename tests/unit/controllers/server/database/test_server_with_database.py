@@ -14,7 +14,7 @@ from tracking_operator.controllers.conditions.condition_result import ConditionR
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.controllers.server.database.databases import DatabaseState, Wanted
 from tracking_operator.controllers.server.deletion.databases import DatabaseFinalization
-from tracking_operator.controllers.server_class.class_of_server import ChosenClass
+from tracking_operator.controllers.server.deletion.finalize_store import Deletion
 from tracking_operator.controllers.server_class.postgres_admin import Access
 from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Invalid, Unavailable
 from tracking_operator.kube.errors import ApiError
@@ -53,9 +53,9 @@ class PostgresWorld(World):
 
     def restart(self) -> None:
         super().restart()
-        self.loop._stores._postgres = self  # type: ignore[assignment]
-        self.loop._stores._databases = self  # type: ignore[assignment]
-        self.loop._finalization._stores = (cast(DatabaseFinalization, self),)
+        self.loop._steps.database._postgres = self  # type: ignore[assignment]
+        self.loop._steps.database._databases = self  # type: ignore[assignment]
+        self.loop._steps.deletion._finalization._stores = (cast(DatabaseFinalization, self),)
 
     async def access(self, class_name: str, offer: object) -> Access:
         return Access(PostgresServer("pg.db.svc"), Login("admin", "secret"))
@@ -67,7 +67,14 @@ class PostgresWorld(World):
         return self.marked
 
     async def ensure(
-        self, server: object, store: object, access: Access, wanted: Wanted, *, fresh: bool
+        self,
+        server: object,
+        store: object,
+        access: Access,
+        wanted: Wanted,
+        *,
+        mark: Mark,
+        memory: object,
     ) -> DatabaseState:
         if self.failure:
             raise self.failure
@@ -76,22 +83,10 @@ class PostgresWorld(World):
         self.meanwhile()
         return found
 
-    async def leave(
-        self,
-        live: Manifest,
-        resource: object,
-        chosen: ChosenClass,
-        policy: object,
-        server: object,
-        *,
-        others: object,
-    ) -> ConditionResult | None:
+    async def finalize(self, deletion: Deletion) -> ConditionResult | None:
         if self.blocked is None:
-            self.dropped.append(f"{chosen.name} {policy}")
+            self.dropped.append(f"{deletion.chosen.name} {deletion.policy}")
         return self.blocked
-
-    def evict(self, uid: str) -> None:
-        pass
 
     def removed_before_finalized(self) -> None:
         """The API server removes the server although the finalizer has just been written."""

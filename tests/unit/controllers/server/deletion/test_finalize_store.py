@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from tests.unit.controllers.contexts import a_memory
 from tests.unit.examples import Manifest
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.placement import DatabasePlacement, Placement
@@ -14,6 +15,8 @@ from tracking_operator.controllers.conditions.condition_result import ConditionR
 from tracking_operator.controllers.server.database.databases import Databases
 from tracking_operator.controllers.server.deletion import finalize_store as left_stores
 from tracking_operator.controllers.server.deletion.databases import DatabaseFinalization
+from tracking_operator.controllers.server.deletion.finalize_store import Deletion
+from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
 from tracking_operator.failures import Unavailable
@@ -44,7 +47,10 @@ class World:
         monkeypatch.setattr(left_stores, "placement_of", lambda resource: placement)
         itself = cast(object, self)
         self.stores = DatabaseFinalization(
-            cast(Databases, itself), cast(PostgresAdmin, itself), cast(EventRecorder, itself)
+            cast(Databases, itself),
+            cast(PostgresAdmin, itself),
+            cast(OwnerMarks, itself),
+            cast(EventRecorder, itself),
         )
 
     async def access(self, class_name: str, offer: PostgresStoreSpec) -> Access:
@@ -52,8 +58,8 @@ class World:
             raise self.failure
         return Access(PostgresServer(offer.host), Login(f"admin of {class_name}", "secret"))
 
-    def tenant_of(self, metadata: object, place: DatabasePlacement) -> Tenant:
-        return Tenant.named(place.name, Mark("cluster", "team-a", "mlflow"))
+    def of(self, namespace: str, name: str, uid: str, memory: object) -> Mark:
+        return Mark("cluster", "team-a", "mlflow")
 
     async def retain(self, tenant: Tenant, access: Access) -> None:
         self.done.append(f"{access.admin.username} ends access at {access.server.host}")
@@ -67,10 +73,11 @@ class World:
     def record(self, live: Manifest, type_: str, reason: str, message: str) -> None:
         self.events.append(message)
 
-    async def leave(
+    async def finalize(
         self, policy: DeletionPolicy, own: ChosenClass, others: Sequence[ChosenClass]
     ) -> ConditionResult | None:
-        return await self.stores.leave({}, TrackingServer(), own, policy, None, others=[own, *others])
+        deletion = Deletion({}, TrackingServer(), a_memory(), own, policy, None, [own, *others])
+        return await self.stores.finalize(deletion)
 
 
 @pytest.fixture
@@ -80,8 +87,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 async def test_the_servers_own_class_does_what_the_policy_says(world: World) -> None:
     own = class_at("standard", PLACE.host)
-    assert await world.leave(DeletionPolicy.DELETE, own, [class_at("another", PLACE.host)]) is None
-    assert await world.leave(DeletionPolicy.RETAIN, own, []) is None
+    assert await world.finalize(DeletionPolicy.DELETE, own, [class_at("another", PLACE.host)]) is None
+    assert await world.finalize(DeletionPolicy.RETAIN, own, []) is None
     assert world.done == [
         "admin of standard drops mlflow_team_a",
         "admin of standard ends access at old.db.svc",
@@ -94,14 +101,14 @@ async def test_where_the_class_has_changed_another_one_ends_the_access(
 ) -> None:
     own = class_at("standard", host)
     others = [class_at("elsewhere", "third.db.svc"), class_at("older", PLACE.host)]
-    assert await world.leave(DeletionPolicy.RETAIN, own, others) is None
+    assert await world.finalize(DeletionPolicy.RETAIN, own, others) is None
     assert world.done == ["admin of older ends access at old.db.svc"]
     assert (world.events, world.left) == ([], [])
 
 
 async def test_another_class_deletes_nothing_and_the_server_waits_for_its_own(world: World) -> None:
     own = class_at("standard", "new.db.svc")
-    condition_result = await world.leave(DeletionPolicy.DELETE, own, [class_at("older", PLACE.host)])
+    condition_result = await world.finalize(DeletionPolicy.DELETE, own, [class_at("older", PLACE.host)])
     assert condition_result is not None
     assert condition_result.reason is Reason.DELETION_BLOCKED
     assert world.done == ["admin of older ends access at old.db.svc"]
@@ -109,7 +116,7 @@ async def test_another_class_deletes_nothing_and_the_server_waits_for_its_own(wo
 
 async def test_where_no_class_leads_there_an_event_says_so(world: World) -> None:
     own = class_at("standard", "new.db.svc")
-    assert await world.leave(DeletionPolicy.RETAIN, own, [class_at("elsewhere", None)]) is None
+    assert await world.finalize(DeletionPolicy.RETAIN, own, [class_at("elsewhere", None)]) is None
     assert world.done == []
     assert world.left == ["standard"]
     (event,) = world.events
@@ -119,6 +126,6 @@ async def test_where_no_class_leads_there_an_event_says_so(world: World) -> None
 async def test_a_class_that_leads_there_and_cannot_is_no_reason_to_stay(world: World) -> None:
     world.failure = Unavailable(Reason.STORE_UNREACHABLE, "It does not answer.")
     own = class_at("standard", "new.db.svc")
-    assert await world.leave(DeletionPolicy.RETAIN, own, [class_at("older", PLACE.host)]) is None
+    assert await world.finalize(DeletionPolicy.RETAIN, own, [class_at("older", PLACE.host)]) is None
     assert world.left == ["older"], "it is that class which tries again when its store answers"
     assert "It does not answer." in world.events[0]

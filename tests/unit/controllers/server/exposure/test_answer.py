@@ -9,6 +9,7 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.exposure.answer import (
     LONGEST_RETRY_SECONDS,
+    AnswerMemory,
     Exposed,
     Exposure,
     exposed_result,
@@ -30,11 +31,14 @@ class World:
     def __init__(self, *answers: Answer) -> None:
         self.servers = AnsweringServers(*answers)
         self.exposure = Exposure(self.servers.as_client())
+        self.memory = AnswerMemory()
 
     async def look(
         self, server: ServerModel | None = None, pods: Manifest | None = None, *, fresh: bool = False
     ) -> Exposed:
-        return await self.exposure.look(server or a_server(), pods or deployment(), fresh=fresh)
+        if fresh:
+            self.memory.invalidate()
+        return await self.exposure.look(server or a_server(), pods or deployment(), self.memory)
 
     @property
     def requests(self) -> int:
@@ -105,13 +109,13 @@ async def test_one_that_hangs_keeps_nobody_waiting_and_is_not_asked_twice_at_a_t
     assert second.condition_result is None
     assert first.requeue_after is not None
     assert world.requests == 1
-    world.exposure.evict(a_server().uid)
+    world.memory.evict()
 
 
 async def test_one_that_is_forgotten_is_asked_anew() -> None:
     world = World()
     await world.look()
-    world.exposure.evict(a_server().uid)
+    world.memory.evict()
     await world.look()
     assert world.requests == 2
 

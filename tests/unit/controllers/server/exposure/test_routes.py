@@ -7,7 +7,7 @@ from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import Manifest, model, tracking_class
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.gateway_api import GatewayApi
-from tracking_operator.controllers.server.exposure.routes import Routes
+from tracking_operator.controllers.server.exposure.routes import RouteMemory, Routes
 from tracking_operator.resources.server_model import ServerModel
 
 ADDRESS = {"loadBalancer": {"ingress": [{"hostname": "lb.example.com"}]}}
@@ -40,6 +40,7 @@ class World:
         self.api, self.gateway_api = MemoryApi(), GatewayApi()
         self.gateway_api.is_served = gateway_api
         self.routes = Routes(self.api.as_client(), self.gateway_api)
+        self.memory = RouteMemory()
 
     def put(self, api_version: str, kind: str, name: str, namespace: str | None = "team-a") -> None:
         metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
@@ -47,7 +48,9 @@ class World:
 
     async def look(self, of: ServerModel, *children: Manifest, fresh: bool = False) -> ConditionResult | None:
         self.api.calls.clear()
-        return await self.routes.look(of, children, fresh=fresh)
+        if fresh:
+            self.memory.invalidate()
+        return await self.routes.look(of, children, self.memory)
 
 
 async def said(world: World, of: ServerModel, *children: Manifest) -> tuple[str, Verdict]:

@@ -7,13 +7,15 @@ from typing import cast
 
 import pytest
 
+from tests.unit.controllers.contexts import a_context
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import Manifest, model
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
+from tracking_operator.controllers.conditions.step_result import StepResult
 from tracking_operator.controllers.server.login import logins as module
-from tracking_operator.controllers.server.login.logins import Logins, LoginWanted
-from tracking_operator.controllers.server.report import Report
+from tracking_operator.controllers.server.login.logins import LoginMemory, Logins, LoginWanted
+from tracking_operator.controllers.server.login.step import PasswordStep
 from tracking_operator.failures import Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
@@ -91,20 +93,23 @@ class World:
         self.mlflow.dies_after = 1000
         now = datetime(2026, 1, 1, 12, tzinfo=UTC)
         self.logins = Logins(self.api.as_client(), self.cache, cast(MlflowApi, self.mlflow), lambda: now)
+        self.memory = LoginMemory()
 
     async def credentials(self, rotation: str = "", revocation: str = "") -> LoginCredentials:
-        report = Report()
-        found = await self.logins.credentials(self.server, rotation, report, revocation=revocation)
-        assert found, report.condition_results
-        return found
+        return await self.logins.credentials(self.server, rotation, revocation=revocation)
 
     async def look(self, rotation: str = "", *, fresh: bool = False, revocation: str = "") -> Login:
         """One look, from the Secret on."""
         self.mlflow.asked.clear()
         self.api.calls.clear()
-        found = await self.credentials(rotation, revocation)
+        if fresh:
+            self.memory.invalidate()
+        return await self.ensure_users(await self.credentials(rotation, revocation), rotation, revocation)
+
+    async def ensure_users(self, found: LoginCredentials, rotation: str = "", revocation: str = "") -> Login:
+        """See to the users."""
         return await self.logins.ensure_users(
-            self.server, TARGET, found, rotation=rotation, revocation=revocation, fresh=fresh
+            self.server, TARGET, found, self.memory, rotation=rotation, revocation=revocation
         )
 
     async def begin(self) -> Login:
@@ -133,7 +138,7 @@ async def test_passwords_are_made_once_and_differ(world: World) -> None:
     world.api.calls.clear()
     assert await world.credentials() == first
     assert world.api.writes == []
-    assert not any(secret in f"{first!r}{Report()!r}" for secret in secrets)
+    assert not any(secret in repr(first) for secret in secrets)
 
 
 async def test_the_ordinary_user_is_made_and_then_nothing_is_asked(world: World) -> None:
@@ -190,8 +195,8 @@ async def test_a_revocation_replaces_passwords_and_the_key_to_sign_with_once(wor
     assert world.mlflow.users == {"admin": world.known.admin_password, "team": after.password}
     assert world.known.admin_password != old.admin_password
     assert world.known.secret_key == announced.secret_key
-    assert world.logins.has_revoked(world.server.uid, "leaked")
-    assert not world.logins.has_revoked(world.server.uid, "leaked again")
+    assert world.memory.has_revoked("leaked")
+    assert not world.memory.has_revoked("leaked again")
     assert await world.look(revocation="leaked") == after
     assert await world.look() == after
     assert (world.mlflow.asked, world.api.writes) == ([], [])
@@ -203,15 +208,15 @@ async def test_passwords_of_a_rotation_that_is_under_way_are_revoked_too(world: 
     world.mlflow.asked.clear()
     world.mlflow.dies_after = 2
     with pytest.raises(Crashed):
-        await world.logins.ensure_users(world.server, TARGET, found, rotation="please", fresh=False)
+        await world.ensure_users(found, "please")
     rotating = world.known
     assert rotating.is_rotating
     world.restart()
     with pytest.raises(Waiting):
         await world.look("please", revocation="leaked")
-    assert not world.logins.has_revoked(world.server.uid, "leaked")
+    assert not world.memory.has_revoked("leaked")
     await world.look("please", revocation="leaked")
-    assert world.logins.has_revoked(world.server.uid, "leaked")
+    assert world.memory.has_revoked("leaked")
     known = {rotating.admin_password, rotating.next_admin_password}
     assert world.mlflow.users["admin"] == world.known.admin_password not in known
     assert world.known.user_password not in {rotating.user_password, rotating.next_user_password}
@@ -227,7 +232,7 @@ async def test_a_rotation_goes_on_wherever_it_was_cut_off() -> None:
         world.mlflow.asked.clear()
         world.mlflow.dies_after = requests
         try:
-            await world.logins.ensure_users(world.server, TARGET, found, rotation="please", fresh=False)
+            await world.ensure_users(found, "please")
             is_cut_off = False
         except Crashed:
             is_cut_off = True
@@ -247,7 +252,7 @@ async def test_a_crash_before_the_secret_is_swapped_leaves_both_passwords_in_it(
         len(world.mlflow.asked) + 2
     )  # the admin's password is changed, the user's is not
     with pytest.raises(Crashed):
-        await world.logins.ensure_users(world.server, TARGET, found, rotation="please", fresh=False)
+        await world.ensure_users(found, "please")
     assert world.known.is_rotating
     assert world.mlflow.users["admin"] in (world.known.next_admin_password, world.known.admin_password)
 
@@ -337,22 +342,21 @@ async def test_a_secret_of_somebody_elses_is_neither_read_nor_written(world: Wor
             "data": {"password": "aGVycw=="},
         }
     )
-    report = Report()
-    assert await world.logins.credentials(world.server, "", report) is None
-    (condition_result,) = report.condition_results
+    result = await PasswordStep(world.logins).ensure(a_context(BASIC))
+    assert result.found is None
+    (condition_result,) = result.condition_results
     assert (condition_result.type, condition_result.reason) == (ConditionType.EXPOSED, Reason.CONFLICT)
     assert world.api.objects[PLACE]["data"] == {"password": "aGVycw=="}
 
 
 async def test_without_a_login_there_is_no_secret_and_nothing_is_asked(world: World) -> None:
-    report = Report()
-    assert await world.logins.credentials(model(), "", report) is None
-    assert (report.condition_results, world.api.calls, world.mlflow.asked) == ([], [], [])
+    assert await PasswordStep(world.logins).ensure(a_context()) == StepResult(None)
+    assert (world.api.calls, world.mlflow.asked) == ([], [])
 
 
 class TestWhilePodsGoOver:
     async def look(self, world: World, *, deployed: Manifest, wanted: LoginWanted) -> Login | None:
-        return await world.logins.look(world.server, TARGET, deployed, wanted, fresh=False)
+        return await world.logins.look(world.server, TARGET, deployed, wanted, world.memory)
 
     async def test_pods_without_a_login_are_asked_for_none(self, world: World) -> None:
         wanted = LoginWanted(await world.credentials(), "")

@@ -1,0 +1,153 @@
+"""One reconcile of one server, and what is remembered of a server between two of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+from tracking_operator.api.kubernetes_types import ObjectMeta
+from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.controllers.kinds import TRACKING_SERVER
+from tracking_operator.controllers.server.address.claims import AddressMemory, ClaimsByHost
+from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck
+from tracking_operator.controllers.server.artifacts.prefixes import PrefixMemory, PrefixState
+from tracking_operator.controllers.server.children.jobs import LiveJob
+from tracking_operator.controllers.server.children.mounted_secrets import SecretsMemory
+from tracking_operator.controllers.server.database.databases import DatabaseMemory, DatabaseState
+from tracking_operator.controllers.server.database.schema_gate import Gate
+from tracking_operator.controllers.server.exposure.answer import AnswerMemory
+from tracking_operator.controllers.server.exposure.routes import RouteMemory
+from tracking_operator.controllers.server.login.logins import LoginMemory
+from tracking_operator.controllers.server.plan import Plan
+from tracking_operator.controllers.server.spec.owner_marks import NamespaceMemory
+from tracking_operator.controllers.server.workload.condition_results import Observed
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.objects import KubeObject, uid_of
+from tracking_operator.resources.auth_secret import LoginCredentials
+from tracking_operator.resources.server_model import ServerModel
+
+Value = TypeVar("Value")
+
+SWEEP_GROWTH: Final = 64
+"""How many memories are made before those are looked for whose server has gone unseen."""
+
+
+@dataclass
+class ServerMemory:
+    """All that is remembered of one server, a part for each step; none of it is needed after a restart."""
+
+    namespace: str
+    name: str
+    uid: str
+    address: AddressMemory
+    of_namespace: NamespaceMemory = field(default_factory=NamespaceMemory)
+    database: DatabaseMemory = field(default_factory=DatabaseMemory)
+    prefix: PrefixMemory = field(default_factory=PrefixMemory)
+    secrets: SecretsMemory = field(default_factory=SecretsMemory)
+    login: LoginMemory = field(default_factory=LoginMemory)
+    route: RouteMemory = field(default_factory=RouteMemory)
+    answer: AnswerMemory = field(default_factory=AnswerMemory)
+
+    def invalidate(self) -> None:
+        """Have everything asked again that no watch tells of."""
+        for part in (self.database, self.prefix, self.secrets, self.login, self.route, self.answer):
+            part.invalidate()
+
+    def evict(self) -> None:
+        """End what is under way for the server, and what keeps others from its addresses."""
+        for part in (self.address, self.login, self.answer):
+            part.evict()
+
+
+class ServerMemories:
+    """One memory for each server, made when it is asked for, and dropped as a whole."""
+
+    def __init__(self, cache: ObjectCache) -> None:
+        self._cache = cache
+        self._claims = ClaimsByHost()
+        self._memories: dict[tuple[str, str], ServerMemory] = {}
+        self._sweep_at = SWEEP_GROWTH
+
+    def __iter__(self) -> Iterator[ServerMemory]:
+        return iter(self._memories.values())
+
+    def of(self, metadata: ObjectMeta) -> ServerMemory:
+        """The memory of this very server; that of an earlier one of its name is dropped."""
+        namespace, name, uid = metadata.namespace, metadata.name, metadata.uid
+        known = self._memories.get((namespace, name))
+        if known is not None and known.uid == uid:
+            return known
+        self.evict(namespace, name)
+        self._sweep()
+        made = ServerMemory(namespace, name, uid, AddressMemory(self._claims))
+        self._memories[namespace, name] = made
+        return made
+
+    def address_of(self, metadata: ObjectMeta) -> AddressMemory:
+        """What this very server claims."""
+        return self.of(metadata).address
+
+    def evict(self, namespace: str, name: str) -> None:
+        """Drop all that is known of a server that is gone."""
+        if memory := self._memories.pop((namespace, name), None):
+            memory.evict()
+
+    def _sweep(self) -> None:
+        """Drop the memories of servers that went unseen; now and then, so that it costs nothing."""
+        if len(self._memories) < self._sweep_at:
+            return
+        for memory in [one for one in self if self._has_vanished(one)]:
+            self.evict(memory.namespace, memory.name)
+        self._sweep_at = 2 * len(self._memories) + SWEEP_GROWTH
+
+    def _has_vanished(self, memory: ServerMemory) -> bool:
+        place = TRACKING_SERVER, memory.namespace, memory.name
+        known = self._cache.get(*place) or self._cache.removed_before_finalized(*place)
+        return known is None or uid_of(known) != memory.uid
+
+
+class Once(Generic[Value]):
+    """An attribute that is set once, and read only afterwards: what is decided is never replaced half-way."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Value:
+        if self._name not in vars(instance):
+            raise AttributeError(f"{self._name} is read before a step has set it")
+        value: Value = vars(instance)[self._name]
+        return value
+
+    def __set__(self, instance: object, value: Value) -> None:
+        if self._name in vars(instance):
+            raise AttributeError(f"{self._name} is set once")
+        vars(instance)[self._name] = value
+
+
+@dataclass
+class ReconcileContext:
+    """One reconcile of one server: what was decided, which is set once, and what each step found for those after it."""
+
+    live: KubeObject
+    """The resource as it was read, or written last."""
+    resource: TrackingServer
+    """The same, parsed."""
+    memory: ServerMemory
+    now: datetime
+    is_resync: bool = False
+    """Whether what no watch tells of is asked afresh; what ``memory`` had of that is dropped already."""
+    migration: LiveJob | None = None
+    database: DatabaseState | None = None
+    prefix: PrefixState | None = None
+    passwords: LoginCredentials | None = None
+    gate: Gate | None = None
+    artifact_check: ArtifactCheck | None = None
+    may_apply: bool = True
+    """Whether all is there that the objects are made from."""
+
+    plan = Once[Plan]()
+    """What was decided, with a model that lacks what only the stores and Secrets tell."""
+    model = Once[ServerModel]()
+    """The complete model: what objects are made from, and what is reported on."""
+    observed = Once[Observed]()
+    """The live objects, once everything has been applied."""

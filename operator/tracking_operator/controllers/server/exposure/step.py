@@ -1,0 +1,63 @@
+"""The step that asks a server as its clients do, once there is a pod to answer: its route, its login, then a request."""
+
+from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.controllers.conditions.condition_result import result_from
+from tracking_operator.controllers.conditions.step_result import StepResult
+from tracking_operator.controllers.server.context import ReconcileContext
+from tracking_operator.controllers.server.exposure.answer import Exposed, Exposure, target_of
+from tracking_operator.controllers.server.exposure.routes import Routes
+from tracking_operator.controllers.server.login.logins import Logins, LoginWanted
+from tracking_operator.controllers.server.revocation import revocation_of_login
+from tracking_operator.controllers.server.workload.condition_results import Observed, serves
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Waiting
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.objects import KubeObject
+from tracking_operator.mlflow.client import Login
+
+
+class ExposureStep:
+    """Finds out whether clients get through, and keeps the users of servers with a login as they should be."""
+
+    def __init__(self, cache: ObjectCache, routes: Routes, logins: Logins, exposure: Exposure) -> None:
+        self._cache = cache
+        self._routes = routes
+        self._logins = logins
+        self._exposure = exposure
+
+    async def probe(self, context: ReconcileContext, observed: Observed) -> StepResult[Exposed | None]:
+        """What clients meet; None while no pod serves."""
+        server, deployment = context.model, observed.deployment
+        if deployment is None or not serves(server, observed):
+            context.memory.answer.evict()
+            return StepResult(None)
+        exposed = await self._probe(context, deployment)
+        return StepResult(exposed, requeue_after=exposed.requeue_after)
+
+    async def _probe(self, context: ReconcileContext, deployment: KubeObject) -> Exposed:
+        server, memory = context.model, context.memory
+        children = self._cache.children(server.namespace, server.name)
+        if missing := await self._routes.look(server, children, memory.route):
+            return Exposed(missing, requeue_after=UNWATCHED_RETRY_SECONDS)
+        try:
+            login = await self._login(context, deployment)
+        except Failure as failure:
+            return _not_asked(failure)
+        exposed = await self._exposure.look(server, deployment, memory.answer, login=login)
+        if exposed.condition_result and exposed.condition_result.reason is Reason.LOGIN_REFUSED:
+            memory.login.invalidate()
+        return exposed
+
+    async def _login(self, context: ReconcileContext, deployment: KubeObject) -> Login | None:
+        resource = context.resource
+        wanted = LoginWanted(context.passwords, resource.asked_rotation, revocation_of_login(resource))
+        server, memory = context.model, context.memory.login
+        return await self._logins.look(server, target_of(server), deployment, wanted, memory)
+
+
+def _not_asked(failure: Failure) -> Exposed:
+    """Without a login nothing can be asked; one that is on its way (Pending) is no condition result yet."""
+    is_known = failure.reason is not Reason.PENDING
+    return Exposed(
+        result_from(failure, ConditionType.EXPOSED) if is_known else None,
+        requeue_after=failure.retry_after if isinstance(failure, Waiting) else None,
+    )

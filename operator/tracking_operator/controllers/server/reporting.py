@@ -1,0 +1,115 @@
+"""The step that says how a server stands: what the steps and the live objects tell becomes its status."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from tracking_operator.api.conditions import Condition, ConditionType, find_condition, merge_conditions
+from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus
+from tracking_operator.controllers.conditions.condition_result import (
+    ConditionResult,
+    not_looked_at,
+    summarise,
+)
+from tracking_operator.controllers.request import Outcome
+from tracking_operator.controllers.server.context import ReconcileContext
+from tracking_operator.controllers.server.plan import ReconcileSettings, model_of_what_runs
+from tracking_operator.controllers.server.planning import Unplanned
+from tracking_operator.controllers.server.report import Report
+from tracking_operator.controllers.server.revocation import waiting_results
+from tracking_operator.controllers.server.status import announce, status_of, write_status
+from tracking_operator.controllers.server.workload.condition_results import condition_results_of, observe
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.events import EventRecorder
+from tracking_operator.kube.objects import DEPLOYMENT
+from tracking_operator.resources.server_model import ServerModel
+
+DECIDED_BY_OBJECTS: Final = (
+    ConditionType.BACKEND_STORE_READY,
+    ConditionType.ARTIFACT_STORE_READY,
+    ConditionType.SCHEMA_READY,
+    ConditionType.WORKLOAD_READY,
+    ConditionType.EXPOSED,
+)
+
+
+class Reporting:
+    """Writes the status of servers, and announces what is new in it. Raises ApiError."""
+
+    def __init__(
+        self, kube: KubeClient, cache: ObjectCache, events: EventRecorder, settings: ReconcileSettings
+    ) -> None:
+        self._kube = kube
+        self._cache = cache
+        self._events = events
+        self._settings = settings
+
+    async def report(self, context: ReconcileContext, report: Report) -> Outcome:
+        """Say how a server stands for which everything was done."""
+        resource, server = context.resource, context.model
+        report.add_missing(condition_results_of(server, context.observed, _earlier(resource, server)))
+        report.add_all(waiting_results(resource))
+        conditions = _conditions(context, report.condition_results, server.url)
+        status = status_of(resource, conditions, context.plan.placement, server, context.observed)
+        return await self._write(context, status, report)
+
+    async def report_unplanned(
+        self, context: ReconcileContext, report: Report, unplanned: Unplanned
+    ) -> Outcome:
+        """Say why nothing can be done; what runs goes on running, and is still reported on."""
+        server = self._model_of_what_runs(context.resource)
+        report.add_missing(self._results_of_what_runs(context.resource, server, unplanned.waits_for))
+        report.add_all(waiting_results(context.resource))
+        return await self.report_only(context, report, server.url if server else "")
+
+    async def report_only(self, context: ReconcileContext, report: Report, url: str = "") -> Outcome:
+        """Say what was found out, and leave what the status says besides."""
+        status = context.resource.status.updated(
+            observed_generation=context.resource.metadata.generation,
+            conditions=_conditions(context, report.condition_results, url),
+        )
+        return await self._write(context, status, report)
+
+    async def _write(
+        self, context: ReconcileContext, status: TrackingServerStatus, report: Report
+    ) -> Outcome:
+        ready = find_condition(status.conditions, ConditionType.READY)
+        before = context.resource.status.conditions
+        await write_status(self._kube, self._cache, context.live, status.as_kubernetes())
+        announce(self._events, context.live, before, report.condition_results, ready)
+        return report.outcome()
+
+    def _model_of_what_runs(self, resource: TrackingServer) -> ServerModel | None:
+        deployment = self._cache.get(DEPLOYMENT, resource.metadata.namespace, resource.metadata.name)
+        replicas = (deployment or {}).get("spec", {}).get("replicas", 0)
+        return model_of_what_runs(resource, self._settings, replicas)
+
+    def _results_of_what_runs(
+        self, resource: TrackingServer, server: ServerModel | None, waits_for: str
+    ) -> Iterable[ConditionResult]:
+        if server is None:
+            return [not_looked_at(type_, waits_for) for type_ in DECIDED_BY_OBJECTS]
+        observed = observe(self._cache.children(server.namespace, server.name), server)
+        return condition_results_of(server, observed, _earlier(resource, server))
+
+
+def _conditions(
+    context: ReconcileContext, condition_results: Sequence[ConditionResult], url: str
+) -> tuple[Condition, ...]:
+    return merge_conditions(
+        context.resource.status.conditions,
+        summarise(condition_results, f"MLflow answers at {url}."),
+        observed_generation=context.resource.metadata.generation,
+        now=context.now,
+    )
+
+
+def _earlier(resource: TrackingServer, server: ServerModel) -> Callable[[ConditionType], Condition | None]:
+    """What was found out before; about the schema only if that was for the version which is wanted now."""
+
+    def condition(type_: ConditionType) -> Condition | None:
+        if type_ is ConditionType.SCHEMA_READY and resource.status.version != server.version:
+            return None
+        return find_condition(resource.status.conditions, type_)
+
+    return condition

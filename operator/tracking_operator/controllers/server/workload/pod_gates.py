@@ -1,0 +1,70 @@
+"""The steps that find out whether pods may start: on the schema, and in the prefix."""
+
+from tracking_operator.api.conditions import ConditionType
+from tracking_operator.controllers.conditions.step_result import StepResult
+from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck, artifact_check, live_check
+from tracking_operator.controllers.server.context import ReconcileContext
+from tracking_operator.controllers.server.database.schema_gate import Gate, external_database, schema_gate
+from tracking_operator.controllers.server.report import Report
+from tracking_operator.controllers.server.workload.condition_results import observe
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.errors import ApiError, failure_from
+from tracking_operator.kube.objects import (
+    JOB,
+    KubeObject,
+    KubeObjects,
+    describe,
+    name_of,
+    namespace_of,
+    uid_of,
+)
+from tracking_operator.resources.server_model import ExternalBackend, S3Artifacts, ServerModel
+
+
+class PodGates:
+    """Asks the Jobs that stand before a server's pods, and removes those that have to be made anew."""
+
+    def __init__(self, kube: KubeClient, cache: ObjectCache) -> None:
+        self._kube = kube
+        self._cache = cache
+
+    async def schema(self, context: ReconcileContext) -> StepResult[Gate | None]:
+        """Whether pods may start on the schema; None where the pods find that out themselves."""
+        server, status, database = context.model, context.resource.status, context.database
+        if not server.needs_migration_job:
+            return StepResult(None)
+        if isinstance(server.backend_store, ExternalBackend):
+            check = observe(self._children(server), server).check
+            database = external_database(server, status, context.migration, check)
+        gate, report = schema_gate(server, status, database, context.migration), Report()
+        await self._delete(gate.obsolete_job, ConditionType.SCHEMA_READY, report)
+        return report.as_result(gate)
+
+    async def artifacts(self, context: ReconcileContext) -> StepResult[ArtifactCheck | None]:
+        """How the server's own prefix does, as its own identity finds it; None where nobody can tell now."""
+        server, prefix, report = context.model, context.prefix, Report()
+        if not context.may_apply or prefix is None or not isinstance(server.artifact_store, S3Artifacts):
+            return StepResult(None)
+        check = artifact_check(
+            server,
+            server.artifact_store,
+            status=context.resource.status,
+            state=prefix,
+            live=live_check(self._children(server), server),
+            now=context.now,
+        )
+        report.look_again(check.requeue_after)
+        await self._delete(check.obsolete_job, ConditionType.ARTIFACT_STORE_READY, report)
+        return report.as_result(check)
+
+    async def _delete(self, job: KubeObject | None, type_: ConditionType, report: Report) -> None:
+        if job is None:
+            return
+        try:
+            await self._kube.delete(JOB, namespace_of(job), name_of(job), uid=uid_of(job))
+        except ApiError as error:
+            report.add_failure(failure_from(error, f"delete {describe(job)}"), type_)
+
+    def _children(self, server: ServerModel) -> KubeObjects:
+        return self._cache.children(server.namespace, server.name)
