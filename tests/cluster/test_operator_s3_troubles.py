@@ -22,7 +22,7 @@ from tests.waiting import wait_until
 from tracking_operator.api.labels_and_annotations import ALLOW_EMPTY_STORE_ANNOTATION
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import DEPLOYMENT, JOB, SECRET, KubeObject, name_of
-from tracking_operator.outcomes import EXIT_CODES
+from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
 from tracking_operator.stores.s3.bucket_address import Keys
 from tracking_operator.stores.s3.policy import LARGEST_DOCUMENT
 
@@ -433,7 +433,12 @@ def test_what_the_check_finds_is_the_condition_of_the_server(
         team.serve()
         pod = team.job_pod()
 
-        team.end(pod, EXIT_CODES.get(reason, 41), reason, "This is what was found." if reason else "")
+        team.end(
+            pod,
+            EXIT_CODES.get(reason, TERMINAL_EXIT_CODES[0]),
+            reason,
+            "This is what was found." if reason else "",
+        )
 
         condition = team.wait_for_condition(
             STORE, reason=reason or "CheckFailed", status="False", seconds=SECONDS_TO_SAY_SO

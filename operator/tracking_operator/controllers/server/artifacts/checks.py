@@ -99,12 +99,7 @@ def _failed_check(live: LiveJob, now: datetime) -> ArtifactCheck:
 
 
 def _progress(server: ServerModel, store: S3Artifacts, live: LiveJob) -> ConditionResult:
-    if live.problem:
-        return problem(TYPE, live.problem.reason, live.problem.message)
-    if (complaint := live.complaint) and complaint.reason:
-        goes_on = f" Job {live.name} tries again." if OUTCOMES[complaint.reason].passes else ""
-        return problem(TYPE, complaint.reason, f"{complaint.message}{goes_on}")
-    return _under_way(server, store)
+    return live.trouble(TYPE) or _under_way(server, store)
 
 
 def _under_way(server: ServerModel, store: S3Artifacts) -> ConditionResult:

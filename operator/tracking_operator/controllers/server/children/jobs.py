@@ -1,10 +1,12 @@
 """The Jobs of a server as they are in the cluster, and what their pods tell. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tracking_operator.api.conditions import ConditionType
 from tracking_operator.api.labels_and_annotations import APPLIED_ANNOTATION
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, problem
 from tracking_operator.controllers.server.children.ownership import controlled_by
 from tracking_operator.controllers.server.children.pods import (
     CheckResult,
@@ -14,6 +16,7 @@ from tracking_operator.controllers.server.children.pods import (
 )
 from tracking_operator.kube.apply import digest
 from tracking_operator.kube.objects import JOB, POD, KubeObject, kind_of, name_of
+from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
 from tracking_operator.resources.pod.tools import like
 from tracking_operator.resources.server_model import ServerModel
 
@@ -61,6 +64,19 @@ class LiveJob:
     def complaint(self) -> CheckResult | None:
         """What the last attempt did not like, while no other one is at work."""
         return self.result if self.result and self.result.reason and not self.is_running else None
+
+    def trouble(self, type_: ConditionType) -> ConditionResult | None:
+        """What keeps it from going on, or what its last attempt met; None if there is nothing to tell."""
+        if self.problem:
+            return problem(type_, self.problem.reason, self.problem.message)
+        if self.complaint is None or self.complaint.reason is None:
+            return None
+        reason, message = self.complaint.reason, self.complaint.message
+        if EXIT_CODES.get(reason) in TERMINAL_EXIT_CODES:
+            return problem(type_, reason, message)
+        found = problem(type_, reason, f"{message} Job {self.name} tries again.")
+        # A pod that says no reason is tried again, too, whatever befell it.
+        return replace(found, verdict=Verdict.FAILING) if found.verdict is Verdict.BLOCKED else found
 
     def differs_from(self, desired: KubeObject, server: ServerModel) -> bool:
         """Whether it was made of something else than what is desired now; a Job cannot be changed.

@@ -182,12 +182,9 @@ def _store_result(result: CheckResult) -> ConditionResult | None:
 
 def _progress(server: ServerModel, database: DatabaseState, migration: LiveJob) -> ConditionResult:
     """How a Job that has not ended is getting on."""
-    if migration.problem:
-        return problem(TYPE, migration.problem.reason, migration.problem.message)
-    if (complaint := migration.complaint) and complaint.reason:
-        goes_on = f" Job {migration.name} tries again." if OUTCOMES[complaint.reason].passes else ""
-        return _store_result(complaint) or problem(TYPE, complaint.reason, f"{complaint.message}{goes_on}")
-    return _under_way(server, database)
+    if not migration.problem and migration.complaint and (waits := _store_result(migration.complaint)):
+        return waits
+    return migration.trouble(TYPE) or _under_way(server, database)
 
 
 def _under_way(server: ServerModel, database: DatabaseState) -> ConditionResult:

@@ -144,6 +144,16 @@ def test_a_fresh_identity_is_waited_for(wanted: ServerModel) -> None:
     )
 
 
+def test_a_pod_that_says_nothing_is_tried_again(wanted: ServerModel) -> None:
+    running = job(wanted)
+    found = check(wanted, running, pod_of(running, terminated(1, "Error", "Traceback")))
+    assert (found.condition_result.verdict, found.condition_result.reason) == (
+        Verdict.FAILING,
+        Reason.CRASH_LOOPING,
+    )
+    assert "Job mlflow-check-artifacts tries again." in found.condition_result.message
+
+
 def test_a_job_that_says_nothing_is_left_for_people(wanted: ServerModel) -> None:
     found = check(wanted, job(wanted, "Failed"))
     assert (found.condition_result.verdict, found.condition_result.reason) == (
