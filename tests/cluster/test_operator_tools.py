@@ -2,12 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import pytest
 
-from tests.operator_fixtures import OperatorHost, RunningOperator, Team
+from dev.development_cluster import DevelopmentCluster
+from tests.operator_fixtures import OPERATOR_NAMESPACE, OperatorHost, RunningOperator, Team
 from tests.waiting import wait_until
 from tracking_operator.api.labels_and_annotations import TOOLS_FILE
+from tracking_operator.isolation.attempts import Row
+from tracking_operator.isolation.by_api import pod_programs
+from tracking_operator.isolation.by_api.scene import ApiScene
+from tracking_operator.isolation.in_pod.scene import Side
+from tracking_operator.isolation.pods import Attacker
+from tracking_operator.isolation.runner import a_tenant, seen_of
+from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, KubeObject, name_of
 from tracking_operator.resources.pod.tools import in_former_layout, tools_of, with_tools
 from tracking_operator.resources.tools_archive import (
@@ -196,3 +205,22 @@ def test_a_server_from_before_the_archive_goes_on_until_it_changes(
         "it has its programs from the archive",
     )
     team.wait_until_gone(CONFIG_MAP, "mlflow-check")
+
+
+@pytest.mark.parametrize("attempt", pod_programs.BOOK.acts)
+async def test_what_a_team_tries_with_the_programs_of_its_pods_is_refused_or_undone(
+    attempt: str, team: Team, operator: RunningOperator, cluster: DevelopmentCluster
+) -> None:
+    team.made(SUSPENDED)
+    row, act = pod_programs.BOOK.acts[attempt]
+    own = Side(team.namespace, "mlflow")
+    async with (
+        await KubeClient.connect(cluster.kubeconfig_path) as platform,
+        a_tenant(platform, team.namespace) as tenant,
+    ):
+        nobody = cast(Attacker, None)
+        scene = ApiScene(tenant, platform, own, own, "", OPERATOR_NAMESPACE, pods=nobody)
+        seen = await seen_of(act, scene)
+    assert Row(row, seen).is_as_expected, seen
+    assert archives(team) == {CURRENT.name}
+    assert team.get(CONFIG_MAP, CURRENT.name)["binaryData"] == {TOOLS_FILE: CURRENT.text}

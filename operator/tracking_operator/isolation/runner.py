@@ -128,8 +128,7 @@ async def run_matrix(platform: KubeClient, options: Options, show: Show) -> Matr
             if namespace
         }
         tenants = {
-            namespace: await stack.enter_async_context(_a_tenant(platform, namespace))
-            for namespace in servers
+            namespace: await stack.enter_async_context(a_tenant(platform, namespace)) for namespace in servers
         }
         template = await template_of(platform, options.namespace, servers[options.namespace].metadata.name)
         scene = await _scene(platform, options, chosen, servers)
@@ -263,7 +262,7 @@ async def _ready(platform: KubeClient, namespace: str, name: str) -> TrackingSer
 
 
 @asynccontextmanager
-async def _a_tenant(platform: KubeClient, namespace: str) -> AsyncIterator[KubeClient]:
+async def a_tenant(platform: KubeClient, namespace: str) -> AsyncIterator[KubeClient]:
     """A client with the rights of an administrator of a namespace, by impersonation of a user who is bound to `admin`."""
     user = f"{MARK}:{namespace}"
     binding: KubeObject = {

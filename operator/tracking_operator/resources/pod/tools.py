@@ -89,14 +89,17 @@ def in_former_layout(obj: KubeObject, config_map: str) -> KubeObject:
 
 
 def _former_container(container: KubeObject) -> KubeObject:
+    command = list(container.get("command") or ())
+    if tuple(command[: len(START)]) != START:
+        return container
     mounts = [
         mount | {"name": FORMER_VOLUME} if mount["name"] == TOOLS_VOLUME else mount
         for mount in container["volumeMounts"]
     ]
-    command = container["command"]
-    options = command[len(START) : command.index("--")]
-    program, *arguments = command[command.index("--") + 1 :]
-    former = [*FORMER_START, *options, "--", FORMER_NAMES[program], *arguments]
+    end = command.index("--")
+    program, *arguments = command[end + 1 :]
+    # A program that did not exist then has no other name: the template differs, and the server is rolled.
+    former = [*FORMER_START, *command[len(START) : end], "--", FORMER_NAMES.get(program, program), *arguments]
     return container | {"command": former, "volumeMounts": mounts}
 
 
