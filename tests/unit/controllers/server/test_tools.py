@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.unit.controllers.server.address.test_change import NEW, moved, settled
 from tests.unit.controllers.server.test_reconciler import World, serving
 from tests.unit.examples import EXTERNAL_DATABASE, Manifest
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL, TOOLS_FILE
@@ -70,6 +71,15 @@ async def from_before_the_archive() -> World:
 class TestUpgrade:
     async def test_rolls_nobody_and_writes_nothing(self, upgrade: Callable[[World], None]) -> None:
         world = await serving()
+        upgrade(world)
+        await world.reconcile()
+        assert world.api.writes == []
+
+    async def test_rolls_no_server_that_still_answers_a_host_of_before(
+        self, upgrade: Callable[[World], None]
+    ) -> None:
+        world = await settled()
+        await moved(world, {"host": NEW})
         upgrade(world)
         await world.reconcile()
         assert world.api.writes == []

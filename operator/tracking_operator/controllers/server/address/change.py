@@ -21,6 +21,7 @@ from tracking_operator.resources.pod.server_pod import (
     STATIC_PREFIX,
     build_pod_template,
 )
+from tracking_operator.resources.pod.tools import like
 from tracking_operator.resources.server_address import Address
 from tracking_operator.resources.server_model import ServerModel
 
@@ -59,13 +60,15 @@ def move(
 
 
 def without_needless_host(server: ServerModel, deployment: KubeObject | None) -> ServerModel:
-    """Drop the former host if the pods are replaced anyway."""
+    """Drop the former host if the pods are replaced anyway; another release's programs are no reason for that."""
     if not server.access.former_host or deployment is None:
         return server
-    is_kept = first_difference(
-        _template(build_pod_template(server)), _template(deployment["spec"]["template"])
+    wanted = {"spec": {"template": build_pod_template(server)}}
+    kept = like(deployment, wanted, server.names.former_scripts)
+    difference = first_difference(
+        _template(kept["spec"]["template"]), _template(deployment["spec"]["template"])
     )
-    return server if is_kept is None else replace(server, access=replace(server.access, former_host=""))
+    return server if difference is None else replace(server, access=replace(server.access, former_host=""))
 
 
 def is_address_change(placement: Placement, before: Placement | None) -> bool:

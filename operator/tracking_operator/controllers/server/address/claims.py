@@ -7,7 +7,10 @@ nothing and waits for nothing: two servers that are looked at side by side canno
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+
+from pydantic import ValidationError
 
 from tracking_operator import naming
 from tracking_operator.api.conditions import Reason
@@ -29,7 +32,7 @@ from tracking_operator.controllers.server.spec.placement import (
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass, choose_class
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
-from tracking_operator.kube.objects import uid_of
+from tracking_operator.kube.objects import KubeObject, uid_of
 from tracking_operator.resources.server_address import overlap
 from tracking_operator.resources.server_model import ServerModel
 
@@ -173,7 +176,9 @@ class AddressClaims:
         classes = classes_in(self._cache)
         for live in self._cache.list(TRACKING_SERVER):
             resource = readable_server(live, self._cache)
-            if resource is not None:
+            if resource is None:
+                self._write_record_of(live)
+            else:
                 labels = labels_of_namespace(resource.metadata.namespace, self._cache)
                 self._memory_of(resource.metadata).write(
                     _standing(
@@ -184,6 +189,20 @@ class AddressClaims:
                         has_built_in_class=self._has_built_in_class,
                     )
                 )
+
+    def _write_record_of(self, live: KubeObject) -> None:
+        """Write down which addresses a server keeps that this version of the operator cannot read."""
+        if record := _record_in(live):
+            claim = _claimant(record, held=_own_places(placement_of(record)))
+            self._memory_of(record.metadata).write(claim)
+
+
+def _record_in(live: KubeObject) -> TrackingServer | None:
+    """A server of which only where it is can be read; None if not even that."""
+    status = {"placement": (live.get("status") or {}).get("placement")}
+    with suppress(ValidationError):
+        return TrackingServer.model_validate({"metadata": live["metadata"], "status": status})
+    return None
 
 
 def _standing(

@@ -109,6 +109,14 @@ class TestWhoHasIt:
         assert "another server" in cluster.claim("old")
         assert not cluster.claim("young")
 
+    def test_keeps_it_over_a_restart_although_a_newer_version_has_written_it(self, cluster: Cluster) -> None:
+        cluster.put("young", {"host": HOST}, created=5)
+        assert not cluster.claim("young")
+        cluster.put("young", {"host": HOST}, created=5, replicas="as many as needed")
+        cluster.put("old", {"host": HOST}, created=1)
+        cluster.restart()
+        assert "another server" in cluster.claim("old")
+
     def test_keeps_it_while_its_own_change_is_refused(self, cluster: Cluster) -> None:
         cluster.put("one", {"host": HOST})
         cluster.put("two", {"host": "two.example.com"})
