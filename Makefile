@@ -53,9 +53,7 @@ cluster-up: prepare-cluster ## Make the cluster, or keep a running one; kubeconf
 
 .PHONY: warm
 warm: prepare-images prepare-stores ## Build what the cluster and its images are made of, which is done once per machine
-	@$(RUN) python -m dev.local_cluster.binaries
-	@$(RUN) python -m dev.images
-	@$(RUN) python -m dev.ingress.image
+	@$(RUN) python -m dev.warm
 
 .PHONY: cluster-down
 cluster-down: prepare ## Remove the cluster and everything that it made on this machine

@@ -25,6 +25,7 @@ from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.layout import DEFAULT_NAME, check_name
 from dev.local_cluster.progress import say, step
 from dev.object_store import deploy_object_store, remove_object_store
+from dev.warm import builds_in_background
 from tracking_operator.api.tracking_server import TrackingServer
 
 TEAMS = (TEAM, OTHER_TEAM) = ("team-a", "team-b")
@@ -50,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
         check_name(chosen.name)
         cluster = development_cluster(chosen.name)
         if chosen.action == "up":
-            up(cluster)
+            with builds_in_background():
+                up(cluster)
         else:
             stop_forwarding(chosen.name)
             if chosen.keep_cluster:

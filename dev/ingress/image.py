@@ -1,7 +1,4 @@
-"""The image of the development cluster's Ingress controller: one static program and nothing else.
-
-`python -m dev.ingress.image` builds it when it is missing.
-"""
+"""The image of the development cluster's Ingress controller: one static program and nothing else."""
 
 from pathlib import Path
 
@@ -16,7 +13,3 @@ IMAGE = f"docker.io/tracking-operator/traefik:{pinned(NAME)}"
 def traefik_archive() -> Path:
     """The image as an OCI archive; four minutes when the program is not in the cache, else a moment."""
     return archive_of(SmallImage(IMAGE, {NAME: published_program(NAME)}, [f"/{NAME}"]))
-
-
-if __name__ == "__main__":
-    traefik_archive()

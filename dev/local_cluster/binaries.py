@@ -1,7 +1,4 @@
-"""The programs of the cluster, built from pinned Go modules and cached per version and content.
-
-`python -m dev.local_cluster.binaries` builds those that are missing.
-"""
+"""The programs of the cluster, built from pinned Go modules and cached per version and content."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +124,3 @@ def _build(recipe: Recipe, folder: Path) -> None:
         shutil.rmtree(source)
     for program in recipe.programs:
         (folder / program).symlink_to(recipe.name)
-
-
-if __name__ == "__main__":
-    build_binaries()

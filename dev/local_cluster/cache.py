@@ -5,11 +5,22 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dev.local_cluster.progress import step
+from dev.local_cluster.progress import say, step
+
+LAST_TIME = "last-build-seconds"
+USUAL_SECONDS = {
+    "kubernetes": 240,
+    "etcd": 20,
+    "coredns": 90,
+    "kube-router": 80,
+    "traefik": 250,
+    "versitygw": 45,
+}
 
 
 def cache_folder() -> Path:
@@ -32,17 +43,23 @@ def digest_of(texts: Iterable[str], folder: Path | None = None) -> str:
 def built_once(name: str, key: str, build: Callable[[Path], None]) -> Path:
     """The cached folder `name/key`, made by `build(folder)` if it is not there.
 
-    A build that fails or is interrupted leaves nothing behind; two processes never build the same thing at once.
+    A build that fails or is interrupted leaves nothing behind; two processes never build the same thing at once: who comes
+    second waits, and is told for what.
     """
     home = cache_folder() / name
     target = home / key
     if target.is_dir():
         return target
     home.mkdir(parents=True, exist_ok=True)
-    with locked(home / f"{key}.lock"):
+    with locked(
+        home / f"{key}.lock", on_wait=lambda: say(f"wait for {name}, which is being built{_last_time(name)}")
+    ):
         if not target.is_dir():
-            with step(f"build {name} {key}"):
+            say(f"build {name} {key}{_last_time(name)}")
+            started = time.monotonic()
+            with step(f"built {name} {key}"):
                 _build_aside(target, build)
+            (home / LAST_TIME).write_text(f"{time.monotonic() - started:.0f}")
     return target
 
 
@@ -52,12 +69,28 @@ def is_built(name: str, key: str) -> bool:
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `file` between processes; the kernel lets go of it when the holder dies."""
+def locked(file: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold an exclusive lock on `file` between processes; the kernel lets go of it when the holder dies.
+
+    `on_wait` is called when another process holds it.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _last_time(name: str) -> str:
+    """How long the last build of it took: on this machine, else on two processors that had nothing else to do."""
+    file = cache_folder() / name / LAST_TIME
+    if file.is_file():
+        return f"; took {file.read_text()} s last time"
+    known = USUAL_SECONDS.get(name)
+    return f"; takes about {known} s on two processors" if known else ""
 
 
 def _build_aside(target: Path, build: Callable[[Path], None]) -> None:

@@ -1,10 +1,12 @@
 """Built things get into the cache whole, once, and under a key that names all that went into them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from dev.local_cluster.cache import built_once, cache_folder, digest_of
+from dev.local_cluster.cache import built_once, cache_folder, digest_of, locked
+from tests.waiting import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +29,27 @@ def test_a_second_call_does_not_build_again() -> None:
     assert (built_once("thing", "1.0-abc", build) / "program").read_text() == "1"
     assert len(built) == 1
     assert built_once("thing", "1.1-abc", build) != first
+
+
+def test_who_waits_for_a_build_is_told_for_what_and_how_long_it_took_last_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    built_once("thing", "1.0-abc", lambda folder: None)
+    held = cache_folder() / "thing" / "1.1-abc.lock"
+    with ThreadPoolExecutor() as others:
+        with locked(held):
+            waits = others.submit(built_once, "thing", "1.1-abc", lambda folder: None)
+            wait_until(lambda: "wait for thing" in capsys.readouterr().err, 10, "the second one says so")
+            assert not waits.done()
+        assert waits.result().is_dir()
+
+
+def test_the_last_time_is_said_when_a_build_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    built_once("thing", "1.0-abc", lambda folder: None)
+    built_once("thing", "1.1-abc", lambda folder: None)
+    assert "build thing 1.1-abc; took 0 s last time" in capsys.readouterr().err
+    built_once("etcd", "1", lambda folder: None)
+    assert "build etcd 1; takes about 20 s on two processors" in capsys.readouterr().err
 
 
 def test_a_failed_build_leaves_nothing() -> None:

@@ -1,0 +1,50 @@
+"""Everything that the development cluster and its images are made of, built in the order in which a demo needs it.
+
+`python -m dev.warm` builds what is missing, which is done once per machine.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dev.database.image import postgres_recipe
+from dev.development_cluster import development_cluster
+from dev.images.build import build_images
+from dev.images.recipes import mlflow_recipe, operator_recipe
+from dev.ingress.image import traefik_archive
+from dev.local_cluster.binaries import build_binaries
+from dev.local_cluster.cluster import LocalCluster
+from dev.object_store.image import versitygw_recipe
+
+
+def build_all() -> None:
+    """Build the cluster's programs, then the images, then what is deployed last."""
+    if isinstance(development_cluster(), LocalCluster):
+        build_binaries()
+    build_images([operator_recipe()])
+    build_images([postgres_recipe(), versitygw_recipe(), mlflow_recipe()])
+    traefik_archive()
+
+
+@contextmanager
+def builds_in_background() -> Iterator[None]:
+    """Build it all in another process, which yields to this one; who needs a part waits for it and is told so.
+
+    What is still being built at the end goes on only if the block has ended well.
+    """
+    command = ["nice", "-n", "10", sys.executable, "-m", "dev.warm"]
+    builds = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    except BaseException:
+        builds.terminate()
+        raise
+    finally:
+        builds.wait()
+
+
+if __name__ == "__main__":
+    build_all()
