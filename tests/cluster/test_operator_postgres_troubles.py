@@ -25,7 +25,7 @@ from tests.operator_postgres import (
 from tests.waiting import wait_until
 from tracking_operator.api.tracking_server_class import DEFAULT_CONNECTION_LIMIT
 from tracking_operator.controllers.kinds import TRACKING_SERVER
-from tracking_operator.kube.objects import DEPLOYMENT, LEASE, NAMESPACE, SECRET, uid_of
+from tracking_operator.kube.objects import DEPLOYMENT, LEASE, NAMESPACE, SECRET, KubeObject, uid_of
 from tracking_operator.stores.ownership_mark import Mark
 
 SECONDS_TO_SAY_SO = 10.0
@@ -219,8 +219,8 @@ def test_a_placement_that_names_another_host_never_brings_the_admin_there(
     living: tuple[PostgresClass, PostgresTeam], operator: RunningOperator
 ) -> None:
     _, team = living
-    before, placement = team.untouched(), team.placement()
-    with listening("127.0.0.2") as trap:
+    before = team.untouched()
+    with put_back(team) as placement, listening("127.0.0.2") as trap:
         evil = placement["database"] | {"host": "127.0.0.2", "port": trap.port}
         team.edit_placement(placement | {"database": evil})
         team.wait_for_condition("BackendStoreReady", reason="ResolvedDiffers", seconds=SECONDS_TO_SAY_SO)
@@ -232,7 +232,6 @@ def test_a_placement_that_names_another_host_never_brings_the_admin_there(
         )
         assert team.untouched() == before
         assert trap.visitors == []
-    team.edit_placement(placement)
     team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_RECOVER)
 
 
@@ -241,10 +240,10 @@ def test_a_placement_that_names_the_database_of_somebody_else_opens_nothing_and_
 ) -> None:
     class_, team = living
     postgres = class_.postgres
-    with a_postgres_team(team.api, class_) as victim:
+    with a_postgres_team(team.api, class_) as victim, put_back(team) as placement:
         victim.served()
         theirs, secret = victim.database(), victim.secret()
-        before, placement = team.untouched(), team.placement()
+        before = team.untouched()
 
         team.edit_placement(placement | {"database": placement["database"] | {"name": theirs}})
 
@@ -264,10 +263,19 @@ def test_a_placement_that_names_the_database_of_somebody_else_opens_nothing_and_
             lambda: f"it says that the database is not its own: {team.condition('BackendStoreReady')}",
         )
         assert team.untouched() == before
+    team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_RECOVER)
+    assert team.untouched() == before
+
+
+@contextmanager
+def put_back(team: PostgresTeam) -> Iterator[KubeObject]:
+    """Where the server is, which is where it is again afterwards, whatever was written meanwhile and found."""
+    placement = team.placement()
+    try:
+        yield placement
+    finally:
         team.patch_server({"spec": {"deletionPolicy": None}})
         team.edit_placement(placement)
-        team.wait_for_condition("BackendStoreReady", status="True", seconds=SECONDS_TO_RECOVER)
-        assert team.untouched() == before
 
 
 @contextmanager
