@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
@@ -15,6 +16,7 @@ from dev.images import Image, ImageError, build_images
 from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.layout import DEFAULT_NAME
 from dev.local_cluster.progress import step
+from tracking_operator.timings import Timings
 
 ROOT = Path(__file__).parent.parent
 BASE = ROOT / "manifests" / "base"
@@ -60,8 +62,11 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def deploy(cluster: DevelopmentCluster, manifests: Path = BASE) -> None:
-    """Build and load both images, apply a folder of manifests/, and wait until the operator is up."""
+def deploy(cluster: DevelopmentCluster, manifests: Path = BASE, *, timings: Timings | None = None) -> None:
+    """Build and load both images, apply a folder of manifests/, and wait until the operator is up.
+
+    Tests that wait for rotations give it short `timings`.
+    """
     images = build_images()
     load_images(cluster, images)
     with step(f"apply {manifests.relative_to(ROOT)}"):
@@ -69,7 +74,7 @@ def deploy(cluster: DevelopmentCluster, manifests: Path = BASE) -> None:
         # A definition that is milliseconds old has `conditions: null`, at which waiting for a condition fails.
         cluster.kubectl("wait", "--for=jsonpath={.status.acceptedNames.kind}", "--timeout=60s", *DEFINITIONS)
         cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *DEFINITIONS)
-        apply_with_image(cluster, images, manifests)
+        apply_with_image(cluster, images, manifests, timings)
     with step("wait for the operator"):
         cluster.kubectl(
             *("rollout", "status", "deployment/tracking-operator"),
@@ -107,7 +112,9 @@ def load_images(cluster: DevelopmentCluster, images: list[Image]) -> None:
             cluster.load_docker_image(image.archive)
 
 
-def apply_with_image(cluster: DevelopmentCluster, images: list[Image], manifests: Path) -> None:
+def apply_with_image(
+    cluster: DevelopmentCluster, images: list[Image], manifests: Path, timings: Timings | None = None
+) -> None:
     """Apply the manifests with the operator image that was just built, by an overlay that is thrown away."""
     operator = next(image for image in images if image.name.startswith(PLACEHOLDER_IMAGE))
     with tempfile.TemporaryDirectory(dir=ROOT / ".cluster") as folder:
@@ -116,9 +123,16 @@ def apply_with_image(cluster: DevelopmentCluster, images: list[Image], manifests
             "kind": "Kustomization",
             "resources": [os.path.relpath(manifests, folder)],
             "images": [{"name": PLACEHOLDER_IMAGE, "newTag": operator.name.rpartition(":")[2]}],
+            "patches": [_with_timings(timings)] if timings else [],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", folder)
+
+
+def _with_timings(timings: Timings) -> dict[str, object]:
+    variable = {"name": "TRACKING_OPERATOR_TIMINGS", "value": json.dumps(asdict(timings))}
+    operation = {"op": "add", "path": "/spec/template/spec/containers/0/env/-", "value": variable}
+    return {"target": {"kind": "Deployment"}, "patch": json.dumps([operation])}
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 
 from dev.deploy import deploy
 from dev.development_cluster import DevelopmentCluster
+from tests.e2e.short_timings import SHORT
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import HOSTS, Team, a_team
 
@@ -22,7 +23,7 @@ def no_operator_beside_the_pods() -> None:
 @pytest.fixture(scope="module")
 def deployed(cluster: DevelopmentCluster, no_operator_beside_the_pods: None) -> None:
     """The operator, running in the cluster as two pods."""
-    deploy(cluster)
+    deploy(cluster, timings=SHORT)
 
 
 @pytest.fixture

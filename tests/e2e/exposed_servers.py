@@ -19,6 +19,7 @@ from dev.object_store import ClusterObjectStore
 from dev.stores.manifests import contents_of
 from tests.e2e.conftest import RESTRICTED
 from tests.e2e.mlflow import Tracking, wait_until_ready
+from tests.e2e.short_timings import SHORT
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import HOSTS, Team, a_class, a_team
 from tracking_operator.kube.objects import SECRET
@@ -76,7 +77,7 @@ def exposed(
     """The servers of two teams, both Ready."""
     for host in HOSTS:
         host.stop_all()
-    deploy(cluster)
+    deploy(cluster, timings=SHORT)
     spec = {
         "naming": {"host": HOST, "path": "/{{ namespace }}"},
         "limits": {"maxServersPerNamespace": 1},

@@ -14,6 +14,7 @@ from dev.ingress.manifests import HTTP_PORT, HTTPS_PORT
 from dev.stores.deployment import new_certificate
 from tests.e2e.conftest import RESTRICTED
 from tests.e2e.mlflow import API, Tracking, uids, wait_until_ready
+from tests.e2e.short_timings import SHORT
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import HOSTS, Team, a_class, a_team
 from tests.waiting import wait_until
@@ -66,7 +67,7 @@ def way(api: KubeApi, cluster: DevelopmentCluster, cluster_ingress: ClusterIngre
     """A server whose class has an Ingress with TLS; nobody has made the certificate yet."""
     for host in HOSTS:
         host.stop_all()
-    deploy(cluster)
+    deploy(cluster, timings=SHORT)
     spec = {
         "naming": {"host": "{{ name }}.{{ namespace }}.example.com"},
         "access": {

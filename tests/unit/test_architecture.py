@@ -48,6 +48,7 @@ ORDER = (
     "failures",
     "passwords",
     "shares",
+    "timings",
     "naming",
     "pod_tools",
     "stores",
@@ -107,6 +108,7 @@ ROOMS = {
     "failures": room(rooms={"api.conditions", "outcomes"}),
     "passwords": room(),
     "shares": room(),
+    "timings": room(),
     "naming": room("jinja2"),
     "pod_tools": room(
         "psycopg2",
@@ -141,7 +143,7 @@ ROOMS = {
     ),
     "controllers": room(
         "pydantic",
-        rooms={"api", "naming", "resources", "kube", "mlflow", "passwords", "outcomes"}
+        rooms={"api", "naming", "resources", "kube", "mlflow", "passwords", "outcomes", "timings"}
         | STORES
         | POD_ENVIRONMENT
         | FAILURES,
@@ -156,7 +158,16 @@ ROOMS = {
         "pydantic",
         "pydantic_settings",
         "prometheus_client",
-        rooms={"api", "kube", "mlflow", "stores.executor", "controllers", "shares", "foreign_text"},
+        rooms={
+            "api",
+            "kube",
+            "mlflow",
+            "stores.executor",
+            "controllers",
+            "shares",
+            "foreign_text",
+            "timings",
+        },
     ),
     "cli": room(
         "pydantic",

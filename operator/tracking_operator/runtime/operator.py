@@ -108,6 +108,7 @@ class _Operator:
             ip_families=settings.ip_families,
             has_built_in_class=settings.built_in_class,
             watches_secrets=settings.watch_secrets,
+            timings=settings.timings,
         )
         self._stores = StoreExecutor()
         self._mlflow = MlflowApi(proxy=settings.service_proxy or None)

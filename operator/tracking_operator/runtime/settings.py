@@ -1,5 +1,6 @@
 """What can be set from outside: environment variables that begin with ``TRACKING_OPERATOR_``."""
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -8,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tracking_operator.kube.cache_memory import MEBIBYTE, MOST_BYTES_OF_ALL_NAMESPACES
+from tracking_operator.timings import Timings
 
 _OWN_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _API_SERVER_VARIABLE: Final = "KUBERNETES_SERVICE_HOST"
@@ -77,6 +79,10 @@ class OperatorSettings(BaseSettings):
         default=True,
         description="Whether servers without a class get the built-in one: SQLite and a volume, without limits or login.",
     )
+    timings: Annotated[Timings, NoDecode] = Field(
+        default_factory=Timings,
+        description="Times that the operator waits during rotations, as JSON; for tests only: with short ones, pods lose their stores.",
+    )
     lease_name: str = Field(
         default="tracking-operator", description="The Lease that the active operator holds."
     )
@@ -93,6 +99,11 @@ class OperatorSettings(BaseSettings):
         if not isinstance(value, str):
             return value
         return tuple(name for part in value.split(",") if (name := part.strip()))
+
+    @field_validator("timings", mode="before")
+    @classmethod
+    def _from_json(cls, value: object) -> object:
+        return json.loads(value) if isinstance(value, str) else value
 
     @field_validator("log_level")
     @classmethod

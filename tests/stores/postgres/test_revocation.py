@@ -18,6 +18,7 @@ from tracking_operator.controllers.server_class.postgres_admin import Access, Po
 from tracking_operator.resources.database_secret import DatabaseCredentials, credentials_in
 from tracking_operator.stores.executor import StoreExecutor
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer
+from tracking_operator.timings import Timings
 
 REVOKED = replace(WANTED, is_revoked=True)
 
@@ -64,7 +65,7 @@ class Loop(LoopWorld):
 
     def restart(self) -> None:
         servers = PostgresAdmin(self.api.as_client(), self.cache, cast(StoreExecutor, self.here), "system")
-        self.databases = Databases(self.api.as_client(), self.cache, servers, lambda: self.now)
+        self.databases = Databases(self.api.as_client(), self.cache, servers, Timings(), lambda: self.now)
         self.memory = DatabaseMemory()
 
     @property

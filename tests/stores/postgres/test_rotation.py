@@ -210,7 +210,7 @@ def test_sessions_are_seen_by_the_admin(world: World, mine: Tenant) -> None:
 
 def test_quiet_means_that_no_new_session_has_appeared_for_a_while() -> None:
     earlier = Sighting(100.0, frozenset({1, 2}))
-    assert not is_quiet(earlier, Sighting(110.0, frozenset({1, 2})))
-    assert is_quiet(earlier, Sighting(130.0, frozenset({1, 2})))
-    assert is_quiet(earlier, Sighting(130.0, frozenset()))
-    assert not is_quiet(earlier, Sighting(130.0, frozenset({2, 3})))
+    assert not is_quiet(earlier, Sighting(110.0, frozenset({1, 2})), 30.0)
+    assert is_quiet(earlier, Sighting(130.0, frozenset({1, 2})), 30.0)
+    assert is_quiet(earlier, Sighting(130.0, frozenset()), 30.0)
+    assert not is_quiet(earlier, Sighting(130.0, frozenset({2, 3})), 30.0)

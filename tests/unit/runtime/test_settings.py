@@ -1,9 +1,12 @@
 """Settings come from the environment, with defaults that fit the manifests."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
-from tracking_operator.runtime.settings import OperatorSettings
+from tracking_operator.runtime.settings import OperatorSettings, SettingsError, read_settings
+from tracking_operator.timings import Timings
 
 
 def test_defaults_serve_the_whole_cluster() -> None:
@@ -61,3 +64,17 @@ def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: 
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in OperatorSettings.model_fields.values())
+
+
+def test_times_are_those_of_production_but_for_what_a_test_sets_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TRACKING_OPERATOR_TIMINGS", '{"without_a_new_session": 5}')
+    assert read_settings().timings == replace(Timings(), without_a_new_session=5.0)
+
+
+@pytest.mark.parametrize("value", ["5", '{"without_a_new_session": "soon"}', "{"])
+def test_times_that_cannot_be_read_are_said(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKING_OPERATOR_TIMINGS", value)
+    with pytest.raises(SettingsError, match="TRACKING_OPERATOR_TIMINGS"):
+        read_settings()

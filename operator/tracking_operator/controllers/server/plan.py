@@ -1,7 +1,7 @@
 """From a specification to a model of what has to exist. Pure; raises Invalid where that cannot be."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -50,6 +50,7 @@ from tracking_operator.controllers.server_class.s3_identities import named_role,
 from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.resources.destinations import Network
 from tracking_operator.resources.server_model import ServerModel, model_server
+from tracking_operator.timings import Timings
 
 NAMESPACE_RETRY_SECONDS: Final = 30.0
 
@@ -71,6 +72,7 @@ class ReconcileSettings:
     """Whether servers without a class get the built-in one."""
     watches_secrets: bool = True
     """Whether the cache hears of changed Secrets by itself."""
+    timings: Timings = field(default_factory=Timings)
 
 
 @dataclass(frozen=True)

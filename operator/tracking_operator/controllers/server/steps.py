@@ -76,8 +76,8 @@ def wired(
     credentials = Credentials(kube, cache)
     networks = Networks(kube, cache, credentials, now)
     tools = Tools(kube, cache)
-    databases = Databases(kube, cache, postgres, now)
-    prefixes = ArtifactPrefixes(kube, cache, buckets, now)
+    databases = Databases(kube, cache, postgres, settings.timings, now)
+    prefixes = ArtifactPrefixes(kube, cache, buckets, settings.timings, now)
     logins = Logins(kube, cache, mlflow, now)
     addresses = AddressClaims(
         cache, settings.cluster_name, memories.address_of, has_built_in_class=settings.has_built_in_class

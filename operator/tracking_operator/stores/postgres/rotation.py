@@ -4,8 +4,8 @@
 2. The caller swaps the Secret. Pods see it within 60 to 90 seconds; new connections use the new login.
 3. ``limit``: PostgreSQL notes until when the old login works at most. There no tenant can change it, it survives
    the operator, and it holds while nobody looks.
-4. At least ``SECONDS_AFTER_SWAP`` later, ``look`` at the old login's sessions again and again until
-   ``is_quiet`` says that no new one appears, or ``LONGEST_WAIT`` is over.
+4. Once pods see the Secret, ``look`` at the old login's sessions again and again until ``is_quiet`` says that no new
+   one appears, or the longest wait is over (``timings.py``).
 5. ``retire``: the old login goes away, and its idle sessions end; at the deadline all others do.
 
 The state is in the catalog: as long as both logins can log in, or the old one has sessions, a rotation has
@@ -23,15 +23,6 @@ from tracking_operator.stores.postgres.observe import observe
 from tracking_operator.stores.postgres.plan import check_ownership, expire, let_in, no_login
 from tracking_operator.stores.postgres.tenant import Tenant
 from tracking_operator.stores.postgres.termination import Ended, Whose, end_all, end_idle
-
-SECONDS_AFTER_SWAP: Final = 120.0
-"""The kubelet writes a changed Secret into pods within its sync period plus its cache's age: 60 to 90 s."""
-
-QUIET_SECONDS: Final = 30.0
-"""How long no new session of the old login may have appeared."""
-
-LONGEST_WAIT: Final = 900.0
-"""After how many seconds the old login goes although it is not quiet: whoever opens sessions with it then is no pod of ours."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +61,9 @@ def look(sessions: Sessions, login: str, at: float) -> Sighting:
     return Sighting(at, frozenset(pid for (pid,) in rows))
 
 
-def is_quiet(earlier: Sighting, now: Sighting) -> bool:
-    """Whether no session has appeared since ``earlier``, at least ``QUIET_SECONDS`` ago."""
-    return now.at - earlier.at >= QUIET_SECONDS and now.sessions <= earlier.sessions
+def is_quiet(earlier: Sighting, now: Sighting, seconds: float) -> bool:
+    """Whether no session has appeared since ``earlier``, at least that many seconds ago."""
+    return now.at - earlier.at >= seconds and now.sessions <= earlier.sessions
 
 
 def retire(sessions: Sessions, tenant: Tenant, old: str, *, at_once: bool) -> Ended:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.placement import ArtifactPlacement
@@ -40,11 +40,7 @@ from tracking_operator.stores.s3.provision import (
     revoke_keys,
 )
 from tracking_operator.stores.s3.tenant import Desired, PolicyShare, Tenant, sid_start
-
-SECONDS_UNTIL_CLIENTS_FOLLOW: Final = 3600.0
-"""How long old keys go on working where clients hold them, too: a job reads them when it starts."""
-SECONDS_UNTIL_PODS_FOLLOW: Final = 120.0
-SECONDS_BETWEEN_LOOKS: Final = 10.0
+from tracking_operator.timings import Timings
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -136,8 +132,10 @@ class ArtifactPrefixes:
         kube: KubeClient,
         cache: ObjectCache,
         buckets: S3Admin,
+        timings: Timings,
         now: Callable[[], datetime],
     ) -> None:
+        self._timings = timings
         self._cache = cache
         self._secrets = ManagedSecrets(kube, cache)
         self._buckets = buckets
@@ -288,15 +286,22 @@ class ArtifactPrefixes:
         await self._write_secret(case, new)
         case.memory.verified = replace(verified, access_key_id=new.access_key_id, has_other_keys=True)
         return PrefixState(
-            new, is_rotating=True, requeue_after=SECONDS_BETWEEN_LOOKS, remarks=verified.remarks
+            new,
+            is_rotating=True,
+            requeue_after=self._timings.between_looks_at_old_keys,
+            remarks=verified.remarks,
         )
 
     async def _retire_other_keys(self, case: _Case, keys: ArtifactKeys, verified: _Verified) -> PrefixState:
         """Take older keys away, once no pod uses them any more."""
         state = PrefixState(
-            keys, is_rotating=True, requeue_after=SECONDS_BETWEEN_LOOKS, remarks=verified.remarks
+            keys,
+            is_rotating=True,
+            requeue_after=self._timings.between_looks_at_old_keys,
+            remarks=verified.remarks,
         )
-        pause = SECONDS_UNTIL_PODS_FOLLOW if case.server.proxied else SECONDS_UNTIL_CLIENTS_FOLLOW
+        times = self._timings
+        pause = times.until_pods_use_new_keys if case.server.proxied else times.until_clients_use_new_keys
         waited, pause = self._age(keys), min(pause, case.wanted.deadline)
         if waited < pause:
             return replace(state, requeue_after=pause - waited)

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
@@ -33,9 +33,7 @@ from tracking_operator.stores.postgres.provision import provision, require_own
 from tracking_operator.stores.postgres.rotation import Sighting
 from tracking_operator.stores.postgres.schema_revision import SchemaState, read_schema
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
-
-SECONDS_BETWEEN_LOOKS: Final = rotation.QUIET_SECONDS + 1
-SECONDS_UNTIL_IDLE: Final = 10.0
+from tracking_operator.timings import Timings
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -135,8 +133,10 @@ class Databases:
         kube: KubeClient,
         cache: ObjectCache,
         servers: PostgresAdmin,
+        timings: Timings,
         now: Callable[[], datetime],
     ) -> None:
+        self._timings = timings
         self._secrets = ManagedSecrets(kube, cache)
         self._servers = servers
         self._now = now
@@ -261,7 +261,7 @@ class Databases:
             new.login,
             verified.schema.revision,
             old.login,
-            min(rotation.SECONDS_AFTER_SWAP, case.wanted.deadline),
+            min(self._timings.until_pods_see_a_secret, case.wanted.deadline),
             retired_by=_at(until),
         )
 
@@ -277,7 +277,7 @@ class Databases:
         if left > 0 and (wait := await self._wait_for_pods(case, credentials, old)):
             return replace(state, requeue_after=min(wait, left))
         if not await self._run(case, _retire, case, old, at_once=left <= 0):
-            return replace(state, requeue_after=min(SECONDS_UNTIL_IDLE, left))
+            return replace(state, requeue_after=min(self._timings.until_sessions_are_idle, left))
         case.memory.sighting = None
         case.memory.verified = replace(verified, is_rotating=False, other_until=None)
         return replace(state, retiring="", retired_by=None)
@@ -292,17 +292,18 @@ class Databases:
     async def _wait_for_pods(self, case: _Case, credentials: DatabaseCredentials, old: str) -> float | None:
         """In how many seconds to look again whether pods still open sessions with the old login; None: they do not."""
         waited = self._age(credentials)
-        if waited < rotation.SECONDS_AFTER_SWAP:
-            return rotation.SECONDS_AFTER_SWAP - waited
-        if waited >= rotation.LONGEST_WAIT:
+        if waited < self._timings.until_pods_see_a_secret:
+            return self._timings.until_pods_see_a_secret - waited
+        if waited >= self._timings.longest_wait_for_sessions:
             return None
+        quiet = self._timings.without_a_new_session
         sighting = await self._run(case, _look, case, old, self._now().timestamp())
         earlier = case.memory.sighting
         if earlier is None or not sighting.sessions <= earlier.sessions:
             case.memory.sighting = sighting
-            return SECONDS_BETWEEN_LOOKS
-        if not rotation.is_quiet(earlier, sighting):
-            return earlier.at + SECONDS_BETWEEN_LOOKS - sighting.at
+            return quiet + 1
+        if not rotation.is_quiet(earlier, sighting, quiet):
+            return earlier.at + quiet + 1 - sighting.at
         return None
 
     def _deadline(self, case: _Case) -> float:

@@ -30,6 +30,7 @@ from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3.bucket_address import Bucket, Keys
 from tracking_operator.stores.s3.provision import Provisioned
 from tracking_operator.stores.s3.tenant import Admin
+from tracking_operator.timings import Timings
 
 WANTED = WantedPrefix(rotation="", rotate_every=None, must_exist=False)
 ASKED = replace(WANTED, rotation="please")
@@ -98,7 +99,9 @@ class World:
         """An operator with an empty memory."""
         executor = cast(StoreExecutor, self.objects)
         buckets = S3Admin(self.api.as_client(), self.cache, executor, "system")
-        self.prefixes = ArtifactPrefixes(self.api.as_client(), self.cache, buckets, lambda: self.now)
+        self.prefixes = ArtifactPrefixes(
+            self.api.as_client(), self.cache, buckets, Timings(), lambda: self.now
+        )
         self.memory = PrefixMemory()
 
     async def ensure(self, wanted: WantedPrefix = WANTED, *, fresh: bool = False) -> PrefixState:

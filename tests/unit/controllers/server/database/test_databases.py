@@ -30,6 +30,7 @@ from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.rotation import Sighting
 from tracking_operator.stores.postgres.schema_revision import SchemaState
+from tracking_operator.timings import Timings
 
 DEADLINE = 3600.0
 WANTED = Wanted(rotation="", rotate_every=None, must_exist=False, deadline=DEADLINE)
@@ -114,7 +115,7 @@ class World:
     def restart(self) -> None:
         """An operator with an empty memory."""
         servers = PostgresAdmin(self.api.as_client(), self.cache, cast("object", self.postgres), "system")  # type: ignore[arg-type]
-        self.databases = Databases(self.api.as_client(), self.cache, servers, lambda: self.now)
+        self.databases = Databases(self.api.as_client(), self.cache, servers, Timings(), lambda: self.now)
         self.memory = DatabaseMemory()
 
     async def ensure(

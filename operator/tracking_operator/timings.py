@@ -1,0 +1,26 @@
+"""How long the operator waits for those who may still use what it replaces: the one place for these times.
+
+The times of production are the defaults. Tests set them short (``TRACKING_OPERATOR_TIMINGS``), and only tests.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds, each."""
+
+    until_pods_see_a_secret: float = 120.0
+    """The kubelet writes a changed Secret into pods within its sync period plus its cache's age: 60 to 90 s."""
+    without_a_new_session: float = 30.0
+    """How long no new session of an old database login may have appeared before it goes."""
+    longest_wait_for_sessions: float = 900.0
+    """When an old login goes although sessions with it appear: whoever opens them then is no pod of ours."""
+    until_sessions_are_idle: float = 10.0
+    """When to try again to end sessions of an old login that were at work."""
+    until_pods_use_new_keys: float = 120.0
+    """How long the old keys of an artifact store work at least where servers proxy artifacts."""
+    until_clients_use_new_keys: float = 3600.0
+    """The same where clients got the keys themselves."""
+    between_looks_at_old_keys: float = 10.0
+    """When to see again whether the pods with old keys have gone."""
