@@ -1,11 +1,11 @@
-"""What runs in the cluster from the start: CoreDNS and the provisioner of the default StorageClass."""
+"""What is in the cluster from the start: CoreDNS and the default StorageClass."""
 
 from pathlib import Path
 from string import Template
 
 import yaml
 
-from dev.local_cluster import small_images
+from dev.local_cluster import provisioner, small_images
 from dev.local_cluster.layout import Layout
 
 MANIFESTS = Path(__file__).parent / "manifests"
@@ -16,9 +16,8 @@ def addon_manifests(layout: Layout) -> str:
     values = {
         "coredns_image": small_images.COREDNS_IMAGE,
         "dns_address": layout.dns_address,
-        "provisioner_image": small_images.PROVISIONER_IMAGE,
-        "shell_image": small_images.SHELL_IMAGE,
-        "volumes": str(layout.volumes),
+        "storage_class": provisioner.STORAGE_CLASS,
+        "provisioner": provisioner.PROVISIONER,
     }
     files = sorted(MANIFESTS.glob("*.yaml"))
     return "\n---\n".join(Template(file.read_text()).substitute(values) for file in files)

@@ -49,7 +49,6 @@ class Binaries:
     etcd: Path
     coredns: Path
     pause: Path
-    local_path_provisioner: Path
     kube_router: Path
 
     def program(self, name: str) -> Path:
@@ -67,11 +66,10 @@ def build_binaries() -> Binaries:
         "etcd": Recipe("etcd", pinned("etcd")),
         "coredns": Recipe("coredns", pinned("coredns")),
         "pause": Recipe("pause", pinned("pause")),
-        "local_path_provisioner": _published("local-path-provisioner"),
         "kube_router": _published("kube-router"),
     }
     if missing := [recipe.name for recipe in recipes.values() if not is_built(recipe.name, recipe.key)]:
-        say(f"compile {', '.join(missing)}, once: all six take about 10 minutes on two processors")
+        say(f"compile {', '.join(missing)}, once: all five take about 10 minutes on two processors")
     with ThreadPoolExecutor(BUILDS_AT_ONCE) as together:
         built = dict(zip(recipes, together.map(_binary, recipes.values()), strict=True))
     return Binaries(**built)

@@ -200,13 +200,10 @@ def _make(layout: Layout, built: Binaries, archives: list[Path]) -> None:
         _kubectl(layout, built, "apply", "-f", "-", stdin=addons.addon_manifests(layout))
         _wait_for(layout, built, "--for=create", "node", layout.node_name)
         node.start_proxies(layout, built)
+        node.start_provisioner(layout)
         _wait_for(layout, built, "--for=condition=Ready", "node", layout.node_name)
-    with step("CoreDNS and storage provisioner"):
+    with step("CoreDNS"):
         _wait_for(layout, built, "--for=condition=Available", "deployment/coredns", "--namespace=kube-system")
-        _wait_for(
-            *(layout, built, "--for=condition=Available"),
-            *("deployment/local-path-provisioner", "--namespace=local-path-storage"),
-        )
     _raise_if_a_program_ended(layout)
     (layout.state / COMPLETE).touch()
 

@@ -1,6 +1,7 @@
 """The node: containerd, the kubelet, kube-proxy for Services and kube-router for NetworkPolicies."""
 
 import json
+import sys
 from pathlib import Path
 
 from dev.local_cluster import processes
@@ -12,6 +13,7 @@ from dev.local_cluster.layout import Layout
 from dev.local_cluster.small_images import PAUSE_IMAGE
 from dev.local_cluster.waiting import wait_until
 
+ROOT = Path(__file__).parents[2]
 CNI_PLUGINS = Path("/usr/lib/cni")
 MOST_PODS = 200
 SECONDS_TO_START = 180
@@ -79,6 +81,20 @@ def start_proxies(layout: Layout, binaries: Binaries) -> None:
             f"--service-cluster-ip-range={layout.service_cidr}",
         ],
         NODE_NAME=layout.node_name,
+    )
+
+
+def start_provisioner(layout: Layout) -> None:
+    """Start what makes the volumes of the default StorageClass."""
+    processes.start(
+        layout,
+        "provisioner",
+        [
+            *(sys.executable, "-m", "dev.local_cluster.provisioner"),
+            f"--kubeconfig={layout.admin_kubeconfig}",
+            f"--folder={layout.volumes}",
+        ],
+        PYTHONPATH=f"{ROOT}:{ROOT / 'operator'}",
     )
 
 

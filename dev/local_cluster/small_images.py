@@ -17,7 +17,6 @@ from dev.local_cluster.versions import pinned
 
 PAUSE_IMAGE = f"docker.io/tracking-operator/pause:{pinned('pause')}"
 COREDNS_IMAGE = f"docker.io/tracking-operator/coredns:{pinned('coredns')}"
-PROVISIONER_IMAGE = f"docker.io/tracking-operator/local-path-provisioner:{pinned('local-path-provisioner')}"
 SHELL_IMAGE = "docker.io/tracking-operator/busybox:1"
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -45,13 +44,6 @@ def system_images(binaries: Binaries) -> list[Path]:
     return [
         archive_of(SmallImage(PAUSE_IMAGE, {"pause": binaries.pause}, ["/pause"])),
         archive_of(SmallImage(COREDNS_IMAGE, {"coredns": binaries.coredns}, ["/coredns"])),
-        archive_of(
-            SmallImage(
-                PROVISIONER_IMAGE,
-                {"local-path-provisioner": binaries.local_path_provisioner},
-                ["/local-path-provisioner"],
-            )
-        ),
         archive_of(_shell_image()),
     ]
 

@@ -83,8 +83,10 @@ def service(name: str) -> dict[str, object]:
     }
 
 
-def volume_claim(name: str, size: str, storage_class: str | None = None) -> dict[str, object]:
-    spec: dict[str, object] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
+def volume_claim(
+    name: str, size: str, storage_class: str | None = None, access_mode: str = "ReadWriteOnce"
+) -> dict[str, object]:
+    spec: dict[str, object] = {"accessModes": [access_mode], "resources": {"requests": {"storage": size}}}
     if storage_class:
         spec["storageClassName"] = storage_class
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": spec}
@@ -169,6 +171,34 @@ def test_a_claim_is_bound_and_written_to(cluster: DevelopmentCluster, restricted
     apply(cluster, restricted_namespace, pod("reader", "cat /data/note && sleep 3600", claim="data"))
     wait_for_pods(cluster, restricted_namespace, "reader")
     assert cluster.kubectl("logs", "--namespace", restricted_namespace, "reader") == "kept\n"
+
+    cluster.kubectl("delete", "pod/reader", "pod/writer", "pvc/data", "--namespace", restricted_namespace)
+    wait_until(
+        lambda: not volumes_of(cluster, restricted_namespace),
+        SECONDS_TO_RUN,
+        lambda: f"the volume went with its claim: {volumes_of(cluster, restricted_namespace)}",
+    )
+
+
+def test_a_claim_that_no_folder_can_meet_is_told_why(cluster: DevelopmentCluster, namespace: str) -> None:
+    claim = volume_claim("shared", "1Gi", access_mode="ReadWriteMany")
+    apply(cluster, namespace, claim, pod("reader", "true", claim="shared"))
+    wait_until(
+        lambda: "a folder of one node is ReadWriteOnce" in events_of(cluster, namespace),
+        SECONDS_TO_RUN,
+        lambda: f"an Event says that it is refused: {events_of(cluster, namespace)}",
+    )
+
+
+def volumes_of(cluster: DevelopmentCluster, namespace: str) -> list[str]:
+    """The names of the volumes of a namespace's claims."""
+    volumes = json.loads(cluster.kubectl("get", "pv", "--output=json"))["items"]
+    return [one["metadata"]["name"] for one in volumes if one["spec"]["claimRef"]["namespace"] == namespace]
+
+
+def events_of(cluster: DevelopmentCluster, namespace: str) -> str:
+    """The messages of a namespace's Events."""
+    return cluster.kubectl("get", "events", "--namespace", namespace, "--output=jsonpath={.items[*].message}")
 
 
 def test_a_bounded_volume_is_full_at_its_size(cluster: DevelopmentCluster, namespace: str) -> None:

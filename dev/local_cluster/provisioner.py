@@ -1,0 +1,147 @@
+"""The volumes of the default StorageClass: a folder of the node for each claim.
+
+`python -m dev.local_cluster.provisioner --kubeconfig FILE --folder FOLDER` runs until it is stopped. It does what Kubernetes asks
+of an external provisioner (kubernetes/community, contributors/design-proposals/storage/container-storage-interface.md, and
+the annotations in https://kubernetes.io/docs/reference/labels-annotations-taints/): makes the volume of a claim for which a
+node is selected, and deletes that of a claim that has gone. It bounds no size.
+"""
+
+import argparse
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from kubernetes import client, config
+
+from dev.local_cluster.failures import ClusterError
+from tracking_operator.kube.objects import KubeObject
+
+PROVISIONER: Final = "tracking-operator.dev/folders"
+STORAGE_CLASS: Final = "standard"
+SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
+PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
+ONE_NODE: Final = {"ReadWriteOnce", "ReadWriteOncePod"}
+PAUSE_SECONDS: Final = 0.5
+"""A look costs two lists of a few objects; a watch would cost more code than it saves time."""
+
+logger = logging.getLogger(__name__)
+
+
+class Provisioner:
+    """Makes and deletes folders below one folder, and the volumes that stand for them."""
+
+    def __init__(self, api: client.CoreV1Api, root: Path) -> None:
+        self._api = api
+        self._root = root
+        self._refused: set[str] = set()
+
+    def look(self) -> None:
+        """Do what is to be done now."""
+        for claim in self._objects(self._api.list_persistent_volume_claim_for_all_namespaces()):
+            if claim["spec"].get("storageClassName") == STORAGE_CLASS and not claim["spec"].get("volumeName"):
+                self._provision(claim)
+        for volume in self._objects(self._api.list_persistent_volume()):
+            is_ours = volume["metadata"].get("annotations", {}).get(PROVISIONED_BY) == PROVISIONER
+            if is_ours and volume["status"]["phase"] in ("Released", "Failed"):
+                self._delete(volume)
+
+    def _objects(self, answer: object) -> list[KubeObject]:
+        """The objects of a list as plain dicts."""
+        plain: KubeObject = self._api.api_client.sanitize_for_serialization(answer)
+        return list(plain["items"])
+
+    def _provision(self, claim: KubeObject) -> None:
+        metadata, modes = claim["metadata"], claim["spec"]["accessModes"]
+        node = metadata.get("annotations", {}).get(SELECTED_NODE)
+        if node is None or "deletionTimestamp" in metadata:
+            return
+        if not ONE_NODE.issuperset(modes):
+            self._refuse(claim, f"No volume is {', '.join(modes)}: a folder of one node is ReadWriteOnce.")
+            return
+        folder = self._root / f"pvc-{metadata['uid']}_{metadata['namespace']}_{metadata['name']}"
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o777)  # pods run as anybody
+        try:
+            # The client takes plain objects, too, which its types do not say.
+            self._api.create_persistent_volume(volume_manifest(claim, node, folder))  # type: ignore[arg-type]
+        except client.ApiException as error:
+            if error.status != HTTPStatus.CONFLICT:  # the last look made it, and the claim is not bound yet
+                raise
+        else:
+            logger.info("made %s", folder)
+
+    def _refuse(self, claim: KubeObject, message: str) -> None:
+        """Say once, as an Event of the claim, why there is no volume for it."""
+        metadata = claim["metadata"]
+        if metadata["uid"] in self._refused:
+            return
+        self._refused.add(metadata["uid"])
+        event = {
+            "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+            "involvedObject": _reference_to(claim),
+            "type": "Warning",
+            "reason": "ProvisioningFailed",
+            "message": message,
+            "source": {"component": PROVISIONER},
+        }
+        self._api.create_namespaced_event(metadata["namespace"], event)  # type: ignore[arg-type]
+
+    def _delete(self, volume: KubeObject) -> None:
+        folder = Path(volume["spec"]["local"]["path"])
+        if folder.parent != self._root:
+            raise ClusterError(f"{folder} is not below {self._root}: it is not deleted.")
+        shutil.rmtree(folder, ignore_errors=True)
+        self._api.delete_persistent_volume(volume["metadata"]["name"])
+        logger.info("deleted %s", folder)
+
+
+def volume_manifest(claim: KubeObject, node: str, folder: Path) -> KubeObject:
+    """The volume that is `folder` on `node`, for this claim and no other."""
+    spec = claim["spec"]
+    here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
+    return {
+        "metadata": {
+            "name": f"pvc-{claim['metadata']['uid']}",
+            "annotations": {PROVISIONED_BY: PROVISIONER},
+        },
+        "spec": {
+            "storageClassName": spec["storageClassName"],
+            "capacity": {"storage": spec["resources"]["requests"]["storage"]},
+            "accessModes": spec["accessModes"],
+            "volumeMode": spec["volumeMode"],
+            "persistentVolumeReclaimPolicy": "Delete",
+            "local": {"path": str(folder)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [here]}]}},
+            "claimRef": _reference_to(claim),
+        },
+    }
+
+
+def _reference_to(claim: KubeObject) -> KubeObject:
+    kept = {key: claim["metadata"][key] for key in ("namespace", "name", "uid")}
+    return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **kept}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Look again and again; what fails is said and tried again."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kubeconfig", required=True)
+    parser.add_argument("--folder", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config.load_kube_config(options.kubeconfig)  # type: ignore[no-untyped-call]
+    provisioner = Provisioner(client.CoreV1Api(), options.folder)
+    while True:
+        try:
+            provisioner.look()
+        except Exception:
+            logger.exception("trying again")
+        time.sleep(PAUSE_SECONDS)
+
+
+if __name__ == "__main__":
+    main()
