@@ -42,7 +42,7 @@ from tracking_operator.kube.objects import (
     KubeObject,
     name_of,
 )
-from tracking_operator.resources.artifact_environment import CA_KEY, CREDENTIALS_KEY
+from tracking_operator.resources.stores.s3 import CA_KEY, CREDENTIALS_KEY
 from tracking_operator.stores.s3.bucket_address import Keys
 
 if TYPE_CHECKING:

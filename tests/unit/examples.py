@@ -17,7 +17,9 @@ from tracking_operator.controllers.server.spec.inputs import Inputs
 from tracking_operator.resources.artifacts_secret import ArtifactKeys
 from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.database_secret import DatabaseCredentials, build_database_secret
-from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.postgres import PostgresBackend
+from tracking_operator.resources.stores.s3 import S3Artifacts
 
 Manifest = dict[str, Any]
 

@@ -54,6 +54,8 @@ ORDER = (
     "stores",
     "mlflow",
     "kube",
+    "resources.destinations",
+    "resources.stores",
     "resources",
     "controllers.kinds",
     "controllers.request",

@@ -8,11 +8,11 @@ from configparser import ConfigParser, Error
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tracking_operator.resources.artifact_environment import CA_KEY, CREDENTIALS_KEY
 from tracking_operator.resources.labels import ARTIFACT_STORE_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.secret import rotation_annotations, rotation_in, text_in, watched_secret
-from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
+from tracking_operator.resources.stores.s3 import CA_KEY, CREDENTIALS_KEY, S3Artifacts
 
 PROFILE = "default"
 

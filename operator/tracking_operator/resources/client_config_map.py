@@ -1,9 +1,8 @@
 """The ConfigMap of a server: the settings that its clients read."""
 
-from tracking_operator.resources.artifact_environment import connection_environment
 from tracking_operator.resources.labels import CLIENT_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 
 def build_client_config_map(server: ServerModel) -> KubeObject:
@@ -20,5 +19,4 @@ def build_client_config_map(server: ServerModel) -> KubeObject:
 
 
 def _artifact_settings(server: ServerModel) -> dict[str, str]:
-    store = server.artifact_store
-    return connection_environment(store) if isinstance(store, S3Artifacts) and not server.proxied else {}
+    return {} if server.proxied else dict(server.artifact_store.client_parts().variables)

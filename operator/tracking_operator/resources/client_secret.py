@@ -5,7 +5,7 @@ from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.labels import CLIENT_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.secret import watched_secret
-from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 
 def build_client_secret(
@@ -36,5 +36,4 @@ def has_client_secret(server: ServerModel) -> bool:
 
 def _hands_out_keys(server: ServerModel) -> bool:
     """Whether clients reach the store themselves, with the keys that the operator makes."""
-    store = server.artifact_store
-    return not server.proxied and isinstance(store, S3Artifacts) and store.has_keys and not store.has_own_keys
+    return not server.proxied and server.artifact_store.client_parts().get_keys

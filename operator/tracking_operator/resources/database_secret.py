@@ -11,9 +11,10 @@ from typing import Final
 
 from tracking_operator.resources.labels import BACKEND_STORE_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.pod.server_pod import BACKEND_STORE_CREDENTIALS
 from tracking_operator.resources.secret import rotation_annotations, rotation_in, text_in, watched_secret
-from tracking_operator.resources.server_model import KubeObject, PostgresBackend, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
+from tracking_operator.resources.stores.paths import BACKEND_STORE_CREDENTIALS
+from tracking_operator.resources.stores.postgres import PostgresBackend
 
 SERVICE = "mlflow"
 SERVICE_KEY = "pg_service.conf"

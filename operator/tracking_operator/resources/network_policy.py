@@ -20,7 +20,7 @@ from tracking_operator.resources.labels import (
     pod_selector,
 )
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 from tracking_operator.resources.store_endpoints import unresolved
 
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
@@ -46,7 +46,7 @@ def build_network_policies(server: ServerModel) -> list[KubeObject]:
     policies = [build_server_policy(server)]
     if server.needs_migration_job:
         policies.append(_build_migration_policy(server))
-    if isinstance(server.artifact_store, S3Artifacts):
+    if server.artifact_store.pod_parts().check_job_arguments:
         policies.append(build_artifact_jobs_policy(server))
     return policies
 

@@ -2,23 +2,16 @@
 
 from tracking_operator.resources.labels import ARTIFACT_STORE_COMPONENT, BACKEND_STORE_COMPONENT
 from tracking_operator.resources.metadata import kept_metadata
-from tracking_operator.resources.server_model import (
-    KubeObject,
-    ServerModel,
-    SqliteBackend,
-    Volume,
-    VolumeArtifacts,
-)
+from tracking_operator.resources.server_model import KubeObject, ServerModel
+from tracking_operator.resources.stores.interface import Volume
 
 
 def build_persistent_volume_claims(server: ServerModel) -> list[KubeObject]:
     """Build a claim for each store that lives on a volume of the server's own."""
-    claims = []
-    if isinstance(server.backend_store, SqliteBackend):
-        claims.append(_claim(server, server.backend_store.volume, BACKEND_STORE_COMPONENT))
-    if isinstance(server.artifact_store, VolumeArtifacts):
-        claims.append(_claim(server, server.artifact_store.volume, ARTIFACT_STORE_COMPONENT))
-    return claims
+    return [
+        *(_claim(server, one, BACKEND_STORE_COMPONENT) for one in server.backend_store.claims()),
+        *(_claim(server, one, ARTIFACT_STORE_COMPONENT) for one in server.artifact_store.claims()),
+    ]
 
 
 def _claim(server: ServerModel, volume: Volume, component: str) -> KubeObject:

@@ -11,20 +11,16 @@ from typing import Any
 from tracking_operator import naming
 from tracking_operator.api.kubernetes_types import ResourceRequirements
 from tracking_operator.api.labels_and_annotations import API_VERSION
-from tracking_operator.api.placement import ArtifactPlacement, ArtifactStoreKind, BackendStoreKind, Placement
+from tracking_operator.api.placement import Placement
 from tracking_operator.api.pod_template import PodTemplate
 from tracking_operator.api.server_access import BasicAuthenticationSpec, Permission
-from tracking_operator.api.tracking_server import AccessMode, ArtifactVolume, SqliteStore, TrackingServer
-from tracking_operator.api.tracking_server_class import (
-    DEFAULT_CONNECTION_LIMIT,
-    AddressingStyle,
-    S3Identity,
-    S3StoreSpec,
-    SslMode,
-    TrackingServerClassSpec,
-)
+from tracking_operator.api.tracking_server import AccessMode, TrackingServer
+from tracking_operator.api.tracking_server_class import DEFAULT_CONNECTION_LIMIT, TrackingServerClassSpec
 from tracking_operator.resources.destinations import Destinations, Network
 from tracking_operator.resources.server_address import Address, ServerAccess
+from tracking_operator.resources.stores.inputs import StoreInputs
+from tracking_operator.resources.stores.interface import ArtifactStore, BackendStore, Volume
+from tracking_operator.resources.stores.registry import artifact_store_of, backend_store_of
 from tracking_operator.stores.postgres.pool import pool_size
 
 KubeObject = dict[str, Any]
@@ -35,101 +31,6 @@ CONNECTION_LIMIT_WITH_LOGIN = 60
 # MLflow 3.17 takes about 420 MiB with one worker process and 180 to 240 MiB for each further one.
 FIRST_WORKER_REQUEST_MIB, FURTHER_WORKER_REQUEST_MIB = 640, 256
 FIRST_WORKER_LIMIT_MIB, FURTHER_WORKER_LIMIT_MIB = 1024, 384
-
-
-@dataclass(frozen=True)
-class Volume:
-    """A volume claim of the server's own."""
-
-    claim: str
-    size: str
-    storage_class: str | None
-    access_mode: AccessMode = AccessMode.READ_WRITE_ONCE
-
-
-@dataclass(frozen=True)
-class SqliteBackend:
-    """A SQLite file on a volume."""
-
-    volume: Volume
-
-
-@dataclass(frozen=True)
-class PostgresBackend:
-    """A database and roles of the server's own on the class's PostgreSQL."""
-
-    host: str
-    port: int
-    database: str
-    secret: str
-    """The Secret that the operator writes: a service file, and the CA where the class names one."""
-    ssl_mode: SslMode
-    has_own_ca: bool
-    """Whether the CA comes from the class; if not, the CAs of the image count."""
-    connection_limit: int
-    most_databases: int
-    """How many databases the server's namespace may have there, with those of deleted servers."""
-
-
-@dataclass(frozen=True)
-class ExternalBackend:
-    """A database of somebody else's, behind a URI in a Secret."""
-
-    secret: str
-    key: str
-
-
-BackendStore = PostgresBackend | SqliteBackend | ExternalBackend
-
-
-@dataclass(frozen=True)
-class VolumeArtifacts:
-    """Artifacts on a volume, served by the tracking server itself."""
-
-    volume: Volume
-
-
-@dataclass(frozen=True)
-class ExternalArtifacts:
-    """Artifacts in an object store of somebody else's."""
-
-    uri: str
-    secret: str | None
-
-
-@dataclass(frozen=True)
-class S3Artifacts:
-    """A prefix of the server's own in the class's bucket."""
-
-    bucket: str
-    prefix: str
-    """Without a slash at its end."""
-    region: str
-    endpoint: str | None
-    """The URL of the S3 server; None for AWS."""
-    addressing_style: AddressingStyle
-    secret: str | None
-    """The Secret that is mounted: ``NAME-artifacts``, which the operator writes, or the team's own; None without any."""
-    has_own_ca: bool
-    """Whether the CA comes from the class; if not, the CAs of the image count."""
-    has_keys: bool
-    """Whether the Secret has keys; if not, the identity comes by the ServiceAccount."""
-    has_own_keys: bool = False
-    """Whether the keys are those of a Secret that somebody else made."""
-    role_arn: str | None = None
-    """The role that the ServiceAccount assumes (IAM roles for service accounts)."""
-    encryption: str | None = None
-    """What every upload has to ask for; None where the bucket's policy does not care."""
-    uses_pod_identity: bool = False
-    """Whether the pods get their identity from EKS Pod Identity."""
-
-    @property
-    def uri(self) -> str:
-        """The prefix as MLflow names it."""
-        return f"s3://{self.bucket}/{self.prefix}"
-
-
-ArtifactStore = S3Artifacts | VolumeArtifacts | ExternalArtifacts
 
 
 @dataclass(frozen=True)
@@ -201,8 +102,7 @@ class ServerModel:
     @property
     def volumes(self) -> list[Volume]:
         """The server's own volume claims."""
-        stores = (self.backend_store, self.artifact_store)
-        return [store.volume for store in stores if isinstance(store, SqliteBackend | VolumeArtifacts)]
+        return [*self.backend_store.claims(), *self.artifact_store.claims()]
 
     @property
     def is_bound_to_one_pod(self) -> bool:
@@ -211,8 +111,8 @@ class ServerModel:
 
     @property
     def needs_migration_job(self) -> bool:
-        """Whether a Job brings the schema up to date; SQLite is the init container's business."""
-        return not isinstance(self.backend_store, SqliteBackend)
+        """Whether a Job brings the schema up to date; if not, it is the init container's business."""
+        return self.backend_store.pod_parts().needs_migration_job
 
     def pool_size(self, connection_limit: int) -> int:
         """How many connections MLflow keeps, so that all pods together stay below the login's limit.
@@ -229,9 +129,7 @@ class ServerModel:
     @property
     def artifact_root(self) -> str:
         """The place of artifacts as people should read it."""
-        if isinstance(self.artifact_store, S3Artifacts | ExternalArtifacts):
-            return self.artifact_store.uri
-        return "mlflow-artifacts:/"
+        return self.artifact_store.client_parts().root
 
     @property
     def owner_reference(self) -> KubeObject:
@@ -266,6 +164,14 @@ def model_server(
     """
     spec, defaults = resource.spec, class_spec.defaults
     workers = wanted_workers(resource, class_spec)
+    stores = StoreInputs(
+        resource,
+        placement,
+        class_spec,
+        connection_limit=wanted_connection_limit(resource, class_spec),
+        artifact_secret=artifact_secret,
+        role_arn=role_arn,
+    )
     return ServerModel(
         namespace=resource.metadata.namespace,
         name=resource.metadata.name,
@@ -280,10 +186,8 @@ def model_server(
             class_spec.most_resources,
             default_resources(workers),
         ),
-        backend_store=_backend_store(resource, placement, class_spec),
-        artifact_store=_artifact_store(
-            resource, placement, class_spec, artifact_secret=artifact_secret, role_arn=role_arn
-        ),
+        backend_store=backend_store_of(stores),
+        artifact_store=artifact_store_of(stores),
         proxied=spec.artifact_store.proxied,
         access=access,
         cluster_domain=cluster_domain,
@@ -355,104 +259,6 @@ def wanted_connection_limit(resource: TrackingServer, class_spec: TrackingServer
         return offer.connection_limit
     default = CONNECTION_LIMIT_WITH_LOGIN if wanted_login(resource, class_spec) else DEFAULT_CONNECTION_LIMIT
     return min(default, class_spec.most_connections)
-
-
-def _backend_store(
-    resource: TrackingServer, placement: Placement, class_spec: TrackingServerClassSpec
-) -> BackendStore:
-    store = resource.spec.backend_store
-    names = naming.ChildNames(resource.metadata.name)
-    if placement.database is not None:
-        offer = class_spec.postgres
-        return PostgresBackend(
-            host=placement.database.host,
-            port=placement.database.port,
-            database=placement.database.name,
-            secret=names.database,
-            ssl_mode=offer.ssl_mode if offer else SslMode.VERIFY_FULL,
-            has_own_ca=bool(offer and offer.ca_config_map_ref),
-            connection_limit=wanted_connection_limit(resource, class_spec),
-            most_databases=class_spec.most_databases,
-        )
-    if placement.backend_store is BackendStoreKind.EXTERNAL:
-        if (
-            store.external is None
-        ):  # taken out of the specification, which is refused: only looked at, never built
-            return ExternalBackend("", "")
-        reference = store.external.uri_secret_ref
-        return ExternalBackend(reference.name, reference.key)
-    sqlite = store.sqlite or SqliteStore()
-    return SqliteBackend(Volume(names.backend_store, sqlite.size, sqlite.storage_class_name))
-
-
-def _artifact_store(
-    resource: TrackingServer,
-    placement: Placement,
-    class_spec: TrackingServerClassSpec,
-    *,
-    artifact_secret: str | None,
-    role_arn: str | None,
-) -> ArtifactStore:
-    store = resource.spec.artifact_store
-    names = naming.ChildNames(resource.metadata.name)
-    if placement.artifacts is not None:
-        if class_spec.s3 is None:  # taken out of the class: only looked at, never built
-            return _unreachable_artifacts(placement.artifacts)
-        return _s3_artifacts(placement.artifacts, class_spec.s3, names, artifact_secret, role_arn)
-    if placement.artifact_store is ArtifactStoreKind.EXTERNAL:
-        if store.external is None:
-            return ExternalArtifacts("", None)
-        credentials = store.external.credentials_secret_ref
-        return ExternalArtifacts(store.external.uri, credentials.name if credentials else None)
-    volume = store.volume or ArtifactVolume()
-    return VolumeArtifacts(
-        Volume(names.artifact_store, volume.size, volume.storage_class_name, volume.access_mode)
-    )
-
-
-def _s3_artifacts(
-    decided: ArtifactPlacement,
-    offer: S3StoreSpec,
-    names: naming.ChildNames,
-    artifact_secret: str | None,
-    role_arn: str | None,
-) -> S3Artifacts:
-    has_own_ca = offer.ca_config_map_ref is not None
-    has_own_keys = offer.identity.secret is not None
-    has_keys = has_own_keys or _makes_keys(offer.identity)
-    written_by_us = names.artifacts if has_keys or has_own_ca else None
-    return S3Artifacts(
-        bucket=decided.bucket,
-        prefix=decided.prefix,
-        region=offer.region,
-        endpoint=decided.endpoint,
-        addressing_style=offer.effective_addressing_style,
-        secret=artifact_secret if has_own_keys else written_by_us,
-        has_own_ca=has_own_ca,
-        has_keys=has_keys,
-        has_own_keys=has_own_keys,
-        role_arn=role_arn if offer.identity.irsa else None,
-        encryption=offer.require_encryption,
-        uses_pod_identity=offer.identity.pod_identity is not None,
-    )
-
-
-def _makes_keys(identity: S3Identity) -> bool:
-    """Whether the operator makes a user with keys for each server."""
-    return identity.iam_user is not None or identity.versitygw is not None
-
-
-def _unreachable_artifacts(decided: ArtifactPlacement) -> S3Artifacts:
-    return S3Artifacts(
-        bucket=decided.bucket,
-        prefix=decided.prefix,
-        region="",
-        endpoint=decided.endpoint,
-        addressing_style=AddressingStyle.PATH,
-        secret=None,
-        has_own_ca=False,
-        has_keys=False,
-    )
 
 
 def _first(*candidates: int | None) -> int:

@@ -14,7 +14,7 @@ from tests.mlflow_image import Answer
 from tests.pod_programs import Program
 from tests.stores.postgres.world import World
 from tests.waiting import wait_until
-from tracking_operator.resources.pod.migration_job import PG_OPTIONS
+from tracking_operator.resources.stores.postgres import PG_OPTIONS
 from tracking_operator.stores.postgres.tenant import Tenant
 
 PYTHON = Path(sys.executable)

@@ -25,8 +25,8 @@ from tests.stores.postgres.world import World, desired, tenant
 from tests.waiting import wait_until
 from tracking_operator.mlflow.client import ALREADY_EXISTS, Login, MlflowApi, Target
 from tracking_operator.mlflow.client import Answer as Reply
-from tracking_operator.resources.pod.server_pod import DATABASE_URI
 from tracking_operator.resources.server_model import CONNECTION_LIMIT_WITH_LOGIN
+from tracking_operator.resources.stores.postgres import DATABASE_URI
 from tracking_operator.stores.postgres.pool import UNBOUNDED, pool_size
 
 VERSION = "3.17.2"

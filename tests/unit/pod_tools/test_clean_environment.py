@@ -23,7 +23,6 @@ from tracking_operator.api.pod_template import RESERVED_ENV
 from tracking_operator.failures import Invalid
 from tracking_operator.pod_tools import in_clean_environment
 from tracking_operator.pod_tools.programs import IN_CLEAN_ENVIRONMENT, PROGRAMS, START_SERVER
-from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
 from tracking_operator.resources.pod.artifact_jobs import (
     build_artifact_check_job,
     build_artifact_deletion_job,
@@ -32,7 +31,9 @@ from tracking_operator.resources.pod.environment import LOADER
 from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.pod.server_pod import SERVER_ENVIRONMENT, build_pod_template
 from tracking_operator.resources.pod.tools import ARCHIVE_PATH
-from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.postgres import PostgresBackend
+from tracking_operator.resources.stores.s3 import RESERVED_ARTIFACT_ENV, S3Artifacts
 from tracking_operator.resources.tools_archive import archive_of, own_sources
 
 EVIL = "evil"

@@ -21,7 +21,6 @@ from tests.unit.examples import (
 )
 from tracking_operator.outcomes import EXIT_CODES
 from tracking_operator.resources import build_objects
-from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV, artifact_environment
 from tracking_operator.resources.artifacts_secret import (
     artifact_keys_in,
     build_artifacts_secret,
@@ -33,6 +32,7 @@ from tracking_operator.resources.pod.artifact_jobs import (
 )
 from tracking_operator.resources.pod.server_pod import build_pod_template, server_arguments
 from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.s3 import RESERVED_ARTIFACT_ENV
 
 CA = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 SECRET_KEY = "planted/Secret+Key"
@@ -221,7 +221,7 @@ class TestPod:
 
     def test_all_that_we_set_is_reserved(self) -> None:
         for offer in ({}, WITH_CA, {"requireEncryption": "AES256"}):
-            assert artifact_environment(s3_store(own_prefix(offer))).keys() <= RESERVED_ARTIFACT_ENV
+            assert s3_store(own_prefix(offer)).pod_parts().variables.keys() <= RESERVED_ARTIFACT_ENV
 
 
 class TestJobs:
@@ -247,7 +247,7 @@ class TestJobs:
             pod = build(server)["spec"]["template"]["spec"]
             told = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
             assert pod["serviceAccountName"] == "mlflow"
-            assert told.items() >= artifact_environment(server.artifact_store).items()
+            assert told.items() >= server.artifact_store.pod_parts().variables.items()
 
     def test_do_not_depend_on_objects_that_may_go_before_the_server(self) -> None:
         env = [

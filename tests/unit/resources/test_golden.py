@@ -39,13 +39,11 @@ from tracking_operator.resources.pod.artifact_jobs import (
 )
 from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.pod.tools import in_former_layout
-from tracking_operator.resources.server_model import (
-    ExternalArtifacts,
-    ExternalBackend,
-    PostgresBackend,
-    S3Artifacts,
-    ServerModel,
-)
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.external_bucket import ExternalArtifacts
+from tracking_operator.resources.stores.external_database import ExternalBackend
+from tracking_operator.resources.stores.postgres import PostgresBackend
+from tracking_operator.resources.stores.s3 import S3Artifacts
 from tracking_operator.resources.tools_archive import current_archive
 
 UPDATE = bool(os.environ.get("UPDATE_GOLDEN"))

@@ -23,7 +23,7 @@ from tracking_operator.resources.auth_secret import build_auth_secret, login_cre
 from tracking_operator.resources.client_secret import build_client_secret, has_client_secret
 from tracking_operator.resources.pod.server_pod import LOGIN_OPTION, build_pod_template, server_arguments
 from tracking_operator.resources.secret import text_in
-from tracking_operator.resources.server_model import PostgresBackend
+from tracking_operator.resources.stores.postgres import PostgresBackend
 
 BASIC: Manifest = {"access": {"authentication": {"basic": {}}}}
 NONE: Manifest = {"access": {"authentication": {"none": {}}}}

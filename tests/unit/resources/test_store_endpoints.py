@@ -11,12 +11,11 @@ from tests.unit.examples import (
     s3_class,
 )
 from tracking_operator.resources.destinations import Destination, Endpoint, anywhere
-from tracking_operator.resources.store_endpoints import (
+from tracking_operator.resources.store_endpoints import named_endpoints, unresolved
+from tracking_operator.resources.stores.endpoints_in_text import (
     endpoint_of_url,
     endpoints_in_database_uri,
     endpoints_in_variables,
-    named_endpoints,
-    unresolved,
 )
 
 HTTPS = Endpoint("", 443)

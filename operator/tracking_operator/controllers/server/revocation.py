@@ -14,7 +14,9 @@ from tracking_operator.controllers.conditions.condition_result import ConditionR
 from tracking_operator.controllers.server.artifacts.prefixes import PrefixState
 from tracking_operator.controllers.server.database.databases import DatabaseState
 from tracking_operator.resources.auth_secret import LoginCredentials
-from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.postgres import PostgresBackend
+from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
 class RevocationPart(StrEnum):

@@ -8,7 +8,7 @@ from tracking_operator.resources.pod.server_pod import (
     artifact_store_container,
     artifact_store_volumes,
 )
-from tracking_operator.resources.server_model import KubeObject, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 DELETE_ARTIFACTS_CONTAINER = "delete-artifacts"
 
@@ -23,9 +23,7 @@ RESOURCES: KubeObject = {
 
 def build_artifact_check_job(server: ServerModel) -> KubeObject:
     """Build the Job that tries out what the server's identity may do within its prefix, and what beyond."""
-    store = _own_prefix(server)
-    own_keys = ["--own-keys"] if store.has_own_keys else []
-    arguments = ["s3", *_place(store), *own_keys]
+    arguments = _required(server, server.artifact_store.pod_parts().check_job_arguments)
     return build_job(
         server,
         Task(
@@ -42,7 +40,7 @@ def build_artifact_check_job(server: ServerModel) -> KubeObject:
 
 def build_artifact_deletion_job(server: ServerModel) -> KubeObject:
     """Build the Job that removes all that lies under the server's prefix. It goes on from where another one ended."""
-    arguments = _place(_own_prefix(server))
+    arguments = _required(server, server.artifact_store.pod_parts().deletion_job_arguments)
     return build_job(
         server,
         Task(
@@ -57,11 +55,7 @@ def build_artifact_deletion_job(server: ServerModel) -> KubeObject:
     )
 
 
-def _own_prefix(server: ServerModel) -> S3Artifacts:
-    if not isinstance(server.artifact_store, S3Artifacts):
-        raise TypeError(f"{server.namespace}/{server.name} has no prefix of its own in a bucket")
-    return server.artifact_store
-
-
-def _place(store: S3Artifacts) -> list[str]:
-    return [f"--bucket={store.bucket}", f"--prefix={store.prefix}"]
+def _required(server: ServerModel, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    if not arguments:
+        raise TypeError(f"{server.namespace}/{server.name} has no prefix of its own that such a Job goes to")
+    return arguments

@@ -7,29 +7,12 @@ from typing import Final
 from tracking_operator.api.base import matches_key
 from tracking_operator.api.pod_template import RESERVED_ENV, EnvVar
 from tracking_operator.pod_tools.in_clean_environment import steers
-from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
 from tracking_operator.resources.pod.tools import command_line
-from tracking_operator.resources.server_model import (
-    ExternalArtifacts,
-    KubeObject,
-    S3Artifacts,
-    ServerModel,
-)
+from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 LOADER: Final = {"LD_AUDIT": "", "LD_LIBRARY_PATH": "", "LD_PRELOAD": ""}
 """What the dynamic loader reads before the first line of ours runs: empty, it is as if absent (ld.so(8)), and what a
 container's specification says counts more than its envFrom and its image."""
-
-VARIABLES_OF_STORES: Final = ("AWS_*", "AZURE_*", "GOOGLE_*", "MLFLOW_BOTO_*", "MLFLOW_S3_*")
-"""How teams steer the way to an artifact store of their own: check and server read the same."""
-
-VARIABLES_OF_ROLES: Final = ("AWS_ROLE_ARN", "AWS_STS_REGIONAL_ENDPOINTS", "AWS_WEB_IDENTITY_TOKEN_FILE")
-VARIABLES_OF_POD_IDENTITY: Final = (
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_STS_REGIONAL_ENDPOINTS",
-)
-"""What EKS's webhooks add to pods (https://docs.aws.amazon.com/eks/latest/userguide/pod-configuration.html)."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +32,7 @@ class Environment:
     def command(self, program: str, *arguments: str) -> list[str]:
         """How one of our programs is started in it; more arguments may follow."""
         names = {
-            "ours": sorted({*self.ours, *_set_by_webhooks(self.server)}),
+            "ours": sorted({*self.ours, *self.server.artifact_store.pod_parts().variables_of_webhooks}),
             "permitted": permitted(self.server),
             "reserved": sorted(self._never()),
         }
@@ -73,19 +56,9 @@ class Environment:
 
 def permitted(server: ServerModel) -> list[str]:
     """The variables, by name or beginning, that may steer what runs although we have not set them."""
-    is_external = isinstance(server.artifact_store, ExternalArtifacts)
-    return sorted({*server.permitted_variables, *(VARIABLES_OF_STORES if is_external else ())})
+    return sorted({*server.permitted_variables, *server.artifact_store.pod_parts().steering_variables})
 
 
 def reserved(server: ServerModel) -> frozenset[str]:
     """The variables that nobody else may set, whatever the class permits."""
-    own_prefix = RESERVED_ARTIFACT_ENV if isinstance(server.artifact_store, S3Artifacts) else frozenset()
-    return frozenset(RESERVED_ENV) | own_prefix
-
-
-def _set_by_webhooks(server: ServerModel) -> tuple[str, ...]:
-    store = server.artifact_store
-    if not isinstance(store, S3Artifacts):
-        return ()
-    roles = VARIABLES_OF_ROLES if store.role_arn else ()
-    return roles + (VARIABLES_OF_POD_IDENTITY if store.uses_pod_identity else ())
+    return frozenset(RESERVED_ENV) | server.artifact_store.pod_parts().reserved_variables

@@ -5,60 +5,21 @@ from collections.abc import Mapping, Sequence
 from tracking_operator.api.labels_and_annotations import GROUP
 from tracking_operator.naming import CONTAINER_PORT, service_host_names
 from tracking_operator.pod_tools.programs import CHECK_ARTIFACT_STORE, CHECK_BACKEND_STORE, START_SERVER
-from tracking_operator.resources.artifact_environment import (
-    ARTIFACT_STORE_CREDENTIALS,
-    CA_KEY,
-    artifact_environment,
-)
 from tracking_operator.resources.labels import SERVER_COMPONENT, owned_labels, pod_selector
 from tracking_operator.resources.pod.environment import Environment
 from tracking_operator.resources.pod.tools import TOOLS_PATH, TOOLS_VOLUME, tools_volume
-from tracking_operator.resources.server_model import (
-    ExternalArtifacts,
-    ExternalBackend,
-    KubeObject,
-    PostgresBackend,
-    S3Artifacts,
-    ServerModel,
-    SqliteBackend,
-    VolumeArtifacts,
-)
+from tracking_operator.resources.server_model import KubeObject, ServerModel
+from tracking_operator.resources.stores.interface import StoreMount
 from tracking_operator.stores.postgres.pool import UNBOUNDED
 
 SERVER_CONTAINER = "mlflow"
 CHECK_CONTAINER = "check-backend-store"
 CHECK_ARTIFACTS_CONTAINER = "check-artifact-store"
 
-BACKEND_STORE = "/mlflow/backend-store"
-ARTIFACT_STORE = "/mlflow/artifact-store"
-BACKEND_STORE_CREDENTIALS = "/etc/mlflow/backend-store"
 LOGIN_CREDENTIALS = "/etc/mlflow/login"
 ENCRYPTION_CREDENTIALS = "/etc/mlflow/encryption"
 SCRATCH = "/tmp"  # noqa: S108 - an emptyDir of the pod's own
-MOUNT_PATHS = {
-    TOOLS_VOLUME: (TOOLS_PATH, True),
-    "scratch": (SCRATCH, False),
-    "backend-store": (BACKEND_STORE, False),
-    "backend-store-credentials": (BACKEND_STORE_CREDENTIALS, True),
-    "login-credentials": (LOGIN_CREDENTIALS, True),
-    "encryption-credentials": (ENCRYPTION_CREDENTIALS, True),
-    "artifact-store": (ARTIFACT_STORE, False),
-    "artifact-store-credentials": (ARTIFACT_STORE_CREDENTIALS, True),
-}
-"""Volume → where it is mounted, and whether read-only."""
-BACKEND_STORE_PATHS = (
-    BACKEND_STORE,
-    BACKEND_STORE_CREDENTIALS,
-    LOGIN_CREDENTIALS,
-    ENCRYPTION_CREDENTIALS,
-)
-"""The tables of the login, and what is encrypted, are in the backend store, and nothing else has to do with it."""
-ARTIFACT_STORE_PATHS = (ARTIFACT_STORE, ARTIFACT_STORE_CREDENTIALS)
-SERVICE_FILE = f"{BACKEND_STORE_CREDENTIALS}/pg_service.conf"
-DATABASE_URI = "postgresql+psycopg2:///?service=mlflow"
-"""No password in it: libpq reads the rest from the service file, anew for each connection."""
 
-DATABASE_FILE = f"{BACKEND_STORE}/mlflow.db"
 CREDENTIALS_DIGEST_ANNOTATION = f"{GROUP}/credentials-digest"
 
 USER_ID = 10001
@@ -96,7 +57,7 @@ def build_pod_template(server: ServerModel) -> KubeObject:
             **pod_settings(server),
             "initContainers": _check_containers(server),
             "containers": [_server_container(server)],
-            "volumes": _volumes(server),
+            "volumes": _volumes(_mounts(server)),
         },
     }
 
@@ -133,21 +94,22 @@ def backend_store_container(
 ) -> KubeObject:
     """A container that runs one of our programs on the backend store, and can reach nothing else."""
     environment = _environment(server, _backend_store_environment(server) | dict(variables or {}))
+    arguments = server.backend_store.pod_parts().program_arguments
     login = ["--login"] if server.login else []
     return {
         "name": name,
         "image": server.image,
-        "command": environment.command(program, *_place(server), f"--version={server.version}", *login),
+        "command": environment.command(program, *arguments, f"--version={server.version}", *login),
         "env": environment.variables(),
         "resources": server.resources.as_kubernetes(),
         "securityContext": _container_security(),
-        "volumeMounts": _mounts_without(server, ARTIFACT_STORE_PATHS),
+        "volumeMounts": _volume_mounts(_backend_store_mounts(server)),
     }
 
 
 def backend_store_volumes(server: ServerModel) -> list[KubeObject]:
     """The volumes that such a container mounts."""
-    return _volumes_without(server, ARTIFACT_STORE_PATHS)
+    return _volumes(_backend_store_mounts(server))
 
 
 def artifact_store_container(
@@ -159,7 +121,9 @@ def artifact_store_container(
     may be gone before the server is.
     """
     plain = [variable for variable in server.pod_template.env if not variable.value_from]
-    environment = Environment(server, artifact_environment(server.artifact_store) | SERVER_ENVIRONMENT, plain)
+    environment = Environment(
+        server, dict(server.artifact_store.pod_parts().variables) | SERVER_ENVIRONMENT, plain
+    )
     return {
         "name": name,
         "image": server.image,
@@ -167,22 +131,19 @@ def artifact_store_container(
         "env": environment.variables(),
         "resources": resources,
         "securityContext": _container_security(),
-        "volumeMounts": _mounts_without(server, BACKEND_STORE_PATHS),
+        "volumeMounts": _volume_mounts(_artifact_store_mounts(server)),
     }
 
 
 def artifact_store_volumes(server: ServerModel) -> list[KubeObject]:
     """The volumes that such a container mounts."""
-    return _volumes_without(server, BACKEND_STORE_PATHS)
+    return _volumes(_artifact_store_mounts(server))
 
 
 def server_arguments(server: ServerModel) -> list[str]:
     """The arguments of ``mlflow server``."""
     arguments = ["server", "--host=0.0.0.0", f"--port={CONTAINER_PORT}", f"--workers={server.workers}"]
-    if isinstance(server.backend_store, SqliteBackend):
-        arguments.append(f"--backend-store-uri=sqlite:///{DATABASE_FILE}")
-    if isinstance(server.backend_store, PostgresBackend):
-        arguments.append(f"--backend-store-uri={DATABASE_URI}")
+    arguments += server.backend_store.pod_parts().server_arguments
     arguments += _artifact_arguments(server)
     if server.login:
         arguments.append(LOGIN_OPTION)
@@ -231,8 +192,7 @@ def allowed_origins(server: ServerModel) -> list[str]:
 
 
 def _artifact_arguments(server: ServerModel) -> list[str]:
-    store = server.artifact_store
-    place = ARTIFACT_STORE if isinstance(store, VolumeArtifacts) else store.uri
+    place = server.artifact_store.pod_parts().place
     if server.proxied:
         return ["--serve-artifacts", f"--artifacts-destination={place}"]
     return ["--no-serve-artifacts", f"--default-artifact-root={place}"]
@@ -241,37 +201,26 @@ def _artifact_arguments(server: ServerModel) -> list[str]:
 def _check_containers(server: ServerModel) -> list[KubeObject]:
     """What looks at the stores before each start; a prefix of the server's own is tried out by a Job instead."""
     checks = [backend_store_container(server, CHECK_CONTAINER, CHECK_BACKEND_STORE)]
-    if isinstance(server.artifact_store, ExternalArtifacts):
-        checks.append(_check_of_external_artifacts(server, server.artifact_store))
+    if arguments := server.artifact_store.pod_parts().check_arguments:
+        checks.append(_artifact_check_container(server, arguments))
     return checks
 
 
-def _check_of_external_artifacts(server: ServerModel, store: ExternalArtifacts) -> KubeObject:
+def _artifact_check_container(server: ServerModel, arguments: Sequence[str]) -> KubeObject:
     container = artifact_store_container(
         server,
         CHECK_ARTIFACTS_CONTAINER,
         CHECK_ARTIFACT_STORE,
-        ["external", store.uri],
+        arguments,
         server.resources.as_kubernetes(),
     )
     # All that MLflow itself would find: a team may name its endpoint or its keys there.
     environment = _environment(server, _backend_store_environment(server))
     return container | {
-        "command": environment.command(CHECK_ARTIFACT_STORE, "external", store.uri),
+        "command": environment.command(CHECK_ARTIFACT_STORE, *arguments),
         "env": environment.variables(),
         "envFrom": _sources_of_team(server),
     }
-
-
-def _place(server: ServerModel) -> list[str]:
-    """The backend store, as the command lines of our programs name it."""
-    match server.backend_store:
-        case SqliteBackend():
-            return ["sqlite", DATABASE_FILE]
-        case PostgresBackend():
-            return ["postgres", SERVICE_FILE]
-        case ExternalBackend():
-            return ["external", f"{BACKEND_STORE_CREDENTIALS}/uri"]
 
 
 def _server_container(server: ServerModel) -> KubeObject:
@@ -279,7 +228,7 @@ def _server_container(server: ServerModel) -> KubeObject:
         server,
         _pool_environment(server)
         | _login_environment(server)
-        | artifact_environment(server.artifact_store)
+        | dict(server.artifact_store.pod_parts().variables)
         | _backend_store_environment(server),
     )
     container: KubeObject = {
@@ -295,7 +244,7 @@ def _server_container(server: ServerModel) -> KubeObject:
         "readinessProbe": _probe(server, period=5, failures=3, timeout=5),
         "livenessProbe": _probe(server, period=10, failures=6, timeout=10),
         "securityContext": _container_security(),
-        "volumeMounts": _volume_mounts(server),
+        "volumeMounts": _volume_mounts(_mounts(server)),
     }
     if not server.is_bound_to_one_pod:
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": ENDPOINT_REMOVAL_SECONDS}}}
@@ -318,8 +267,7 @@ def _environment(server: ServerModel, ours: Mapping[str, str]) -> Environment:
 
 
 def _backend_store_environment(server: ServerModel) -> dict[str, str]:
-    has_own_database = isinstance(server.backend_store, PostgresBackend)
-    return SERVER_ENVIRONMENT | ({"PGSERVICEFILE": SERVICE_FILE} if has_own_database else {})
+    return SERVER_ENVIRONMENT | dict(server.backend_store.pod_parts().variables)
 
 
 def _sources_of_team(server: ServerModel) -> list[KubeObject]:
@@ -328,10 +276,11 @@ def _sources_of_team(server: ServerModel) -> list[KubeObject]:
 
 def _pool_environment(server: ServerModel) -> dict[str, str]:
     """How many connections MLflow may hold: a matter of the pods that serve, and of how many there are."""
-    if not isinstance(server.backend_store, PostgresBackend):
+    limit = server.backend_store.pod_parts().connection_limit
+    if limit is None:
         return {}
     return {
-        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(server.pool_size(server.backend_store.connection_limit)),
+        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(server.pool_size(limit)),
         "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(UNBOUNDED),
     }
 
@@ -350,58 +299,38 @@ def _container_security() -> KubeObject:
     }
 
 
-def _volumes(server: ServerModel) -> list[KubeObject]:
-    volumes: list[KubeObject] = [
-        tools_volume(),
-        {"name": "scratch", "emptyDir": {}},
-    ]
-    match server.backend_store:
-        case SqliteBackend(volume):
-            volumes.append({"name": "backend-store", "persistentVolumeClaim": {"claimName": volume.claim}})
-        case PostgresBackend():
-            source = {"secretName": server.backend_store.secret}
-            volumes.append({"name": "backend-store-credentials", "secret": source})
-        case ExternalBackend(secret, key):
-            items = [{"key": key, "path": "uri"}]
-            volumes.append(
-                {"name": "backend-store-credentials", "secret": {"secretName": secret, "items": items}}
-            )
-    if server.login:
-        volumes.append({"name": "login-credentials", "secret": {"secretName": server.names.auth}})
-    volumes.append({"name": "encryption-credentials", "secret": {"secretName": server.names.encryption}})
-    match server.artifact_store:
-        case VolumeArtifacts(volume):
-            volumes.append({"name": "artifact-store", "persistentVolumeClaim": {"claimName": volume.claim}})
-        case ExternalArtifacts(_, str(secret)):
-            volumes.append({"name": "artifact-store-credentials", "secret": {"secretName": secret}})
-        case S3Artifacts(secret=str(secret)) as store:
-            source = _artifact_credentials(secret, server.names.artifacts, store)
-            volumes.append({"name": "artifact-store-credentials", **source})
-    return volumes
+def _mounts(server: ServerModel) -> list[StoreMount]:
+    """All that the pods that serve mount, beside what every pod of the server has."""
+    return [*_backend_store_mounts(server), *_artifact_store_mounts(server)]
 
 
-def _artifact_credentials(secret: str, written_by_us: str, store: S3Artifacts) -> KubeObject:
-    """Keys and CA in one folder, also where the keys are the team's and the CA is the class's."""
-    if secret == written_by_us or not store.has_own_ca:
-        return {"secret": {"secretName": secret}}
-    ca = {"name": written_by_us, "items": [{"key": CA_KEY, "path": CA_KEY}]}
-    return {"projected": {"sources": [{"secret": {"name": secret}}, {"secret": ca}]}}
+def _backend_store_mounts(server: ServerModel) -> list[StoreMount]:
+    """The tables of the login, and what is encrypted, are in the backend store, and nothing else has to do with it."""
+    login = [_secret("login-credentials", LOGIN_CREDENTIALS, server.names.auth)] if server.login else []
+    encryption = _secret("encryption-credentials", ENCRYPTION_CREDENTIALS, server.names.encryption)
+    return [*server.backend_store.pod_parts().mounts, *login, encryption]
 
 
-def _volumes_without(server: ServerModel, paths: Sequence[str]) -> list[KubeObject]:
-    return [volume for volume in _volumes(server) if MOUNT_PATHS[volume["name"]][0] not in paths]
+def _artifact_store_mounts(server: ServerModel) -> list[StoreMount]:
+    return list(server.artifact_store.pod_parts().mounts)
 
 
-def _mounts_without(server: ServerModel, paths: Sequence[str]) -> list[KubeObject]:
-    return [mount for mount in _volume_mounts(server) if mount["mountPath"] not in paths]
+def _secret(volume: str, path: str, secret: str) -> StoreMount:
+    return StoreMount(volume, path, {"secret": {"secretName": secret}})
 
 
-def _volume_mounts(server: ServerModel) -> list[KubeObject]:
-    mounts = []
-    for volume in _volumes(server):
-        path, read_only = MOUNT_PATHS[volume["name"]]
-        mounts.append({"name": volume["name"], "mountPath": path, "readOnly": read_only})
-    return mounts
+def _volumes(mounts: Sequence[StoreMount]) -> list[KubeObject]:
+    of_every_pod = [tools_volume(), {"name": "scratch", "emptyDir": {}}]
+    return of_every_pod + [{"name": one.volume, **one.source} for one in mounts]
+
+
+def _volume_mounts(mounts: Sequence[StoreMount]) -> list[KubeObject]:
+    of_every_pod = [_mount(TOOLS_VOLUME, TOOLS_PATH), _mount("scratch", SCRATCH, read_only=False)]
+    return of_every_pod + [_mount(one.volume, one.path, read_only=one.read_only) for one in mounts]
+
+
+def _mount(volume: str, path: str, *, read_only: bool = True) -> KubeObject:
+    return {"name": volume, "mountPath": path, "readOnly": read_only}
 
 
 def _scheduling(server: ServerModel) -> KubeObject:

@@ -20,7 +20,6 @@ from tests.unit.examples import (
 )
 from tracking_operator.api.pod_template import RESERVED_ENV, RESERVED_ENV_PREFIXES, PodTemplate
 from tracking_operator.resources import build_objects
-from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
 from tracking_operator.resources.labels import pod_selector
 from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.pod.server_pod import (
@@ -34,6 +33,7 @@ from tracking_operator.resources.pod.server_pod import (
     build_pod_template,
     server_arguments,
 )
+from tracking_operator.resources.stores.s3 import RESERVED_ARTIFACT_ENV
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 WRITABLE = ("/tmp", "/mlflow/backend-store", "/mlflow/artifact-store")  # noqa: S108 - mount paths in the pod

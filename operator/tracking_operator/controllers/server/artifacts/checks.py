@@ -18,10 +18,10 @@ from tracking_operator.controllers.server.children.pods import CheckResult
 from tracking_operator.kube.apply import digest
 from tracking_operator.kube.objects import KubeObject
 from tracking_operator.outcomes import OUTCOMES
-from tracking_operator.resources.artifact_environment import ENDPOINT_VARIABLE
 from tracking_operator.resources.pod.artifact_jobs import build_artifact_check_job
 from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
-from tracking_operator.resources.server_model import S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.s3 import ENDPOINT_VARIABLE, S3Artifacts
 
 TYPE: Final = ConditionType.ARTIFACT_STORE_READY
 SECONDS_UNTIL_ANOTHER_TRY: Final = 15.0

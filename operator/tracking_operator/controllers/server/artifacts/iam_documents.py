@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tracking_operator.controllers.server.plan import Plan
-from tracking_operator.resources.server_model import S3Artifacts
+from tracking_operator.resources.stores.s3 import S3Artifacts
 from tracking_operator.stores.s3.policy import VERSION as POLICY_VERSION
 from tracking_operator.stores.s3.policy import Document, abac_statements, partition_of
 from tracking_operator.stores.s3.trust import pod_identity_trust, service_account_trust

@@ -27,7 +27,8 @@ from tracking_operator.resources.artifacts_secret import (
     artifact_keys_in,
     build_artifacts_secret,
 )
-from tracking_operator.resources.server_model import S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.s3 import S3Artifacts
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3.bucket_address import Keys
 from tracking_operator.stores.s3.finalize import drop, retain

@@ -21,7 +21,7 @@ from tracking_operator.controllers.server_class.s3_identities import rotate_ever
 from tracking_operator.failures import Failure
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import DEPLOYMENT
-from tracking_operator.resources.server_model import S3Artifacts
+from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
 class PrefixStep:

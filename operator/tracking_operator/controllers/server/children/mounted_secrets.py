@@ -19,13 +19,14 @@ from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.objects import SECRET, KubeObject, resource_version_of
 from tracking_operator.resources.destinations import Endpoint
 from tracking_operator.resources.pod.server_pod import CREDENTIALS_DIGEST_ANNOTATION
-from tracking_operator.resources.server_model import (
-    ExternalArtifacts,
-    ExternalBackend,
-    S3Artifacts,
-    ServerModel,
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.endpoints_in_text import (
+    endpoints_in_database_uri,
+    endpoints_in_variables,
 )
-from tracking_operator.resources.store_endpoints import endpoints_in_database_uri, endpoints_in_variables
+from tracking_operator.resources.stores.external_bucket import ExternalArtifacts
+from tracking_operator.resources.stores.external_database import ExternalBackend
+from tracking_operator.resources.stores.s3 import S3Artifacts
 
 DIGEST_LENGTH: Final = 16
 

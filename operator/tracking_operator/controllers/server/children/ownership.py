@@ -19,7 +19,9 @@ from tracking_operator.kube.objects import (
     name_of,
 )
 from tracking_operator.resources.client_secret import has_client_secret
-from tracking_operator.resources.server_model import PostgresBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.postgres import PostgresBackend
+from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
 def owner_check(server: ServerModel) -> OwnerCheck:

@@ -28,8 +28,10 @@ from tracking_operator.resources.destinations import (
     named_service,
     resolve,
 )
-from tracking_operator.resources.server_model import ExternalArtifacts, ExternalBackend, ServerModel
+from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.resources.store_endpoints import identity_destinations, named_endpoints
+from tracking_operator.resources.stores.external_bucket import ExternalArtifacts
+from tracking_operator.resources.stores.external_database import ExternalBackend
 
 logger = logging.getLogger(__name__)
 

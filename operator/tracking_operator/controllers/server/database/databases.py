@@ -23,7 +23,8 @@ from tracking_operator.resources.database_secret import (
     build_database_secret,
     credentials_in,
 )
-from tracking_operator.resources.server_model import PostgresBackend, ServerModel
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.postgres import PostgresBackend
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres import finalize as teardown
 from tracking_operator.stores.postgres import rotation

@@ -13,7 +13,7 @@ from tracking_operator.controllers.server.spec.placement_from_marks import the_d
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.failures import Failure
 from tracking_operator.kube.objects import uid_of
-from tracking_operator.resources.server_model import PostgresBackend
+from tracking_operator.resources.stores.postgres import PostgresBackend
 
 
 class DatabaseStep:

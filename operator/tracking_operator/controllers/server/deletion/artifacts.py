@@ -34,8 +34,9 @@ from tracking_operator.resources.pod.artifact_jobs import (
     DELETE_ARTIFACTS_CONTAINER,
     build_artifact_deletion_job,
 )
-from tracking_operator.resources.server_model import S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.resources.service_account import build_service_account
+from tracking_operator.resources.stores.s3 import S3Artifacts
 from tracking_operator.stores.ownership_mark import Mark
 
 TYPE: Final = ConditionType.ARTIFACT_STORE_READY

@@ -22,15 +22,12 @@ from tracking_operator.controllers.server_class.unique_templates import belongs_
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.quantities import parse_quantity
 from tracking_operator.pod_tools.in_clean_environment import steers
-from tracking_operator.resources.artifact_environment import RESERVED_ARTIFACT_ENV
 from tracking_operator.resources.pod.environment import permitted
-from tracking_operator.resources.server_model import (
-    PostgresBackend,
-    S3Artifacts,
-    ServerModel,
-    SqliteBackend,
-    VolumeArtifacts,
-)
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.postgres import PostgresBackend
+from tracking_operator.resources.stores.s3 import RESERVED_ARTIFACT_ENV, S3Artifacts
+from tracking_operator.resources.stores.sqlite import SqliteBackend
+from tracking_operator.resources.stores.volume import VolumeArtifacts
 
 
 @dataclass(frozen=True)

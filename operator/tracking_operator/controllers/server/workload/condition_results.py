@@ -32,15 +32,13 @@ from tracking_operator.kube.objects import (
     name_of,
 )
 from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
-from tracking_operator.resources.server_model import (
-    ExternalArtifacts,
-    ExternalBackend,
-    PostgresBackend,
-    S3Artifacts,
-    ServerModel,
-    SqliteBackend,
-    Volume,
-)
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.external_bucket import ExternalArtifacts
+from tracking_operator.resources.stores.external_database import ExternalBackend
+from tracking_operator.resources.stores.interface import Volume
+from tracking_operator.resources.stores.postgres import PostgresBackend
+from tracking_operator.resources.stores.s3 import S3Artifacts
+from tracking_operator.resources.stores.sqlite import SqliteBackend
 
 
 @dataclass(frozen=True)

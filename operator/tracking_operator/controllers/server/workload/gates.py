@@ -9,7 +9,8 @@ from tracking_operator.kube.objects import KubeObject
 from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.client_secret import build_client_secret
 from tracking_operator.resources.pod.server_pod import asks_for_login
-from tracking_operator.resources.server_model import S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from tracking_operator.kube.objects import (
     namespace_of,
     uid_of,
 )
-from tracking_operator.resources.server_model import ExternalBackend, S3Artifacts, ServerModel
+from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.stores.external_database import ExternalBackend
+from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
 class PodGates:

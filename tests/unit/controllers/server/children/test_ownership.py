@@ -17,7 +17,7 @@ from tracking_operator.controllers.server.children.ownership import (
     prunable,
 )
 from tracking_operator.kube.apply import Ownership
-from tracking_operator.resources.server_model import PostgresBackend
+from tracking_operator.resources.stores.postgres import PostgresBackend
 
 POSTGRES = PostgresBackend(
     host="pg.db.svc",

@@ -32,7 +32,7 @@ from tracking_operator.controllers.server.spec.permissions import CHECKS, select
 from tracking_operator.controllers.server_class.reconciler import class_result
 from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.resources.pod.server_pod import build_pod_template
-from tracking_operator.resources.server_model import PostgresBackend
+from tracking_operator.resources.stores.postgres import PostgresBackend
 from tracking_operator.stores.postgres.pool import (
     CONNECTIONS_BESIDE_PODS,
     CONNECTIONS_OF_PARENT,

@@ -1,0 +1,11 @@
+"""Where pods find their stores."""
+
+from typing import Final
+
+BACKEND_STORE: Final = "/mlflow/backend-store"
+BACKEND_STORE_CREDENTIALS: Final = "/etc/mlflow/backend-store"
+"""The Secret of the backend store."""
+
+ARTIFACT_STORE: Final = "/mlflow/artifact-store"
+ARTIFACT_STORE_CREDENTIALS: Final = "/etc/mlflow/artifact-store"
+"""The Secret of the artifact store."""
