@@ -15,8 +15,6 @@ from tracking_operator.controllers.server.artifacts.prefixes import PrefixState
 from tracking_operator.controllers.server.database.databases import DatabaseState
 from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.resources.stores.postgres import PostgresBackend
-from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
 class RevocationPart(StrEnum):
@@ -64,15 +62,13 @@ def revoked_parts(
 
     Pods are to be made anew only when all that they read is new, so that they are once.
     """
-    has_own_database = isinstance(server.backend_store, PostgresBackend)
-    has_own_prefix = isinstance(server.artifact_store, S3Artifacts)
     is_known = server.login is None or (
         credentials is not None and credentials.revoked_for == resource.asked_revocation
     )
     parts = []
-    if database is not None or not has_own_database:
+    if database is not None or not server.backend_store.is_managed:
         parts.append(RevocationPart.BACKEND_STORE)
-    if prefix is not None or not has_own_prefix:
+    if prefix is not None or not server.artifact_store.is_managed:
         parts.append(RevocationPart.ARTIFACT_STORE)
     after = with_done(resource, *parts)
     if is_known and not any(is_due(after, part) for part in STORES):

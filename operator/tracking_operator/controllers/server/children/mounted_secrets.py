@@ -24,14 +24,8 @@ from tracking_operator.resources.stores.endpoints_in_text import (
     endpoints_in_database_uri,
     endpoints_in_variables,
 )
-from tracking_operator.resources.stores.external_bucket import ExternalArtifacts
-from tracking_operator.resources.stores.external_database import ExternalBackend
-from tracking_operator.resources.stores.s3 import S3Artifacts
 
 DIGEST_LENGTH: Final = 16
-
-OWN_KEYS: Final = ("accessKeyId", "secretAccessKey")
-"""What a Secret holds with which a team brings the keys of its prefix itself."""
 
 
 @dataclass(frozen=True)
@@ -82,34 +76,13 @@ CredentialProblem = tuple[ConditionType, Failure]
 
 def references_of(server: ServerModel) -> Iterator[Reference]:
     """Every Secret that the server's specification or class names, or that the operator writes and pods are rolled for."""
-    match server.backend_store:
-        case ExternalBackend(secret, key):
-            yield Reference(
-                server.namespace,
-                secret,
-                key,
-                "spec.backendStore.external.uriSecretRef",
-                ConditionType.BACKEND_STORE_READY,
-                required=(key,),
-            )
-    match server.artifact_store:
-        case ExternalArtifacts(_, str(secret)):
-            yield Reference(
-                server.namespace,
-                secret,
-                None,
-                "spec.artifactStore.external.credentialsSecretRef",
-                ConditionType.ARTIFACT_STORE_READY,
-            )
-        case S3Artifacts(secret=str(secret), has_own_keys=has_own_keys):
-            yield Reference(
-                server.namespace,
-                secret,
-                None,
-                "s3.identity.secret of the class" if has_own_keys else "",
-                ConditionType.ARTIFACT_STORE_READY,
-                required=OWN_KEYS if has_own_keys else (),
-            )
+    of_stores = (
+        (server.backend_store, ConditionType.BACKEND_STORE_READY),
+        (server.artifact_store, ConditionType.ARTIFACT_STORE_READY),
+    )
+    for store, condition in of_stores:
+        for one in store.secrets():
+            yield Reference(server.namespace, one.name, one.key, one.field, condition, one.required)
 
 
 class Credentials:

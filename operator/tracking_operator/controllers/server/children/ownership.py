@@ -20,8 +20,6 @@ from tracking_operator.kube.objects import (
 )
 from tracking_operator.resources.client_secret import has_client_secret
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.resources.stores.postgres import PostgresBackend
-from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
 def owner_check(server: ServerModel) -> OwnerCheck:
@@ -72,9 +70,9 @@ def _secrets_with_steps_of_their_own(server: ServerModel) -> set[str]:
     """Secrets that are no part of the desired set, because their content is known to another step only."""
     # Kept without a login, too: the users stay in the database, and have these passwords when there is one again.
     names = {server.names.auth}
-    if isinstance(server.backend_store, PostgresBackend):
+    if server.backend_store.is_managed:
         names.add(server.names.database)
-    if isinstance(server.artifact_store, S3Artifacts):
+    if server.artifact_store.is_managed:
         names.add(server.names.artifacts)
     if has_client_secret(server):
         names.add(server.names.client)

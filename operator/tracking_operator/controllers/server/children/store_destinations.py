@@ -30,8 +30,6 @@ from tracking_operator.resources.destinations import (
 )
 from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.resources.store_endpoints import identity_destinations, named_endpoints
-from tracking_operator.resources.stores.external_bucket import ExternalArtifacts
-from tracking_operator.resources.stores.external_database import ExternalBackend
 
 logger = logging.getLogger(__name__)
 
@@ -97,15 +95,12 @@ class Networks:
 
     @staticmethod
     def _is_known(server: ServerModel, found: dict[ConditionType, tuple[Endpoint, ...]]) -> bool:
-        artifacts = server.artifact_store
         stores = (
-            (ConditionType.BACKEND_STORE_READY, isinstance(server.backend_store, ExternalBackend)),
-            (
-                ConditionType.ARTIFACT_STORE_READY,
-                isinstance(artifacts, ExternalArtifacts) and artifacts.secret,
-            ),
+            (ConditionType.BACKEND_STORE_READY, server.backend_store),
+            (ConditionType.ARTIFACT_STORE_READY, server.artifact_store),
         )
-        return all(type_ in found for type_, has_secret in stores if has_secret)
+        naming = [type_ for type_, store in stores if any(one.names_endpoints for one in store.secrets())]
+        return all(type_ in found for type_ in naming)
 
     def _invalidate(self, endpoints: Iterable[Endpoint], server: ServerModel) -> None:
         """Have the Services asked for again, but for those that have just been."""

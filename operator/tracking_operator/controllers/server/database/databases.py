@@ -332,10 +332,9 @@ class Databases:
         )
 
 
-def database_result(store: PostgresBackend, state: DatabaseState) -> ConditionResult:
+def database_result(where: str, state: DatabaseState) -> ConditionResult:
     """Say that the database can be used, and what goes on there."""
     type_ = ConditionType.BACKEND_STORE_READY
-    where = f"Database {store.database} on {store.host}:{store.port}"
     if state.retiring:
         by = f" At {state.retired_by:%Y-%m-%dT%H:%M:%SZ} all of its sessions end." if state.retired_by else ""
         return ConditionResult(

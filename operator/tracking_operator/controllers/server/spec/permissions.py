@@ -24,10 +24,6 @@ from tracking_operator.kube.quantities import parse_quantity
 from tracking_operator.pod_tools.in_clean_environment import steers
 from tracking_operator.resources.pod.environment import permitted
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.resources.stores.postgres import PostgresBackend
-from tracking_operator.resources.stores.s3 import RESERVED_ARTIFACT_ENV, S3Artifacts
-from tracking_operator.resources.stores.sqlite import SqliteBackend
-from tracking_operator.resources.stores.volume import VolumeArtifacts
 
 
 @dataclass(frozen=True)
@@ -203,23 +199,24 @@ def _replicas(request: PermissionRequest) -> Iterator[Objection]:
 
 
 def _connections(request: PermissionRequest) -> Iterator[Objection]:
-    store, limit = request.model.backend_store, request.chosen.spec.most_connections
-    if not isinstance(store, PostgresBackend):
+    asked = request.model.backend_store.pod_parts().connection_limit
+    limit = request.chosen.spec.most_connections
+    if asked is None:
         return
-    if store.connection_limit > limit:
+    if asked > limit:
         yield (
             Reason.LIMIT_EXCEEDED,
-            f"spec.backendStore.postgres.connectionLimit is {store.connection_limit}, but {request.chosen.title} allows "
+            f"spec.backendStore.postgres.connectionLimit is {asked}, but {request.chosen.title} allows "
             f"{limit}: ask for fewer.",
         )
     try:
-        request.model.pool_size(store.connection_limit)
+        request.model.pool_size(asked)
     except Invalid as failure:
         yield failure.reason, failure.message
 
 
 def _proxied(request: PermissionRequest) -> Iterator[Objection]:
-    if not request.model.proxied and isinstance(request.model.artifact_store, VolumeArtifacts):
+    if not request.model.proxied and not request.model.artifact_store.client_parts().are_admitted:
         yield (
             Reason.INVALID_SPEC,
             "spec.artifactStore.proxied is false, but this server keeps its artifacts on a volume, which clients cannot reach "
@@ -235,11 +232,9 @@ def _steering_variables(request: PermissionRequest) -> Iterator[Objection]:
 
 
 def _artifact_environment(request: PermissionRequest) -> Iterator[Objection]:
-    if not isinstance(request.model.artifact_store, S3Artifacts):
-        return
     asked = {variable.name for variable in request.server.spec.pod_template.env}
     patterns = permitted(request.model)
-    for name in sorted(asked & RESERVED_ARTIFACT_ENV):
+    for name in sorted(asked & request.model.artifact_store.pod_parts().reserved_variables):
         if not any(matches_key(pattern, name) for pattern in patterns):
             continue  # refused already, as everything of its kind
         yield (
@@ -276,11 +271,8 @@ def _is_more(amount: str, limit: str) -> bool:
 
 
 def _volume_sizes(request: PermissionRequest) -> Iterator[Objection]:
-    backend_store, artifact_store = request.model.backend_store, request.model.artifact_store
-    if isinstance(backend_store, SqliteBackend):
-        yield from _unreadable("spec.backendStore.sqlite.size", backend_store.volume.size)
-    if isinstance(artifact_store, VolumeArtifacts):
-        yield from _unreadable("spec.artifactStore.volume.size", artifact_store.volume.size)
+    for volume in request.model.volumes:
+        yield from _unreadable(volume.field, volume.size)
 
 
 def _unreadable(field: str, quantity: str) -> Iterator[Objection]:

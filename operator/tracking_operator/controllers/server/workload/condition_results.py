@@ -33,12 +33,7 @@ from tracking_operator.kube.objects import (
 )
 from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.resources.stores.external_bucket import ExternalArtifacts
-from tracking_operator.resources.stores.external_database import ExternalBackend
-from tracking_operator.resources.stores.interface import Volume
-from tracking_operator.resources.stores.postgres import PostgresBackend
-from tracking_operator.resources.stores.s3 import S3Artifacts
-from tracking_operator.resources.stores.sqlite import SqliteBackend
+from tracking_operator.resources.stores.interface import FoundBy, Store, Volume
 
 
 @dataclass(frozen=True)
@@ -105,20 +100,15 @@ def backend_store_result(
     for result in (observed.gate and observed.gate.result, check):
         if result and result.reason and result.is_of_the_store:
             return problem(type_, result.reason, result.message)
-    match server.backend_store:
-        case SqliteBackend(volume):
-            return volume_result(type_, volume, server, observed)
-        case PostgresBackend() as store if observed.database:
-            return database_result(store, observed.database)
-        case PostgresBackend():
-            return _as_before(type_, earlier) or not_looked_at(type_, "PostgreSQL")
-        case ExternalBackend():
-            if check is None and server.replicas:
-                return _as_before(type_, earlier) or not_looked_at(
-                    type_, "the first pod that opens the database"
-                )
-            message = "The external database is in use."
-            return ConditionResult(type_, Verdict.OK, Reason.AS_EXPECTED, message)
+    evidence = server.backend_store.evidence()
+    match evidence.found_by:
+        case FoundBy.VOLUME_CLAIM:
+            return _claims_result(type_, server.backend_store, server, observed)
+        case FoundBy.STEP if observed.database:
+            return database_result(evidence.place, observed.database)
+        case FoundBy.POD if check or not server.replicas:
+            return ConditionResult(type_, Verdict.OK, Reason.AS_EXPECTED, f"{evidence.place} is in use.")
+    return _as_before(type_, earlier) or not_looked_at(type_, evidence.awaited)
 
 
 def artifact_store_result(
@@ -126,30 +116,34 @@ def artifact_store_result(
 ) -> ConditionResult:
     """Whether artifacts have a place."""
     type_ = ConditionType.ARTIFACT_STORE_READY
-    match server.artifact_store:
-        case S3Artifacts() if observed.artifacts:
+    evidence = server.artifact_store.evidence()
+    match evidence.found_by:
+        case FoundBy.VOLUME_CLAIM:
+            return _claims_result(type_, server.artifact_store, server, observed)
+        case FoundBy.STEP if observed.artifacts:
             return observed.artifacts.condition_result
-        case S3Artifacts():
-            return _as_before(type_, earlier) or not_looked_at(type_, "the object store")
-        case ExternalArtifacts() as store:
-            return _external_artifacts_result(store, observed, earlier)
-        case store:
-            return volume_result(type_, store.volume, server, observed)
+        case FoundBy.POD if observed.artifact_check:
+            return _tried_out_result(evidence.place, observed.artifact_check)
+    return _as_before(type_, earlier) or not_looked_at(type_, evidence.awaited)
 
 
-def _external_artifacts_result(
-    store: ExternalArtifacts, observed: Observed, earlier: Condition | None
-) -> ConditionResult:
+def _tried_out_result(place: str, check: CheckResult) -> ConditionResult:
     """What the init container found: it puts, lists, gets and deletes an object before each start."""
-    type_, check = ConditionType.ARTIFACT_STORE_READY, observed.artifact_check
-    if check is None:
-        return _as_before(type_, earlier) or not_looked_at(type_, "the first pod that tries the store out")
+    type_ = ConditionType.ARTIFACT_STORE_READY
     if check.reason is not None:
         return problem(type_, check.reason, check.message)
-    message = f"Artifacts are under {store.uri}."
+    message = f"Artifacts are under {place}."
     if check.remark is not None:
         return ConditionResult(type_, Verdict.OK, check.remark, f"{message} {check.message}")
     return ConditionResult(type_, Verdict.OK, Reason.AS_EXPECTED, message)
+
+
+def _claims_result(
+    type_: ConditionType, store: Store, server: ServerModel, observed: Observed
+) -> ConditionResult:
+    """Whether all volume claims of a store are bound; if not, what is with the first that is not."""
+    results = [volume_result(type_, volume, server, observed) for volume in store.claims()]
+    return next((one for one in results if one.verdict is not Verdict.OK), results[0])
 
 
 def volume_result(

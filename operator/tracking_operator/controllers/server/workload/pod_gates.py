@@ -20,7 +20,6 @@ from tracking_operator.kube.objects import (
     uid_of,
 )
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.resources.stores.external_database import ExternalBackend
 from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
@@ -36,7 +35,7 @@ class PodGates:
         server, status, database = context.model, context.resource.status, context.database
         if not server.needs_migration_job:
             return StepResult(None)
-        if isinstance(server.backend_store, ExternalBackend):
+        if not server.backend_store.is_managed:
             check = observe(self._children(server), server).check
             database = external_database(server, status, context.migration, check)
         gate, report = schema_gate(server, status, database, context.migration), Report()

@@ -347,10 +347,10 @@ async def test_a_forgotten_server_is_verified_anew() -> None:
 
 def test_the_finding_names_database_and_login_and_no_password() -> None:
     world = World()
-    condition_result = database_result(world.store, DatabaseState("x_a", None))
+    condition_result = database_result(world.store.evidence().place, DatabaseState("x_a", None))
     assert (condition_result.verdict, condition_result.reason) == (Verdict.OK, Reason.AS_EXPECTED)
     assert world.store.database in condition_result.message
-    rotating = database_result(world.store, DatabaseState("x_b", None, retiring="x_a"))
+    rotating = database_result(world.store.evidence().place, DatabaseState("x_b", None, retiring="x_a"))
     assert (rotating.verdict, rotating.reason) == (Verdict.OK, Reason.ROTATING_CREDENTIALS)
     assert "x_a to x_b" in rotating.message
 
