@@ -179,6 +179,17 @@ ROOMS = {
     "__main__": room(rooms={"cli"}),
 }
 
+STORE_KINDS = "resources.stores"
+SWITCHES_ON_STORES = {
+    "controllers.server.artifacts.iam_documents": 1,
+    "controllers.server.artifacts.step": 1,
+    "controllers.server.database.step": 1,
+    "controllers.server.deletion.artifacts": 2,
+    "controllers.server.workload.gates": 1,
+    "controllers.server.workload.pod_gates": 1,
+}
+"""Where code still asks which store a server has, instead of asking the store (decision 0043). It may only become less."""
+
 LIBRARIES_OF_SINGLE_MODULES = {"api.crds": {"yaml"}}
 """Only the rendering of the CRDs writes YAML; the models themselves are pydantic and nothing else."""
 
@@ -366,3 +377,49 @@ def test_pure_code_asks_neither_clock_nor_dice_nor_environment(module: Module) -
     used = {ast.unparse(node) for node in ast.walk(module.tree) if isinstance(node, ast.Attribute | ast.Name)}
     assert used & IMPURE_CALLS == set()
     assert set(module.imports()) & IMPURE_MODULES == set()
+
+
+def stores_of_all_kinds() -> set[str]:
+    """The classes in the stores' folder that are made from what the interface names."""
+    inside = [module for module in MODULES if is_within(module.name, {STORE_KINDS})]
+    classes = [node for module in inside for node in ast.walk(module.tree) if isinstance(node, ast.ClassDef)]
+    interfaces = {"BackendStore", "ArtifactStore"}
+    return {one.name for one in classes if {ast.unparse(base) for base in one.bases} & interfaces}
+
+
+def switches_on(names: set[str], source: ast.Module) -> int:
+    """How often a module asks whether something is one of these classes: each class that it names counts."""
+    count = 0
+    for node in ast.walk(source):
+        if isinstance(node, ast.MatchClass):
+            asked: list[ast.AST] = [node.cls]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass", "type"):
+            asked = list(node.args[1:])
+        else:
+            continue
+        inside = [part for one in asked for part in ast.walk(one)]
+        count += sum(ast.unparse(one).rpartition(".")[2] in names for one in inside if is_a_name(one))
+    return count
+
+
+def is_a_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name | ast.Attribute)
+
+
+def test_who_asks_which_store_a_server_has_becomes_less() -> None:
+    kinds = stores_of_all_kinds()
+    assert {"PostgresBackend", "SqliteBackend", "S3Artifacts", "VolumeArtifacts"} < kinds
+    outside = [module for module in MODULES if not is_within(module.name, {STORE_KINDS})]
+    found = {module.name: count for module in outside if (count := switches_on(kinds, module.tree))}
+    assert found == SWITCHES_ON_STORES, "ask the store; where there are fewer now, write the new number down"
+
+
+def test_switches_on_stores_are_seen_however_they_are_written() -> None:
+    text = """
+match store:
+    case S3Artifacts(secret=str()) | kinds.VolumeArtifacts():
+        pass
+isinstance(store, S3Artifacts | VolumeArtifacts)
+isinstance(store, (S3Artifacts, Other))
+"""
+    assert switches_on({"S3Artifacts", "VolumeArtifacts"}, ast.parse(text)) == 5
