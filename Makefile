@@ -138,9 +138,16 @@ test-isolation: prepare-e2e ## Every attempt of one team against another, on rea
 	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER) TRACKING_OPERATOR_TEST_ISOLATION=true; \
 	  $(RUN) pytest tests/e2e/test_isolation.py -s
 
+# `make bench scale idle`: the words after it are measures; without any, all are made.
+ifeq (bench,$(firstword $(MAKECMDGOALS)))
+MEASURES := $(filter-out bench,$(MAKECMDGOALS))
+$(MEASURES):
+	@:
+endif
+
 .PHONY: bench
-bench: prepare-images ## Measure, and write the report
-	@$(RUN) python -m bench
+bench: prepare-images ## Measure, and write the report; `make bench scale` measures one thing
+	@$(RUN) python -m bench $(MEASURES) $(if $(MEASURES),--write)
 
 # Set-up
 

@@ -26,6 +26,7 @@ from bench.measures.idle import (
 )
 from bench.measures.neighbours import measure_neighbours, neighbours_table
 from bench.measures.readiness import measure_readiness, phases_table, readiness_table
+from bench.measures.scale import measure_scale, scale_tables
 from bench.measures.takeover import measure_takeover, takeover_table
 from bench.operator_pods import OperatorError
 from bench.report import Circumstances, Table, render, with_generated_section, with_tables_measured_again
@@ -47,6 +48,7 @@ MEASURES: Final = {
     "artifacts": "servers with a prefix of their own in a bucket: until Ready, many at once, requests, throughput",
     "access": "servers behind an Ingress and a login: until their URL answers, and requests per second beside MLflow by hand",
     "neighbours": "drift repair and a new server of an honest team, in peace and beside three hostile ones",
+    "scale": "a thousand servers, on volumes and with databases: rate, memory, edits, restart, silence",
     "takeover": "until the other pod is active after a stop and after a SIGKILL",
 }
 EXAMPLES: Final = """\
@@ -56,7 +58,7 @@ measures:
   the tables of some measures there, each with its date.
 
 examples:
-  python -m bench                          everything, about three quarters of an hour; writes docs/performance.md
+  python -m bench                          everything, about an hour; writes docs/performance.md
   python -m bench --repeat 3               everything, with fewer repetitions
   python -m bench neighbours --write       one of them, and its table into docs/performance.md
   python -m bench creation drift --keep    two of them, printed only; the cluster stays
@@ -133,6 +135,11 @@ async def _fill(tables: list[Table], ready: Stage, measures: list[str]) -> None:
         tables += [noop_table(noops), restart_table(restart), memory_table(memory)]
     if "takeover" in measures:
         tables.append(takeover_table(await _step("takeover", measure_takeover(ready))))
+    await _fill_with_stores(tables, ready, measures)
+
+
+async def _fill_with_stores(tables: list[Table], ready: Stage, measures: list[str]) -> None:
+    """Measure with PostgreSQL and an object store in the cluster."""
     if "databases" in measures:
         tables += database_tables(await _step("databases", measure_databases(ready)))
     if "artifacts" in measures:
@@ -141,6 +148,8 @@ async def _fill(tables: list[Table], ready: Stage, measures: list[str]) -> None:
         tables += access_tables(await _step("access", measure_access(ready)))
     if "neighbours" in measures:
         tables.append(neighbours_table(await _step("neighbours", measure_neighbours(ready))))
+    if "scale" in measures:
+        tables += scale_tables(await _step("scale", measure_scale(ready)))
 
 
 async def _step(what: str, measurement: Awaitable[Result]) -> Result:

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,6 +18,7 @@ NAME: Final = "tracking-operator"
 USER: Final = f"system:serviceaccount:{NAMESPACE}:{NAME}"
 REPLICAS: Final = 2
 READY_SECONDS: Final = 120.0
+IDLE_SECONDS: Final = 600.0
 
 _KIBIBYTES = re.compile(r"^(\w+):\s+(\d+) kB$", re.MULTILINE)
 
@@ -121,6 +124,35 @@ class OperatorPods:
         path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics"
         return reconciles_in(await self._kubectl("get", "--raw", path))
 
+    async def until_idle(self) -> None:
+        """Wait until the active operator has nothing to do. Raises OperatorError: it goes on and on."""
+        await self.until_looked_at(0)
+
+    async def until_looked_at(self, servers: int, *, other_than: Collection[str] = ()) -> None:
+        """Wait until the active operator, in another pod than these, has looked at so many servers, and has nothing to do.
+
+        Raises OperatorError: it has not within ten minutes.
+        """
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                while True:
+                    pod = (await self.holder()).partition("_")[0]
+                    if pod and pod not in other_than and has_looked_at(await self._metrics(pod), servers):
+                        return
+                    await asyncio.sleep(0.25)
+        except TimeoutError as error:
+            raise OperatorError(
+                f"The operator has not looked at {servers} servers, or has more to do, after {IDLE_SECONDS:g} s."
+            ) from error
+
+    async def _metrics(self, pod: str) -> str:
+        """The metrics of a pod; empty while it does not answer."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}:8080/proxy/metrics"
+        try:
+            return await self._kubectl("get", "--raw", path)
+        except subprocess.CalledProcessError:
+            return ""
+
     async def restarts(self) -> int:
         """How often containers of the operator's pods were started again."""
         pods = await self._kube.list(POD, NAMESPACE, f"app.kubernetes.io/name={NAME}")
@@ -145,6 +177,12 @@ def reconciles_in(metrics: str) -> int:
         r"^tracking_operator_reconcile_seconds_count\{[^}]*\} ([\d.e+]+)$", metrics, re.MULTILINE
     )
     return round(sum(map(float, counts)))
+
+
+def has_looked_at(metrics: str, servers: int) -> bool:
+    """Whether an operator has looked at so many resources, and no key waits or is worked on."""
+    idle = re.findall(r"^tracking_operator_(?:queue_depth|keys_in_work) 0.0$", metrics, re.MULTILINE)
+    return len(idle) == 2 and reconciles_in(metrics) >= servers
 
 
 def _is_ready(pod: KubeObject) -> bool:

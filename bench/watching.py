@@ -105,10 +105,10 @@ class Watcher:
 
 @contextlib.asynccontextmanager
 async def watching(
-    kube: KubeClient, kinds: Sequence[Kind], namespace: str | None = None
+    kube: KubeClient, kinds: Sequence[Kind], namespace: str | None = None, *, watcher: Watcher | None = None
 ) -> AsyncIterator[Watcher]:
-    """Watch some kinds in one namespace, or in all, while the block runs."""
-    watcher = Watcher()
+    """Watch some kinds in one namespace, or in all, while the block runs; ``watcher`` remembers what is seen."""
+    watcher = watcher or Watcher()
     connected = [asyncio.Event() for _ in kinds]
     async with open_session(kube.configuration) as session:
         streams = [

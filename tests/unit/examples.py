@@ -13,7 +13,7 @@ from dev.classes import generous
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.controllers.server.plan import Plan, ReconcileSettings, make_plan
-from tracking_operator.controllers.server.spec.inputs import Inputs
+from tracking_operator.controllers.server.spec.inputs import Inputs, Sibling
 from tracking_operator.resources.artifacts_secret import ArtifactKeys
 from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.database_secret import DatabaseCredentials, build_database_secret
@@ -84,7 +84,7 @@ def plan_of(
         classes=classes,
         namespace_labels=namespace_labels or {},
         namespace_is_terminating=namespace_is_terminating,
-        siblings=list(siblings),
+        siblings=[Sibling.of(one) for one in siblings],
     )
     return make_plan(resource, around, SETTINGS)
 

@@ -26,12 +26,13 @@ def requests_for(obj: KubeObject, cache: ObjectCache) -> list[Request]:
         case kind if kind == TRACKING_SERVER_CLASS:
             return [Request("TrackingServerClass", "", name_of(obj)), *_servers_of_class(obj, cache)]
         case kind if kind == NAMESPACE:
-            return [_server_request(server) for server in cache.list(TRACKING_SERVER, name_of(obj))]
+            return list(_servers_in(name_of(obj), cache))
         case kind if kind == CONFIG_MAP and is_tools_name(name_of(obj)):
             # Nobody may be left: then it is a matter of the namespace alone.
-            return [*_servers_beside(obj, cache)] or [Request("TrackingServer", namespace_of(obj) or "", "")]
+            servers = list(_servers_in(namespace_of(obj), cache))
+            return servers or [Request("TrackingServer", namespace_of(obj) or "", "")]
         case kind if kind == SECRET:
-            return _owner(obj) or [*_classes_with_admin(obj, cache), *_servers_beside(obj, cache)]
+            return _owner(obj) or [*_classes_with_admin(obj, cache), *_servers_in(namespace_of(obj), cache)]
         case _:
             return _owner(obj)
 
@@ -45,9 +46,9 @@ def _classes_with_admin(secret: KubeObject, cache: ObjectCache) -> Iterator[Requ
             yield Request("TrackingServerClass", "", name_of(one))
 
 
-def _servers_beside(obj: KubeObject, cache: ObjectCache) -> Iterator[Request]:
-    for server in cache.list(TRACKING_SERVER, namespace_of(obj)):
-        yield _server_request(server)
+def _servers_in(namespace: str | None, cache: ObjectCache) -> Iterator[Request]:
+    for _, name in cache.names(TRACKING_SERVER, namespace):
+        yield Request("TrackingServer", namespace or "", name)
 
 
 def _owner(obj: KubeObject) -> list[Request]:
@@ -59,9 +60,9 @@ def _siblings_of_deleted(obj: KubeObject, cache: ObjectCache) -> Iterator[Reques
     """A server that goes, or is gone, makes room for one that was over the namespace's limit."""
     is_gone = cache.get(TRACKING_SERVER, namespace_of(obj), name_of(obj)) is None
     if is_gone or obj["metadata"].get("deletionTimestamp"):
-        for server in cache.list(TRACKING_SERVER, namespace_of(obj)):
-            if name_of(server) != name_of(obj):
-                yield _server_request(server)
+        for key in _servers_in(namespace_of(obj), cache):
+            if key.name != name_of(obj):
+                yield key
 
 
 def _servers_of_class(obj: KubeObject, cache: ObjectCache) -> Iterator[Request]:

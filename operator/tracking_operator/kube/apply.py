@@ -128,21 +128,25 @@ def digest(desired: KubeObject) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def plan(desired: KubeObject, live: KubeObject | None) -> Write | None:
-    """Return the one write that makes the live object as desired, or None when nothing is to do."""
+def plan(desired: KubeObject, live: KubeObject | None, mark: str | None = None) -> Write | None:
+    """Return the one write that makes the live object as desired, or None when nothing is to do.
+
+    ``mark`` is the digest of what is desired, where it is known already.
+    """
+    mark = mark or digest(desired)
     if live is None:
-        return Apply(_stamped(desired), "it is missing")
+        return Apply(_stamped(desired, mark), "it is missing")
     found = list(differences(desired, live))
     if live.get("immutable") and (content := _first_in_content(found)):
-        return Replace(_stamped(desired), uid_of(live), str(content))
-    if _stamp(live) != digest(desired):
+        return Replace(_stamped(desired, mark), uid_of(live), str(content))
+    if _stamp(live) != mark:
         why = str(found[0]) if found else "its previous version had fields that are no longer wanted"
-        return Apply(_for_exactly(live, _stamped(desired)), why)
+        return Apply(_for_exactly(live, _stamped(desired, mark)), why)
     if not found:
         return None
     if any(difference.survives_apply for difference in found):
         return _patch(desired, live, str(found[0]))
-    return Apply(_for_exactly(live, _stamped(desired)), str(found[0]))
+    return Apply(_for_exactly(live, _stamped(desired, mark)), str(found[0]))
 
 
 async def apply_all(
@@ -221,12 +225,12 @@ class _Applier:
         self, desired: KubeObject, live: KubeObject | None, mark: str
     ) -> KubeObject | None:
         """Return the object as it is in the end; None when it must not be touched."""
-        write = plan(desired, live)
+        write = plan(desired, live, mark)
         if write is not None and live is not None and self._cache.is_shortened(live):
             live = await self._client.get(*place_of(desired))
             if live is not None and not self._may_touch(live):
                 return None
-            write = plan(desired, live)
+            write = plan(desired, live, mark)
         writes_left = MAX_WRITES_PER_OBJECT
         while write is not None and writes_left:
             writes_left -= 1
@@ -237,10 +241,10 @@ class _Applier:
                 if live is not None and not self._may_touch(live):
                     return None
                 is_new = _version_of(live) != _version_of(planned_on)
-                write = plan(desired, live) if is_new else _way_around(desired, live, write, error)
+                write = plan(desired, live, mark) if is_new else _way_around(desired, live, write, error)
                 continue
             self.result.written.append(Written(kind_of(desired), name_of(desired), write.why))
-            written, write = write, plan(desired, live)
+            written, write = write, plan(desired, live, mark)
             if type(write) is type(written):  # the same again would not settle it either
                 break
         if live is None:
@@ -325,8 +329,8 @@ def _stamp(live: KubeObject) -> str | None:
     return stamp
 
 
-def _stamped(desired: KubeObject) -> KubeObject:
-    annotations = {**(desired["metadata"].get("annotations") or {}), APPLIED_ANNOTATION: digest(desired)}
+def _stamped(desired: KubeObject, mark: str) -> KubeObject:
+    annotations = {**(desired["metadata"].get("annotations") or {}), APPLIED_ANNOTATION: mark}
     return desired | {"metadata": desired["metadata"] | {"annotations": annotations}}
 
 

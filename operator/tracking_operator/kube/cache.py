@@ -1,16 +1,19 @@
 """What the informers have seen: the operator's view of the cluster, in memory."""
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final, TypeVar, cast
 
 from tracking_operator.api.labels_and_annotations import GROUP
 from tracking_operator.kube.cache_memory import (
+    MEBIBYTE,
     MOST_BYTES_OF_A_RESOURCE,
     MOST_BYTES_OF_ALL_RESOURCES,
     MOST_BYTES_OF_RESOURCES,
     Kept,
+    Packed,
     Shares,
+    controllers_of,
     keep,
     keep_resource,
     last_state,
@@ -31,9 +34,12 @@ Place = tuple[Kind, str | None, str]
 """What names an object: its kind, namespace and name."""
 
 Result = TypeVar("Result")
+_Key = TypeVar("_Key")
 
 REMEMBERED_REMOVALS: Final = 4096
 """How many removed objects are remembered, so that a late answer to a write does not bring one back."""
+MOST_BYTES_OPENED: Final = 4 * MEBIBYTE
+"""How much of what is packed is in memory unpacked, too, as somebody looks at it: eight workers' servers, and more."""
 MOST_REMOVED_BEFORE_FINALIZED: Final = 256
 """Of how many servers with data outside the last state is kept that went before they were finalized. Who only watches keeps those that others
 finalize."""
@@ -53,6 +59,8 @@ class ObjectCache:
     Our own resources are always known, very large ones in outline. Of all else each namespace has its share: an object beyond it is not
     kept, which ``on_refused`` is told, and looks as if it had not been seen. Where all namespaces together have as much as may
     be kept, objects of the one that has most are let go for those that have less.
+
+    What is kept whole, and is no pod, is packed (``Packed``), and opened for who asks for it.
     """
 
     def __init__(
@@ -71,14 +79,17 @@ class ObjectCache:
             most_bytes_in_all=MOST_BYTES_OF_ALL_RESOURCES,
         )
         self._on_refused = on_refused
-        self._sizes: dict[Place, int] = {}
+        self._sizes: dict[Place, tuple[int, int]] = {}
         self._counted: defaultdict[tuple[Shares, str | None], dict[Place, None]] = defaultdict(dict)
         self._shortened: set[Place] = set()
-        self._objects: dict[Place, KubeObject] = {}
-        self._of_kind: defaultdict[Kind, dict[Place, KubeObject]] = defaultdict(dict)
-        self._in_namespace: defaultdict[tuple[Kind, str | None], dict[Place, KubeObject]] = defaultdict(dict)
+        self._objects: dict[Place, KubeObject | Packed] = {}
+        self._opened: OrderedDict[Place, KubeObject] = OrderedDict()
+        self._bytes_opened = 0
+        self._of_kind: defaultdict[Kind, dict[Place, None]] = defaultdict(dict)
+        self._in_namespace: defaultdict[tuple[Kind, str | None], dict[Place, None]] = defaultdict(dict)
         self._read: dict[Place, tuple[int, object]] = {}
-        self._of_owner: defaultdict[tuple[str | None, str], dict[Place, KubeObject]] = defaultdict(dict)
+        self._of_owner: defaultdict[tuple[str | None, str], dict[Place, None]] = defaultdict(dict)
+        self._owners: dict[Place, str] = {}
         self._removed: OrderedDict[Place, int] = OrderedDict()
         self._settled: dict[Place, tuple[int, str]] = {}
         self._removed_before_finalized: OrderedDict[Place, KubeObject] = OrderedDict()
@@ -91,8 +102,7 @@ class ObjectCache:
         """Remember the object unless a newer version is known or it is gone; return whether it was new."""
         place = place_of(obj)
         version = resource_version_of(obj)
-        known = self._objects.get(place)
-        if known is not None and version <= resource_version_of(known):
+        if version <= self._version_of(place):
             return False
         if version <= self._removed.get(place, -1):
             return False
@@ -106,8 +116,7 @@ class ObjectCache:
     def remove(self, obj: KubeObject) -> bool:
         """Forget the object, unless one of that name was created after it; return whether it was known."""
         place = place_of(obj)
-        known = self._objects.get(place)
-        if known is not None and resource_version_of(known) > resource_version_of(obj):
+        if self._version_of(place) > resource_version_of(obj):
             return False
         self._bury(place, resource_version_of(obj))
         self._note_end(place, obj)
@@ -128,7 +137,7 @@ class ObjectCache:
 
     def note_finalized(self, obj: KubeObject) -> None:
         """Note that what our finalizer is for has been done for this very object, if it is still there."""
-        known = self._objects.get(place_of(obj))
+        known = self._open(place_of(obj))
         if known is not None and uid_of(known) == uid_of(obj):
             self._finalized.add(str(uid_of(obj)))
 
@@ -140,13 +149,13 @@ class ObjectCache:
         self, kind: Kind, present: Collection[Place], version: int, *, namespace: str | None = None
     ) -> KubeObjects:
         """Forget what a complete list of a kind (in a namespace), true at ``version``, does not have; return it."""
-        gone = [
-            obj
-            for obj in self.list(kind, namespace)
-            if place_of(obj) not in present and resource_version_of(obj) <= version
+        absent = [
+            place
+            for place in self._places(kind, namespace)
+            if place not in present and self._version_of(place) <= version
         ]
-        for obj in gone:
-            place = place_of(obj)
+        gone = self._opened_all(absent)
+        for place, obj in zip(absent, gone, strict=True):
             self._bury(place, version)
             self._note_end(place, obj)
             self._forget(place)
@@ -157,12 +166,12 @@ class ObjectCache:
 
         In the place of a text that is too long to be kept there is its digest, which ``whole`` never returns.
         """
-        return self._objects.get((kind, namespace if kind.namespaced else None, name))
+        return self._open((kind, namespace if kind.namespaced else None, name))
 
     def whole(self, kind: Kind, namespace: str | None, name: str) -> KubeObject | None:
         """Return the object if all of it is kept, with every text as it is; None means: ask the API server."""
         place = (kind, namespace if kind.namespaced else None, name)
-        return None if place in self._shortened else self._objects.get(place)
+        return None if place in self._shortened else self._open(place)
 
     def is_shortened(self, obj: KubeObject) -> bool:
         """Whether this is what is kept of an object, and not all of it."""
@@ -171,8 +180,11 @@ class ObjectCache:
 
     def list(self, kind: Kind, namespace: str | None = None) -> KubeObjects:
         """Return the objects of a kind, of one namespace or of all."""
-        found = self._of_kind.get(kind) if namespace is None else self._in_namespace.get((kind, namespace))
-        return list(found.values()) if found else []
+        return self._opened_all(self._places(kind, namespace))
+
+    def names(self, kind: Kind, namespace: str | None = None) -> Sequence[tuple[str | None, str]]:
+        """Return the namespaces and names of the objects of a kind, of one namespace or of all."""
+        return [(place[1], place[2]) for place in self._places(kind, namespace)]
 
     def read_once(self, obj: KubeObject, read: Callable[[KubeObject], Result]) -> Result:
         """Return what ``read`` makes of an object; a version that is kept here is read once, however often it is asked for.
@@ -184,14 +196,47 @@ class ObjectCache:
         if known is not None and known[0] == version:
             return cast(Result, known[1])
         result = read(obj)
-        if self._objects.get(place) is obj:
+        if self._version_of(place) == version and place not in self._shortened:
             self._read[place] = version, result
         return result
 
-    def children(self, namespace: str, owner: str) -> KubeObjects:
-        """Return the objects of a namespace whose owner label has this value; it is empty on what belongs to no single one."""
-        found = self._of_owner.get((namespace, owner))
-        return list(found.values()) if found else []
+    def readings(
+        self, kind: Kind, namespace: str | None, read: Callable[[KubeObject], Result]
+    ) -> Sequence[Result]:
+        """Return what ``read`` makes of each object of a kind in a namespace; each version is opened and read once."""
+        found = []
+        for place in self._places(kind, namespace):
+            version, known = self._version_of(place), self._read.get(place)
+            if known is None or known[0] != version:
+                (obj,) = self._opened_all([place])
+                known = self._read[place] = version, read(obj)
+            found.append(cast(Result, known[1]))
+        return found
+
+    def children(self, namespace: str, owner: str, kind: Kind | None = None) -> KubeObjects:
+        """Return the objects of a namespace, or those of one kind, whose owner label has this value.
+
+        It is empty on what belongs to no single owner.
+        """
+        found = self._of_owner.get((namespace, owner), {})
+        return self._opened_all([place for place in found if kind is None or place[0] == kind])
+
+    def named_children(self, namespace: str, owner: str, wanted: Iterable[tuple[Kind, str]]) -> KubeObjects:
+        """Return those of the wanted objects that are there and whose owner label has this value."""
+        found = self._of_owner.get((namespace, owner), {})
+        places = ((kind, namespace, name) for kind, name in wanted)
+        return self._opened_all([place for place in places if place in found])
+
+    def controlled_children(self, namespace: str, owner: str, uid: str) -> KubeObjects:
+        """Return those whose owner label has this value, and whose controller this UID."""
+        found = self._of_owner.get((namespace, owner), {})
+        return self._opened_all([place for place in found if uid in self._controllers_of(place)])
+
+    def with_another_owner(self, obj: KubeObject) -> KubeObject | None:
+        """Return what is known of an object whose owner label was another one; None where it was the same, or none."""
+        place = place_of(obj)
+        owner = self._owners.get(place)
+        return self._open(place) if owner is not None and owner != self._owner_in(obj) else None
 
     def note_settled(self, obj: KubeObject, mark: str) -> None:
         """Remember that this version of the object is as ``mark`` stands for, so that nobody compares it again."""
@@ -202,76 +247,124 @@ class ObjectCache:
         return self._settled.get(place_of(obj)) == (resource_version_of(obj), mark)
 
     def _remember_within_share(self, place: Place, kept: Kept) -> None:
-        if not self._take(self._shares, place, kept.size, self._let_go):
+        packed = Packed.of(kept.obj) if kept.is_whole else None
+        if not self._take(self._shares, place, kept.size, packed.size if packed else kept.size, self._let_go):
             self._on_refused(kept.obj)
             return
-        if not kept.is_whole:
+        if packed is None:
             self._shortened.add(place)
-        self._remember(place, kept.obj)
+        self._remember(place, kept.obj, packed)
+        if packed:
+            self._hold_open(place, kept.obj)
 
     def _remember_resource(self, place: Place, kept: Kept) -> None:
         """Remember one that is always known: of tenants' own, what is beyond their share in outline."""
-        if not place[0].namespaced or self._take(self._resources, place, kept.size, self._shorten):
+        if not place[0].namespaced:
             self._remember(place, kept.obj)
+            return
+        packed = Packed.of(kept.obj)
+        if self._take(self._resources, place, kept.size, packed.size, self._shorten):
+            self._remember(place, kept.obj, packed)
+            self._hold_open(place, kept.obj)
         else:
             self._shortened.add(place)
             self._remember(place, outline(kept.obj))
 
-    def _take(self, shares: Shares, place: Place, size: int, let_go: Callable[[Place], None]) -> bool:
+    def _take(
+        self, shares: Shares, place: Place, size: int, packed: int, let_go: Callable[[Place], None]
+    ) -> bool:
         """Take a share for an object, if need be at the cost of the namespace that has most; return whether there was one."""
-        while not shares.take(place[1], size):
-            largest = shares.largest_beside(place[1], size)
+        while not shares.take(place[1], size, packed):
+            largest = shares.largest_beside(place[1], size, packed)
             if largest is None:
                 return False
             let_go(next(reversed(self._counted[shares, largest])))
-        self._sizes[place] = size
+        self._sizes[place] = size, packed
         self._counted[shares, place[1]][place] = None
         return True
 
     def _let_go(self, place: Place) -> None:
-        obj = self._objects[place]
+        (obj,) = self._opened_all([place])
         self._forget(place)
         self._on_refused(obj)
 
     def _shorten(self, place: Place) -> None:
-        obj = self._objects[place]
+        (obj,) = self._opened_all([place])
         self._forget(place)
         self._shortened.add(place)
         self._remember(place, outline(obj))
 
-    def _remember(self, place: Place, obj: KubeObject) -> None:
+    def _places(self, kind: Kind, namespace: str | None = None) -> Collection[Place]:
+        found = self._of_kind.get(kind) if namespace is None else self._in_namespace.get((kind, namespace))
+        return found or ()
+
+    def _version_of(self, place: Place) -> int:
+        """The version that is known of an object; -1 where nothing is."""
+        known = self._objects.get(place)
+        if known is None:
+            return -1
+        return known.version if isinstance(known, Packed) else resource_version_of(known)
+
+    def _controllers_of(self, place: Place) -> Collection[str]:
+        known = self._objects[place]
+        return known.controllers if isinstance(known, Packed) else controllers_of(known)
+
+    def _opened_all(self, places: Iterable[Place]) -> KubeObjects:
+        return [obj for place in places if (obj := self._open(place)) is not None]
+
+    def _open(self, place: Place) -> KubeObject | None:
+        """The object, if it is known; the same one for all who ask while it is in use."""
+        known = self._objects.get(place)
+        if not isinstance(known, Packed):
+            return known
+        obj = self._opened.get(place)
+        if obj is None:
+            obj = known.open()
+            self._hold_open(place, obj)
+        else:
+            self._opened.move_to_end(place)
+        return obj
+
+    def _hold_open(self, place: Place, obj: KubeObject) -> None:
+        self._opened[place] = obj
+        self._bytes_opened += self._sizes[place][0]
+        while self._bytes_opened > MOST_BYTES_OPENED:
+            self._close(next(iter(self._opened)))
+
+    def _close(self, place: Place) -> None:
+        if self._opened.pop(place, None) is not None:
+            self._bytes_opened -= self._sizes[place][0]
+
+    def _remember(self, place: Place, obj: KubeObject, packed: Packed | None = None) -> None:
         self._removed_before_finalized.pop(place, None)
-        self._objects[place] = obj
-        self._of_kind[place[0]][place] = obj
-        self._in_namespace[place[0], place[1]][place] = obj
-        if (owner := self._owner_of(obj)) is not None:
-            self._of_owner[(place[1], owner)][place] = obj
+        self._objects[place] = packed or obj
+        self._of_kind[place[0]][place] = None
+        self._in_namespace[place[0], place[1]][place] = None
+        if (owner := self._owner_in(obj)) is not None:
+            self._owners[place] = owner
+            self._of_owner[(place[1], owner)][place] = None
 
     def _forget(self, place: Place) -> bool:
         self._settled.pop(place, None)
-        known = self._objects.pop(place, None)
-        if known is None:
+        if place not in self._objects:
             return False
-        if size := self._sizes.pop(place, 0):
+        self._close(place)
+        del self._objects[place]
+        if place in self._sizes:
             shares = self._resources if _is_always_known(place[0]) else self._shares
-            shares.give_back(place[1], size)
-            counted = self._counted[shares, place[1]]
-            del counted[place]
-            if not counted:
-                del self._counted[shares, place[1]]
+            shares.give_back(place[1], *self._sizes.pop(place))
+            _remove(place, self._counted, (shares, place[1]))
         self._shortened.discard(place)
         self._read.pop(place, None)
         del self._of_kind[place[0]][place]
-        neighbours = self._in_namespace[place[0], place[1]]
-        del neighbours[place]
-        if not neighbours:
-            del self._in_namespace[place[0], place[1]]
-        if (owner := self._owner_of(known)) is not None:
-            siblings = self._of_owner[(place[1], owner)]
-            del siblings[place]
-            if not siblings:
-                del self._of_owner[(place[1], owner)]
+        _remove(place, self._in_namespace, (place[0], place[1]))
+        if (owner := self._owners.pop(place, None)) is not None:
+            _remove(place, self._of_owner, (place[1], owner))
         return True
+
+    def _owner_in(self, obj: KubeObject) -> str | None:
+        owner: str | None = (obj["metadata"].get("labels") or {}).get(self._owner_label)
+        return owner
 
     def _bury(self, place: Place, version: int) -> None:
         self._removed[place] = max(version, self._removed.pop(place, -1))
@@ -298,9 +391,13 @@ class ObjectCache:
                 next(one for one in self._removed_before_finalized if one[1] == most)
             ]
 
-    def _owner_of(self, obj: KubeObject) -> str | None:
-        owner: str | None = (obj["metadata"].get("labels") or {}).get(self._owner_label)
-        return owner
+
+def _remove(place: Place, index: dict[_Key, dict[Place, None]], key: _Key) -> None:
+    """Take a place out of an index, and with the last one the entry."""
+    places = index[key]
+    del places[place]
+    if not places:
+        del index[key]
 
 
 def _is_always_known(kind: Kind) -> bool:

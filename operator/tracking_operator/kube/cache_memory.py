@@ -5,7 +5,9 @@ kept as it comes: a long text is kept as its digest, which is enough to see that
 """
 
 import hashlib
+import json
 import sys
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from typing import Any, Final, Self
 
 from tracking_operator.api.labels_and_annotations import FINALIZER, GROUP
 from tracking_operator.kube.field_managers import own_updates
-from tracking_operator.kube.objects import POD, Kind, KubeObject, kind_of
+from tracking_operator.kube.objects import POD, Kind, KubeObject, kind_of, resource_version_of
 
 LONGEST_TEXT_KEPT: Final = 4096
 """Characters. Kubernetes allows a container as many bytes for its last words, which are read here
@@ -24,6 +26,7 @@ MOST_BYTES_OF_AN_OBJECT: Final = 256 * 1024
 
 MEBIBYTE: Final = 1024 * 1024
 MOST_BYTES_OF_A_NAMESPACE: Final = 16 * MEBIBYTE
+"""Unpacked: a look at a server may need all of it at once."""
 MOST_OBJECTS_OF_A_NAMESPACE: Final = 5000
 
 MOST_BYTES_OF_ALL_NAMESPACES: Final = 64 * MEBIBYTE
@@ -39,15 +42,24 @@ _BYTES_OF_A_CONTAINER: Final = 64
 _BYTES_OF_AN_ENTRY: Final = 100
 _BYTES_OF_A_NUMBER: Final = 32
 """What CPython takes for them on a 64-bit machine, to within a third."""
+_BYTES_OF_A_PACKED_OBJECT: Final = 600
+"""What is noted of a packed object beside its content."""
+_FASTEST: Final = 1
+"""Of zlib's levels: the others take twice the time, and save a tenth of the bytes."""
 
 
 _SHA256: Final = "sha256:"
 
 
 class Digest(str):
-    """Stands for a text that was too long to be kept."""
+    """Stands for a text that was too long to be kept; no text is equal to it."""
 
     __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Digest) and super().__eq__(other)
+
+    __hash__ = str.__hash__
 
     @classmethod
     def of(cls, text: str) -> Self:
@@ -69,6 +81,42 @@ class Kept:
     """About how many bytes it takes in memory."""
     is_whole: bool
     """Whether every text in it is the one that the API server has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A whole object as compressed JSON: a tenth of what its dicts take, and opened in less than 0.1 ms."""
+
+    version: int
+    controllers: tuple[str, ...]
+    """The UIDs of the owners that control it: one, or none."""
+    content: bytes
+
+    @classmethod
+    def of(cls, obj: KubeObject) -> Self:
+        """Pack an object."""
+        text = json.dumps(obj, separators=(",", ":"))
+        return cls(
+            resource_version_of(obj),
+            tuple(sys.intern(uid) for uid in controllers_of(obj)),
+            zlib.compress(text.encode(), _FASTEST),
+        )
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in memory."""
+        return len(self.content) + _BYTES_OF_A_PACKED_OBJECT
+
+    def open(self) -> KubeObject:
+        """Return the object."""
+        obj: KubeObject = json.loads(zlib.decompress(self.content))
+        return obj
+
+
+def controllers_of(obj: KubeObject) -> list[str]:
+    """Return the UIDs of the owners that control an object."""
+    references = obj["metadata"].get("ownerReferences") or ()
+    return [str(one["uid"]) for one in references if one.get("controller")]
 
 
 def keep(obj: KubeObject) -> Kept:
@@ -96,8 +144,8 @@ def keep_resource(obj: KubeObject) -> Kept:
     ours = {key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")}
     obj = obj | {"metadata": obj["metadata"] | {"annotations": ours}}
     walk = _Walk(longest_text=sys.maxsize)
-    walk.map(obj)
-    return Kept(obj, walk.size, is_whole=True)
+    kept = walk.map(obj)
+    return Kept(kept, walk.size, is_whole=True)
 
 
 def outline(resource: KubeObject) -> KubeObject:
@@ -147,30 +195,36 @@ class Shares:
         self._most_bytes_in_all = most_bytes_in_all
         self._bytes_in_all = 0
         self._bytes: defaultdict[str | None, int] = defaultdict(int)
+        self._packed: defaultdict[str | None, int] = defaultdict(int)
         self._objects: defaultdict[str | None, int] = defaultdict(int)
 
-    def take(self, namespace: str | None, size: int) -> bool:
-        """Take ``size`` bytes for one object of a namespace; return False where its share, or all there is, is used up."""
-        if not self._allows(namespace, size) or self._bytes_in_all + size > self._most_bytes_in_all:
+    def take(self, namespace: str | None, size: int, packed: int) -> bool:
+        """Take ``size`` bytes for one object of a namespace; return False where its share, or all there is, is used up.
+
+        Of the share of a namespace an object takes what it does when it is opened; of all there is, what it takes packed.
+        """
+        if not self._allows(namespace, size) or self._bytes_in_all + packed > self._most_bytes_in_all:
             return False
         self._bytes[namespace] += size
+        self._packed[namespace] += packed
         self._objects[namespace] += 1
-        self._bytes_in_all += size
+        self._bytes_in_all += packed
         return True
 
-    def largest_beside(self, namespace: str | None, size: int) -> str | None:
-        """Return who has most, if that is more than this namespace would have with ``size`` bytes within its share."""
-        largest = max(self._bytes, key=self._bytes.__getitem__, default=None)
-        has_more = self._bytes.get(largest, 0) > self._bytes.get(namespace, 0) + size
+    def largest_beside(self, namespace: str | None, size: int, packed: int) -> str | None:
+        """Return who has most, if that is more than this namespace would have with one object more within its share."""
+        largest = max(self._packed, key=self._packed.__getitem__, default=None)
+        has_more = self._packed.get(largest, 0) > self._packed.get(namespace, 0) + packed
         return largest if has_more and self._allows(namespace, size) else None
 
-    def give_back(self, namespace: str | None, size: int) -> None:
+    def give_back(self, namespace: str | None, size: int, packed: int) -> None:
         """Give back what was taken for one object."""
-        self._bytes_in_all -= size
+        self._bytes_in_all -= packed
         self._bytes[namespace] -= size
+        self._packed[namespace] -= packed
         self._objects[namespace] -= 1
         if not self._objects[namespace]:
-            del self._bytes[namespace], self._objects[namespace]
+            del self._bytes[namespace], self._packed[namespace], self._objects[namespace]
 
     def _allows(self, namespace: str | None, size: int) -> bool:
         return (
@@ -181,7 +235,10 @@ class Shares:
 
 
 class _Walk:
-    """Copies a value with a digest in the place of every long text, and adds up what the copy takes."""
+    """Copies a value with a digest in the place of every long text, and adds up what the copy takes.
+
+    Keys, which most objects have in common, are in memory once.
+    """
 
     def __init__(self, longest_text: int = LONGEST_TEXT_KEPT) -> None:
         self.size = 0
@@ -193,7 +250,7 @@ class _Walk:
         copy = {}
         for key, one in value.items():
             self.size += _BYTES_OF_AN_ENTRY + len(key)
-            copy[key] = self._value(one)
+            copy[sys.intern(key)] = self._value(one)
         return copy
 
     def _value(self, value: object) -> object:

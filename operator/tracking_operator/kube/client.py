@@ -17,10 +17,11 @@ import aiohttp
 from kubernetes.aio.client import Configuration
 
 from tracking_operator.api.labels_and_annotations import FIELD_MANAGER
-from tracking_operator.kube.connection import load_configuration, open_session
+from tracking_operator.kube.connection import REQUEST_TIMEOUT_SECONDS, load_configuration, open_session
 from tracking_operator.kube.errors import NO_ANSWER, ApiError
 from tracking_operator.kube.json_patch import JsonPatchOperation
 from tracking_operator.kube.objects import POD, Kind, KubeObject, KubeObjects, kind_of, name_of, namespace_of
+from tracking_operator.shares import Shares
 
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
@@ -58,8 +59,11 @@ class KubeClient:
         observer: Observer = ignore_calls,
         impersonated: str = "",
         field_manager: str = FIELD_MANAGER,
+        shares: Shares | None = None,
     ) -> None:
+        """With ``shares`` no more requests are under way than these allow, and each namespace has its share."""
         self.configuration = configuration
+        self._shares = shares
         self._server = str(configuration.host)
         self._session = open_session(configuration, impersonated=impersonated)
         self._observe = observer
@@ -72,9 +76,14 @@ class KubeClient:
         *,
         context: str | None = None,
         observer: Observer = ignore_calls,
+        shares: Shares | None = None,
     ) -> Self:
         """Connect as the pod's service account or as the kubeconfig says. Raises NoClusterError."""
-        return cls(await load_configuration(kubeconfig, context), observer=observer)
+        return cls(await load_configuration(kubeconfig, context), observer=observer, shares=shares)
+
+    def alone(self) -> Self:
+        """Return a client with connections of its own, which waits for no other request."""
+        return type(self)(self.configuration, observer=self._observe)
 
     async def __aenter__(self) -> Self:
         return self
@@ -233,6 +242,32 @@ class KubeClient:
         body: KubeObject | Sequence[JsonPatchOperation] | None = None,
         content_type: str = JSON,
     ) -> KubeObject:
+        async with self._turn(namespace_in(path)):
+            return await self._send(verb, kind, path, query=query, body=body, content_type=content_type)
+
+    @asynccontextmanager
+    async def _turn(self, namespace: str) -> AsyncIterator[None]:
+        """Wait for a place among the requests. Raises ApiError: there was none for long."""
+        if self._shares is None:
+            yield
+            return
+        if not await self._shares.take(namespace, REQUEST_TIMEOUT_SECONDS):
+            raise ApiError(NO_ANSWER, "NoAnswer", "earlier requests to the API server have not been answered")
+        try:
+            yield
+        finally:
+            self._shares.give_back(namespace)
+
+    async def _send(
+        self,
+        verb: str,
+        kind: Kind,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        body: KubeObject | Sequence[JsonPatchOperation] | None,
+        content_type: str,
+    ) -> KubeObject:
         status = NO_ANSWER
         try:
             async with self._session.request(
@@ -266,6 +301,12 @@ _HTTP_METHODS: Final = {
     "patch": "PATCH",
     "delete": "DELETE",
 }
+
+
+def namespace_in(path: str) -> str:
+    """Return the namespace in the path of a request; empty for what is in none."""
+    _, _, rest = path.partition("/namespaces/")
+    return rest.partition("/")[0]
 
 
 def _error_from(status: int, content: bytes, retry_after: str | None) -> ApiError:

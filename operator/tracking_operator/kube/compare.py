@@ -142,7 +142,9 @@ def _compare(desired: object, live: object, context: Context) -> Iterator[Differ
 
 def _compare_maps(desired: KubeObject, live: KubeObject, context: Context) -> Iterator[Difference]:
     for key, wanted in desired.items():
-        yield from _compare(wanted, live.get(key), context.field(key))
+        found = live.get(key)
+        if not _is_the_same(wanted, found):
+            yield from _compare(wanted, found, context.field(key))
     for key in (*added_keys(desired, live, context), *rival_keys(desired, live, context)):
         yield Difference(context.field(key).path, None, live[key], survives_apply=not context.in_atomic)
 
@@ -161,7 +163,7 @@ def _compare_lists(desired: list[Any], live: list[Any], context: Context) -> Ite
         yield Difference(context.path, wanted_keys, found_keys, survives_apply=not only_missing)
     live_by_key = {entry_key(entry, fields): entry for entry in live}
     for key, wanted in zip(wanted_keys, desired, strict=True):
-        if key in live_by_key:
+        if key in live_by_key and not _is_the_same(wanted, live_by_key[key]):
             yield from _compare(wanted, live_by_key[key], context.entry("/".join(map(str, key))))
 
 
@@ -174,6 +176,11 @@ def _compare_atomic_lists(desired: list[Any], live: list[Any], context: Context)
     else:
         for index, (wanted, found) in enumerate(zip(desired, live, strict=True)):
             yield from _compare(wanted, found, context.entry(index))
+
+
+def _is_the_same(desired: object, live: object) -> bool:
+    """Whether nothing can differ: told at once of what is mostly so, without a look at its parts."""
+    return type(desired) is type(live) and desired == live
 
 
 def merge_keys_of(context: Context) -> MergeKeys | None:

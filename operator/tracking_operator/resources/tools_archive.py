@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Final
@@ -47,7 +47,7 @@ class ToolsArchive:
 
     text: str
 
-    @property
+    @cached_property
     def name(self) -> str:
         """What its ConfigMap is called, in whatever namespace."""
         return f"{TOOLS_PREFIX}{digest_of(self.text)}"

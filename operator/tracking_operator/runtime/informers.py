@@ -18,7 +18,7 @@ from tracking_operator.controllers.request import Request
 from tracking_operator.kube.cache import ObjectCache, Place, place_of
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import CONNECT_TIMEOUT_SECONDS, REQUEST_TIMEOUT_SECONDS, open_session
-from tracking_operator.kube.objects import KubeObject, kind_of, name_of, namespace_of
+from tracking_operator.kube.objects import KubeObject, kind_of
 from tracking_operator.runtime.watch_traffic import (
     GRACE_SECONDS,
     OBJECTS_PER_PAGE,
@@ -172,7 +172,7 @@ class Informers:
 
         What it was before counts as well: a child whose label somebody changed is missed by its old owner.
         """
-        before = self._cache.get(watched.kind, namespace_of(obj), name_of(obj))
+        before = self._cache.with_another_owner(obj)
         if not self._cache.upsert(obj) and watched.is_child:
             return
         self._add_keys(obj, priority_of(obj))

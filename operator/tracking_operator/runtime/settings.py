@@ -56,7 +56,7 @@ class OperatorSettings(BaseSettings):
     cache_mebibytes: int = Field(
         default=MOST_BYTES_OF_ALL_NAMESPACES // MEBIBYTE,
         ge=1,
-        description="How much of the objects of all namespaces is kept in memory: about 0.1 for each server. What is beyond it is read "
+        description="How much of the objects of all namespaces is kept in memory, packed: about 0.01 for each server. What is beyond it is read "
         "when it is needed; raise it with the pod's limit of memory.",
     )
     image_repository: str = Field(

@@ -25,11 +25,14 @@ WATCH_SECONDS: Final = 240
 
 GRACE_SECONDS: Final = 60.0
 
-OBJECTS_PER_PAGE: Final = 200
+OBJECTS_PER_PAGE: Final = 100
 """A list is read in parts of so many objects, or fewer where they are large."""
 
-MOST_BYTES_OF_A_PAGE: Final = 4 * 1024 * 1024
-"""A part of a list that is larger is given up, and asked for in smaller parts. Only one at a time is read."""
+MOST_BYTES_OF_A_PAGE: Final = 1024 * 1024
+"""A part of a list that is larger is given up, and asked for in smaller parts. Only one at a time is read.
+
+Parsed it is ten times as large for a moment, among what stays: memory that is given back in patches.
+"""
 
 MOST_BYTES_OF_AN_OBJECT: Final = 16 * 1024 * 1024
 """No object is larger: etcd takes 1.5 MiB (``--max-request-bytes``), and ``\\u003c`` is the longest of a byte."""

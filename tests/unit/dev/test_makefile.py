@@ -42,3 +42,8 @@ def test_make_test_runs_every_part() -> None:
 
 def test_make_matrix_names_every_postgresql() -> None:
     assert f'TRACKING_OPERATOR_TEST_POSTGRES="{" ".join(VERSIONS)}"' in planned("matrix")
+
+
+def test_make_bench_measures_what_is_named_after_it() -> None:
+    assert "python -m bench scale idle --write" in planned("bench", "scale", "idle")
+    assert "--write" not in planned("bench")

@@ -32,6 +32,9 @@ class FakeClient:
     def as_client(self) -> KubeClient:
         return cast(KubeClient, self)
 
+    def alone(self) -> KubeClient:
+        return self.as_client()
+
     def put(self, obj: KubeObject) -> KubeObject:
         """Store an object as another client would, and return a copy of what is stored."""
         place = kind_of(obj), namespace_of(obj), name_of(obj)

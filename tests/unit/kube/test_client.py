@@ -17,6 +17,7 @@ from tracking_operator.kube.client import Call, KubeClient
 from tracking_operator.kube.connection import NoClusterError, load_configuration
 from tracking_operator.kube.errors import NO_ANSWER, ApiError
 from tracking_operator.kube.objects import SERVICE, KubeObject
+from tracking_operator.shares import Shares
 
 Answer = Callable[[web.Request], web.StreamResponse]
 
@@ -201,3 +202,38 @@ async def test_requests_may_be_made_as_somebody_else(server: ApiServer) -> None:
     (request,) = server.requests
     assert request.headers["Impersonate-User"] == "a-team"
     assert dict(request.query) == {"fieldManager": "a-team", "dryRun": "All"}
+
+
+async def test_a_namespace_that_asks_much_keeps_nobody_from_asking(server: ApiServer) -> None:
+    """Three places, two for one namespace: while its requests hang, somebody else's is answered."""
+    hangs, have_come = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "team-evil" in request.path:
+            server.requests.append(request)
+            if len(server.requests) == 2:
+                have_come.set()
+            await hangs.wait()
+        return web.json_response({})
+
+    async with serving(answer) as url, KubeClient(Configuration(host=url), shares=Shares(3, 2)) as client:
+        evil = [asyncio.create_task(client.get(SERVICE, "team-evil", str(number))) for number in range(5)]
+        async with asyncio.timeout(5):
+            assert await client.get(SERVICE, "team-a", "mlflow") == {}
+            await have_come.wait()
+        assert len(server.requests) == 2
+        hangs.set()
+        assert await asyncio.gather(*evil) == [{}] * 5
+        assert len(server.requests) == 5
+
+
+async def test_a_client_of_its_own_waits_for_nobody(server: ApiServer) -> None:
+    server.will_answer({})
+    shares = Shares(1, 1)
+    async with KubeClient(Configuration(host=server.url), shares=shares) as client, client.alone() as own:
+        assert shares.take_at_once("team-a")
+        waiting = asyncio.create_task(client.get(SERVICE, "team-b", "mlflow"))
+        assert await own.get(SERVICE, "team-b", "mlflow") == {}
+        assert not waiting.done()
+        shares.give_back("team-a")
+        assert await waiting == {}

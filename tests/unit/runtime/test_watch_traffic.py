@@ -164,9 +164,9 @@ async def test_list_of_large_objects_comes_in_small_parts(line: Line) -> None:
     await line.request_of(PODS, part)
     assert [len(page.objects) for page in line.pages] == [1]
     await line.request_of(f"{PODS}?continue=more", part)
-    assert line.limits == [200, 40, 8, 1, 1]
+    assert line.limits == [100, 20, 4, 1, 1]
     await line.request(PODS)
-    assert line.limits[-1] == 200  # the next list may have shrunk
+    assert line.limits[-1] == 100  # the next list may have shrunk
 
 
 async def test_events_are_told_and_kopf_gets_where_to_go_on(line: Line) -> None:

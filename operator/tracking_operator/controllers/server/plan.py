@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Final
 
 from tracking_operator import naming
@@ -18,7 +17,7 @@ from tracking_operator.controllers.server.address.change import (
     wanted_address,
 )
 from tracking_operator.controllers.server.address.desired import access_as_recorded, access_of, address_of
-from tracking_operator.controllers.server.spec.inputs import Inputs
+from tracking_operator.controllers.server.spec.inputs import Inputs, Sibling
 from tracking_operator.controllers.server.spec.permissions import (
     CHECKS,
     Check,
@@ -234,22 +233,11 @@ def _undisputed_default(classes: Sequence[TrackingServerClass]) -> str | None:
 
 
 def _earlier_siblings(
-    server: TrackingServer, siblings: Sequence[TrackingServer], class_name: str, default_class: str | None
+    server: TrackingServer, siblings: Sequence[Sibling], class_name: str, default_class: str | None
 ) -> int:
-    """Servers of the class that come first: those that are placed, then the older, then by UID."""
-
-    def order(one: TrackingServer) -> tuple[bool, datetime, str]:
-        created = one.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC)
-        return placement_of(one) is None, created, one.metadata.uid
-
+    """How many servers of the class come first; their own troubles are not ours."""
+    me = Sibling.of(server)
+    classes = (default_class if one.class_name is None else one.class_name for one in siblings)
     return sum(
-        _class_of(other, default_class) == class_name and order(other) < order(server) for other in siblings
+        name == class_name and one.comes_before(me) for name, one in zip(classes, siblings, strict=True)
     )
-
-
-def _class_of(server: TrackingServer, default_class: str | None) -> str | None:
-    """The class that another server has, or will get; its own troubles are not ours."""
-    placed = placement_of(server)
-    if placed and placed.class_name:
-        return placed.class_name
-    return server.spec.class_name or ("" if placed else default_class)

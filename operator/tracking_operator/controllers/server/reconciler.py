@@ -11,6 +11,7 @@ from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
+from tracking_operator.controllers.server.children.telling import telling_children
 from tracking_operator.controllers.server.context import ReconcileContext, ServerMemories
 from tracking_operator.controllers.server.database.schema_gate import live_migration
 from tracking_operator.controllers.server.plan import ReconcileSettings
@@ -24,8 +25,9 @@ from tracking_operator.controllers.server_class.s3_admin import S3Admin
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.events import EventRecorder
-from tracking_operator.kube.objects import KubeObject
+from tracking_operator.kube.objects import KubeObject, KubeObjects
 from tracking_operator.mlflow.client import MlflowApi
+from tracking_operator.resources.server_model import ServerModel
 
 
 class ServerReconciler:
@@ -103,7 +105,7 @@ class ServerReconciler:
         context.plan = plan
         await steps.records.place(context)
         # Looked at once: one that ends while PostgreSQL is asked is compared with what PostgreSQL says the next time.
-        context.migration = live_migration(self._children(context), plan.model)
+        context.migration = live_migration(self._children(plan.model), plan.model)
 
         context.database = report.take(await steps.database.ensure(context))
         context.prefix = report.take(await steps.prefix.ensure(context))
@@ -124,8 +126,7 @@ class ServerReconciler:
 
     def _observe(self, context: ReconcileContext) -> Observed:
         found = context.database, context.gate, context.artifact_check
-        return observe(self._children(context), context.model, *found)
+        return observe(self._children(context.model), context.model, *found)
 
-    def _children(self, context: ReconcileContext) -> tuple[KubeObject, ...]:
-        metadata = context.resource.metadata
-        return tuple(self._cache.children(metadata.namespace, metadata.name))
+    def _children(self, server: ServerModel) -> KubeObjects:
+        return telling_children(server, self._cache)

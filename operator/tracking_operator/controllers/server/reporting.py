@@ -11,6 +11,7 @@ from tracking_operator.controllers.conditions.condition_result import (
     summarise,
 )
 from tracking_operator.controllers.request import Outcome
+from tracking_operator.controllers.server.children.telling import telling_children
 from tracking_operator.controllers.server.context import ReconcileContext
 from tracking_operator.controllers.server.plan import ReconcileSettings, model_of_what_runs
 from tracking_operator.controllers.server.planning import Unplanned
@@ -89,7 +90,7 @@ class Reporting:
     ) -> Iterable[ConditionResult]:
         if server is None:
             return [not_looked_at(type_, waits_for) for type_ in DECIDED_BY_OBJECTS]
-        observed = observe(self._cache.children(server.namespace, server.name), server)
+        observed = observe(telling_children(server, self._cache), server)
         return condition_results_of(server, observed, _earlier(resource, server))
 
 

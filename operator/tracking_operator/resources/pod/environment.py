@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from tracking_operator.api.base import matches_key
@@ -44,14 +45,11 @@ class Environment:
         is_permitted = not steers(name) or any(matches_key(pattern, name) for pattern in patterns)
         return is_permitted and name not in {*self.ours, *LOADER, *reserved(self.server)}
 
-    def _never(self) -> set[str]:
+    def _never(self) -> frozenset[str]:
         """Reserved names that a pattern would let in."""
-        patterns = permitted(self.server)
-        return {
-            name
-            for name in {*reserved(self.server), *LOADER} - set(self.ours)
-            if any(matches_key(pattern, name) for pattern in patterns)
-        }
+        return _matches(
+            frozenset({*reserved(self.server), *LOADER} - set(self.ours)), tuple(permitted(self.server))
+        )
 
 
 def permitted(server: ServerModel) -> list[str]:
@@ -62,3 +60,9 @@ def permitted(server: ServerModel) -> list[str]:
 def reserved(server: ServerModel) -> frozenset[str]:
     """The variables that nobody else may set, whatever the class permits."""
     return frozenset(RESERVED_ENV) | server.artifact_store.pod_parts().reserved_variables
+
+
+@lru_cache(maxsize=256)
+def _matches(names: frozenset[str], patterns: tuple[str, ...]) -> frozenset[str]:
+    """The names that a pattern means: the same for nearly all servers of a class, and for every look at one."""
+    return frozenset(name for name in names if any(matches_key(pattern, name) for pattern in patterns))

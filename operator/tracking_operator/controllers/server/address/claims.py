@@ -175,7 +175,7 @@ class AddressClaims:
         self._is_begun = True
         classes = classes_in(self._cache)
         for live in self._cache.list(TRACKING_SERVER):
-            resource = readable_server(live, self._cache)
+            resource = readable_server(live)
             if resource is None:
                 self._write_record_of(live)
             else:

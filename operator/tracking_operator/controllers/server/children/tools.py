@@ -68,7 +68,7 @@ class Tools:
     async def collect(self, namespace: str) -> Pruned:
         """Delete the archives of a namespace that nothing runs from, and all of them where no server is left."""
         archives = self._archives(namespace)
-        if self._cache.list(TRACKING_SERVER, namespace):  # any of them may be about to name this release's
+        if self._cache.names(TRACKING_SERVER, namespace):  # any of them may be about to name this release's
             archives = [one for one in archives if name_of(one) != current_archive().name]
         if not archives:  # as nearly always: nobody has to look through a large namespace
             return Pruned()
@@ -82,14 +82,17 @@ class Tools:
         """Whether a child that is not wanted any more may be removed now: programs are as long as pods are made with them."""
         if kind_of(child) != CONFIG_MAP or name_of(child) != server.names.former_scripts:
             return True
-        children = self._cache.children(server.namespace, server.name)
-        runners = [one for one in children if kind_of(one) in (DEPLOYMENT, JOB)]
+        runners = [
+            one
+            for kind in (DEPLOYMENT, JOB)
+            for one in self._cache.children(server.namespace, server.name, kind)
+        ]
         is_mounted = any(name_of(child) in mounted_config_maps(one) for one in runners)
         return not is_mounted and all(_is_settled(one) for one in runners)
 
     def _archives(self, namespace: str) -> list[KubeObject]:
-        shared = self._cache.children(namespace, NO_SERVER)
-        return [one for one in shared if kind_of(one) == CONFIG_MAP and is_tools_name(name_of(one))]
+        shared = self._cache.children(namespace, NO_SERVER, CONFIG_MAP)
+        return [one for one in shared if is_tools_name(name_of(one))]
 
     def _named(self, namespace: str) -> set[str | None]:
         """The archives that something has its programs from."""

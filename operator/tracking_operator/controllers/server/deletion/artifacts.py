@@ -17,6 +17,7 @@ from tracking_operator.controllers.server.artifacts.prefixes import ArtifactPref
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
 from tracking_operator.controllers.server.children.ownership import owner_check
 from tracking_operator.controllers.server.children.store_destinations import Networks
+from tracking_operator.controllers.server.children.telling import telling_children
 from tracking_operator.controllers.server.children.tools import ensure_tools
 from tracking_operator.controllers.server.deletion.finalize_store import Deletion, StoreFinalization
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
@@ -97,7 +98,7 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
         if server is None or not isinstance(store, S3Artifacts):
             raise self._no_job(deletion.resource, place)
         live = live_job(
-            self._cache.children(server.namespace, server.name),
+            telling_children(server, self._cache),
             server,
             server.names.delete_artifacts,
             DELETE_ARTIFACTS_CONTAINER,

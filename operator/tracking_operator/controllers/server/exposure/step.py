@@ -3,6 +3,7 @@
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import result_from
 from tracking_operator.controllers.conditions.step_result import StepResult
+from tracking_operator.controllers.server.children.telling import telling_children
 from tracking_operator.controllers.server.context import ReconcileContext
 from tracking_operator.controllers.server.exposure.answer import Exposed, Exposure, target_of
 from tracking_operator.controllers.server.exposure.routes import Routes
@@ -35,7 +36,7 @@ class ExposureStep:
 
     async def _probe(self, context: ReconcileContext, deployment: KubeObject) -> Exposed:
         server, memory = context.model, context.memory
-        children = self._cache.children(server.namespace, server.name)
+        children = telling_children(server, self._cache)
         if missing := await self._routes.look(server, children, memory.route):
             return Exposed(missing, requeue_after=UNWATCHED_RETRY_SECONDS)
         try:

@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from datetime import UTC, datetime
+from typing import Self
 
 from pydantic import ValidationError
 
@@ -19,11 +20,32 @@ from tracking_operator.controllers.server.spec.placement import placement_of
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass, default_class_name
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
-from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, KubeObject, describe, name_of
+from tracking_operator.kube.objects import DEPLOYMENT, NAMESPACE, POD, KubeObject, describe, name_of
 
 logger = logging.getLogger(__name__)
 
-Resource = TypeVar("Resource", TrackingServer, TrackingServerClass)
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """What another server of the namespace is to one: whether it comes first, and in which class."""
+
+    uid: str
+    is_placed: bool
+    created: datetime
+    class_name: str | None
+    """None: that of servers that name none."""
+
+    @classmethod
+    def of(cls, server: TrackingServer) -> Self:
+        """Keep of a server what others have to know."""
+        placed = placement_of(server)
+        named = (placed and placed.class_name) or server.spec.class_name
+        created = server.metadata.creation_timestamp or datetime.max.replace(tzinfo=UTC)
+        return cls(server.metadata.uid, placed is not None, created, named or ("" if placed else None))
+
+    def comes_before(self, other: "Sibling") -> bool:
+        """Whether it has a place before the other one: who is placed, then the older, then by UID."""
+        return (not self.is_placed, self.created, self.uid) < (not other.is_placed, other.created, other.uid)
 
 
 @dataclass(frozen=True)
@@ -33,7 +55,7 @@ class Inputs:
     classes: Sequence[TrackingServerClass]
     namespace_labels: dict[str, str]
     namespace_is_terminating: bool
-    siblings: Sequence[TrackingServer]
+    siblings: Sequence[Sibling]
     """The other servers in the namespace."""
     deployment: KubeObject | None = None
     """The server's own, as it runs now."""
@@ -47,22 +69,22 @@ def inputs_of(resource: TrackingServer, cache: ObjectCache) -> Inputs:
     """What the server is measured against, besides its own specification."""
     metadata = resource.metadata
     namespace = _namespace(metadata.namespace, cache)
-    servers = _readable(TrackingServer, cache.list(TRACKING_SERVER, metadata.namespace), cache)
+    siblings = cache.readings(TRACKING_SERVER, metadata.namespace, _sibling)
     classes = classes_in(cache)
     return Inputs(
         classes=classes,
         unreadable_classes=_unreadable_classes(classes, cache),
         namespace_labels=namespace.get("labels") or {},
         namespace_is_terminating=bool(namespace.get("deletionTimestamp")),
-        siblings=[one for one in servers if one.metadata.uid != metadata.uid],
+        siblings=[one for one in siblings if one is not None and one.uid != metadata.uid],
         deployment=cache.get(DEPLOYMENT, metadata.namespace, metadata.name),
-        pods=server_pods(cache.children(metadata.namespace, metadata.name)),
+        pods=server_pods(cache.children(metadata.namespace, metadata.name, POD)),
     )
 
 
 def classes_in(cache: ObjectCache) -> list[TrackingServerClass]:
     """All classes that can be read."""
-    return _readable(TrackingServerClass, cache.list(TRACKING_SERVER_CLASS), cache)
+    return _readable_classes(cache.list(TRACKING_SERVER_CLASS), cache)
 
 
 def _unreadable_classes(readable: Sequence[TrackingServerClass], cache: ObjectCache) -> frozenset[str]:
@@ -75,9 +97,13 @@ def labels_of_namespace(name: str, cache: ObjectCache) -> dict[str, str]:
     return _namespace(name, cache).get("labels") or {}
 
 
-def readable_server(live: KubeObject, cache: ObjectCache) -> TrackingServer | None:
-    """A server, if it can be read."""
-    return next(iter(_readable(TrackingServer, [live], cache)), None)
+def readable_server(live: KubeObject) -> TrackingServer | None:
+    """A server, if it can be read; what cannot be read is reported when its own turn comes."""
+    try:
+        return TrackingServer.model_validate(live)
+    except ValidationError as error:
+        _note_unreadable(live, error)
+        return None
 
 
 def class_of(resource: TrackingServer, cache: ObjectCache) -> ChosenClass:
@@ -87,7 +113,7 @@ def class_of(resource: TrackingServer, cache: ObjectCache) -> ChosenClass:
     if not name:
         return ChosenClass(name, BUILT_IN_CLASS)
     live = cache.get(TRACKING_SERVER_CLASS, None, name)
-    found = _readable(TrackingServerClass, [live] if live else [], cache)
+    found = _readable_classes([live] if live else [], cache)
     if not found:
         return ChosenClass(name, TrackingServerClassSpec(), is_gone=True)
     return ChosenClass(name, found[0].spec)
@@ -108,15 +134,24 @@ def _namespace(name: str, cache: ObjectCache) -> KubeObject:
     return metadata
 
 
-def _readable(model: type[Resource], objects: Iterable[KubeObject], cache: ObjectCache) -> list[Resource]:
-    """Read what surrounds a server, each version once; what cannot be read is reported when its own turn comes."""
-
-    def read(obj: KubeObject) -> Resource | None:
-        try:
-            return model.model_validate(obj)
-        except ValidationError as error:
-            logger.debug("%s cannot be read by this version of the operator: %s", describe(obj), error)
-            return None
-
-    found = (cache.read_once(obj, read) for obj in objects)
+def _readable_classes(objects: Iterable[KubeObject], cache: ObjectCache) -> list[TrackingServerClass]:
+    """Read classes, each version once; what cannot be read is reported when its own turn comes."""
+    found = (cache.read_once(obj, _class) for obj in objects)
     return [one for one in found if one is not None]
+
+
+def _class(live: KubeObject) -> TrackingServerClass | None:
+    try:
+        return TrackingServerClass.model_validate(live)
+    except ValidationError as error:
+        _note_unreadable(live, error)
+        return None
+
+
+def _sibling(live: KubeObject) -> Sibling | None:
+    server = readable_server(live)
+    return Sibling.of(server) if server else None
+
+
+def _note_unreadable(live: KubeObject, error: ValidationError) -> None:
+    logger.debug("%s cannot be read by this version of the operator: %s", describe(live), error)

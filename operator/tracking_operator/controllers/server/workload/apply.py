@@ -7,6 +7,7 @@ from tracking_operator.controllers.conditions.step_result import StepResult
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.server.children.ownership import owner_check, prunable
 from tracking_operator.controllers.server.children.store_destinations import Networks
+from tracking_operator.controllers.server.children.telling import telling_children
 from tracking_operator.controllers.server.children.tools import Tools
 from tracking_operator.controllers.server.children.volumes import keep_existing_claims
 from tracking_operator.controllers.server.context import ReconcileContext
@@ -83,9 +84,8 @@ class ApplyStep:
         report.add_applied(applied, server)
 
     async def _prune(self, server: ServerModel, desired: KubeObjects, report: Report) -> None:
-        children = [
-            one for one in prunable(self._children(server), server) if self._tools.may_go(one, server)
-        ]
+        own = self._cache.controlled_children(server.namespace, server.name, server.uid)
+        children = [one for one in prunable(own, server) if self._tools.may_go(one, server)]
         pruned = await prune(self._kube, self._cache, children, desired)
         collected = await self._tools.collect(server.namespace)
         for deleted in (*pruned.deleted, *collected.deleted):
@@ -97,7 +97,7 @@ class ApplyStep:
         return self._gateway_api.is_served or kind_of(obj) != HTTP_ROUTE
 
     def _children(self, server: ServerModel) -> KubeObjects:
-        return self._cache.children(server.namespace, server.name)
+        return telling_children(server, self._cache)
 
     def _claim(self, server: ServerModel, name: str) -> KubeObject | None:
         return self._cache.get(PERSISTENT_VOLUME_CLAIM, server.namespace, name)

@@ -3,6 +3,7 @@
 from tracking_operator.api.conditions import ConditionType
 from tracking_operator.controllers.conditions.step_result import StepResult
 from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck, artifact_check, live_check
+from tracking_operator.controllers.server.children.telling import telling_children
 from tracking_operator.controllers.server.context import ReconcileContext
 from tracking_operator.controllers.server.database.schema_gate import Gate, external_database, schema_gate
 from tracking_operator.controllers.server.report import Report
@@ -68,4 +69,4 @@ class PodGates:
             report.add_failure(failure_from(error, f"delete {describe(job)}"), type_)
 
     def _children(self, server: ServerModel) -> KubeObjects:
-        return self._cache.children(server.namespace, server.name)
+        return telling_children(server, self._cache)
