@@ -156,13 +156,16 @@ class _Operator:
         self._stop = asyncio.Event()
 
     async def run(self) -> int:
+        async with self._own_client:
+            return await self._run()
+
+    async def _run(self) -> int:
         with contextlib.ExitStack() as servers:
             self._serve(servers)
             guard = LeaseGuard(lambda: self._election.runs_out_at, self._exit_at_once)
             guard.start()
             servers.callback(guard.stop)
             async with contextlib.AsyncExitStack() as background:
-                await background.enter_async_context(self._own_client)
                 for part in (self._heartbeat.run(), self._events.run()):
                     background.push_async_callback(_cancel, asyncio.create_task(part))
                 await self._informers.start()
