@@ -3,6 +3,8 @@
 `python -m dev.warm` builds what is missing, which is done once per machine.
 """
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,12 +37,16 @@ def builds_in_background() -> Iterator[None]:
     """
     command = ["nice", "-n", "10", sys.executable, "-m", "dev.warm"]
     builds = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # so that compilers can be ended with it
     )
     try:
         yield
     except BaseException:
-        builds.terminate()
+        os.killpg(builds.pid, signal.SIGTERM)
         raise
     finally:
         builds.wait()

@@ -1,4 +1,4 @@
-"""Starting a program so that it outlives us, and condition_result it again without mistaking another process for it."""
+"""Starting a program so that it outlives us, and finding it again without mistaking another process for it."""
 
 import json
 import os

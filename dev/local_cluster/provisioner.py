@@ -10,7 +10,7 @@ import argparse
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -43,11 +43,11 @@ class Provisioner:
         """Do what is to be done now."""
         for claim in self._objects(self._api.list_persistent_volume_claim_for_all_namespaces()):
             if claim["spec"].get("storageClassName") == STORAGE_CLASS and not claim["spec"].get("volumeName"):
-                self._provision(claim)
+                _try(self._provision, claim)
         for volume in self._objects(self._api.list_persistent_volume()):
             is_ours = volume["metadata"].get("annotations", {}).get(PROVISIONED_BY) == PROVISIONER
             if is_ours and volume["status"]["phase"] in ("Released", "Failed"):
-                self._delete(volume)
+                _try(self._delete, volume)
 
     def _objects(self, answer: object) -> list[KubeObject]:
         """The objects of a list as plain dicts."""
@@ -62,7 +62,7 @@ class Provisioner:
         if not ONE_NODE.issuperset(modes):
             self._refuse(claim, f"No volume is {', '.join(modes)}: a folder of one node is ReadWriteOnce.")
             return
-        folder = self._root / f"pvc-{metadata['uid']}_{metadata['namespace']}_{metadata['name']}"
+        folder = self._root / f"pvc-{metadata['uid']}"
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o777)  # pods run as anybody
         try:
@@ -119,6 +119,14 @@ def volume_manifest(claim: KubeObject, node: str, folder: Path) -> KubeObject:
             "claimRef": _reference_to(claim),
         },
     }
+
+
+def _try(work: Callable[[KubeObject], None], obj: KubeObject) -> None:
+    """Do the work for one object; that it fails keeps nobody else from a volume, and it is tried again."""
+    try:
+        work(obj)
+    except Exception:
+        logger.exception("trying %s again", obj["metadata"]["name"])
 
 
 def _reference_to(claim: KubeObject) -> KubeObject:

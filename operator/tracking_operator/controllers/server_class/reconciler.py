@@ -166,7 +166,7 @@ class ClassReconciler:
         describe: Callable[[Access], str],
         resync: bool,
     ) -> ConditionResult:
-        """Whether one store can be used; what the orphaned have left there is taken away when it could not be before."""
+        """Whether one store can be used; what orphaned servers have left there is taken away when it could not be before."""
         name, earlier = resource.metadata.name, resource.status.condition(type_)
         was_well = earlier is not None and earlier.is_true
         is_new = resource.status.observed_generation != resource.metadata.generation

@@ -1,4 +1,4 @@
-"""How condition_results add up: Ready, Reconciling and Stalled."""
+"""How condition results add up: Ready, Reconciling and Stalled."""
 
 from hypothesis import given
 from hypothesis import strategies as st

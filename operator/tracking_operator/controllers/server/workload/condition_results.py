@@ -141,7 +141,7 @@ def _tried_out_result(place: str, check: CheckResult) -> ConditionResult:
 def _claims_result(
     type_: ConditionType, store: Store, server: ServerModel, observed: Observed
 ) -> ConditionResult:
-    """Whether all volume claims of a store are bound; if not, what is with the first that is not."""
+    """Whether all volume claims of a store, which has one at least, are bound; if not, what is with the first that is not."""
     results = [volume_result(type_, volume, server, observed) for volume in store.claims()]
     return next((one for one in results if one.verdict is not Verdict.OK), results[0])
 
