@@ -147,7 +147,8 @@ class WorkerPool:
     def _plan_next(self, key: Request, outcome: Outcome | None) -> None:
         """Plan the next look: the earlier of the backoff and what the loop asks for, and a resync in any case."""
         has_failed = outcome is None or outcome.failed
-        if not has_failed and not self._exists(key):
+        has_ended = outcome is not None and not has_failed and outcome.requeue_after is None
+        if has_ended and not self._exists(key):
             self._queue.drop(key)
             return
         if has_failed:

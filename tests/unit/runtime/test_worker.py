@@ -205,12 +205,22 @@ async def test_what_keeps_a_resource_from_being_well_is_counted_by_its_reason(be
 
 
 async def test_key_whose_resource_is_gone_does_not_come_back(bench: Bench) -> None:
-    bench.loop.outcome = Outcome(requeue_after=5.0)
+    bench.loop.outcome = Outcome()
     bench.gone.add(KEY)
     bench.queue.add(KEY)
     await bench.look()
     await bench.pool.stop(1.0)
     assert bench.due_after(10_000.0) == []
+
+
+async def test_what_is_to_be_done_after_a_resource_is_gone_is_gone_on_with(bench: Bench) -> None:
+    bench.loop.outcome = Outcome(requeue_after=5.0)
+    bench.gone.add(KEY)
+    bench.queue.add(KEY)
+    await bench.look()
+    await bench.pool.stop(1.0)
+    assert bench.due_after(4.0) == []
+    assert [key for key, _ in bench.due_after(6.0)] == [KEY]
 
 
 async def test_keys_are_worked_on_side_by_side_one_key_never_twice(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from datetime import datetime
+from http import HTTPStatus
 from typing import Final
 
 from pydantic import ValidationError
@@ -28,8 +29,9 @@ from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.workload.condition_results import Observed
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.events import EventRecorder
-from tracking_operator.kube.objects import KubeObject, describe, name_of, namespace_of, uid_of
+from tracking_operator.kube.objects import KubeObject, describe, kind_of, name_of, namespace_of, uid_of
 from tracking_operator.resources.client_secret import has_client_secret
 from tracking_operator.resources.labels import pod_selector, selector_text
 from tracking_operator.resources.server_model import ServerModel
@@ -37,6 +39,8 @@ from tracking_operator.resources.server_model import ServerModel
 logger = logging.getLogger(__name__)
 
 SUMMARY: Final = "Ready"
+WRITES_OF_A_STATUS: Final = 3
+"""How often a status is written onto what others go on editing, before the next look begins anew."""
 
 
 def status_of(
@@ -133,26 +137,44 @@ async def write_status(
 ) -> KubeObject:
     """Apply the status unless the resource already says it; return the resource as it then is.
 
-    Raises ApiError (409): somebody changed the resource after it was read. A status made from what they changed, for
-    example a placement that the platform team corrects, would undo it. Nothing is written to a successor either.
+    Raises ApiError (409): somebody changed the status after it was read. One made from what they changed, for example a
+    placement that the platform team corrects, would undo it. Nothing is written to a successor either. An edit of
+    anything else is no reason to give up: what was done for this status, such as a revocation, would be done again.
     """
     if (live.get("status") or {}) == status:
         return live
-    wanted: KubeObject = {
-        "apiVersion": live["apiVersion"],
-        "kind": live["kind"],
-        "metadata": {
-            "name": name_of(live),
-            "uid": uid_of(live),
-            "resourceVersion": live["metadata"]["resourceVersion"],
-        },
+    read = live
+    for _ in range(WRITES_OF_A_STATUS):
+        try:
+            answer = await kube.apply(_status_to_apply(read, status), subresource="status")
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            found = await kube.get(kind_of(live), namespace_of(live), name_of(live))
+            if found is None or not _has_status_of(found, live):
+                raise
+            read, conflict = found, error
+        else:
+            cache.upsert(answer)
+            return answer
+    raise conflict
+
+
+def _status_to_apply(read: KubeObject, status: KubeObject) -> KubeObject:
+    metadata = {"name": name_of(read), "uid": uid_of(read)}
+    if namespace := namespace_of(read):
+        metadata["namespace"] = namespace
+    metadata["resourceVersion"] = read["metadata"]["resourceVersion"]
+    return {
+        "apiVersion": read["apiVersion"],
+        "kind": read["kind"],
+        "metadata": metadata,
         "status": status,
     }
-    if namespace := namespace_of(live):
-        wanted["metadata"]["namespace"] = namespace
-    answer = await kube.apply(wanted, subresource="status")
-    cache.upsert(answer)
-    return answer
+
+
+def _has_status_of(found: KubeObject, live: KubeObject) -> bool:
+    return uid_of(found) == uid_of(live) and (found.get("status") or {}) == (live.get("status") or {})
 
 
 async def report_unreadable(

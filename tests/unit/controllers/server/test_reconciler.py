@@ -226,6 +226,15 @@ class TestCreation:
         assert world.api.writes == ["apply TrackingServer/status", "patch TrackingServer"]
         assert world.resource["status"]["placement"] == placement
 
+    async def test_an_edit_of_anything_but_the_status_keeps_no_status_from_being_written(self) -> None:
+        world = await serving()
+        world.edit({"suspend": True})
+        world.watch()
+        world.edit({"suspend": True}, annotations={"theirs": "added meanwhile"})
+        await world.loop.reconcile("team-a", "mlflow", resync=False)
+        assert world.condition("Ready") == ("False", "Suspended")
+        assert world.resource["metadata"]["annotations"] == {"theirs": "added meanwhile"}
+
     async def test_never_undoes_what_the_platform_team_wrote_into_the_status_meanwhile(self) -> None:
         world = await serving()
         world.edit({"suspend": True})

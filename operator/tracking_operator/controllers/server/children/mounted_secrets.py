@@ -135,7 +135,8 @@ class Credentials:
         shortened = self._cache.get(SECRET, reference.namespace, reference.name)
         version = resource_version_of(shortened) if shortened else 0
         known = memory.read.get(reference)
-        if known is None or known.version < version:
+        # What the operator writes itself may have changed since, also where a crowded namespace keeps it from the cache.
+        if known is None or known.version < version or not reference.field:
             memory.read.pop(reference, None)
             secret = await self._get(reference)
             if secret is None:
