@@ -13,7 +13,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from tracking_operator.api.labels_and_annotations import FINALIZER, GROUP
+from tracking_operator.api.labels_and_annotations import (
+    ALLOW_EMPTY_STORE_ANNOTATION,
+    FINALIZER,
+    FORCE_ORPHAN_ANNOTATION,
+    GROUP,
+    REVOKE_NOW_ANNOTATION,
+    ROTATE_CREDENTIALS_ANNOTATION,
+)
 from tracking_operator.kube.field_managers import own_updates
 from tracking_operator.kube.objects import POD, Kind, KubeObject, kind_of, resource_version_of
 
@@ -36,6 +43,9 @@ MOST_BYTES_OF_A_RESOURCE: Final = 64 * 1024
 MOST_BYTES_OF_RESOURCES: Final = 16 * MEBIBYTE
 """The share of a namespace's own resources of ours. What is beyond it is kept in outline."""
 MOST_BYTES_OF_ALL_RESOURCES: Final = 32 * MEBIBYTE
+
+LONGEST_ANNOTATION_IN_OUTLINE: Final = 256
+"""Characters. Whoever reconciles a resource that is kept in outline reads all of it from the API server."""
 
 _BYTES_OF_A_TEXT: Final = 56
 _BYTES_OF_A_CONTAINER: Final = 64
@@ -149,15 +159,62 @@ def keep_resource(obj: KubeObject) -> Kept:
 
 
 def outline(resource: KubeObject) -> KubeObject:
-    """Return as much of a resource of ours as others have to know of it: who it is, where it lives, and how it is."""
-    metadata = {key: value for key, value in resource["metadata"].items() if key != "labels"}
-    annotations = metadata.get("annotations") or {}
-    metadata["annotations"] = {
-        key: value for key, value in annotations.items() if len(value) <= LONGEST_TEXT_KEPT
-    }
+    """Return as much of a resource of ours as others have to know of it: who it is, where it lives, and how it is.
+
+    It is small however large the resource is: nothing is taken from it but what is named here.
+    """
     spec = resource.get("spec") or {}
-    known = {key: spec[key] for key in ("className", "access") if key in spec}
-    return resource | {"metadata": metadata, "spec": known}
+    known = _those(spec, "className", "deletionPolicy")
+    for member, of_member in _OUTLINED.items():
+        if member in spec:
+            known[member] = of_member(spec[member] or {})
+    parts = {"metadata": _outlined_metadata(resource["metadata"]), "spec": known}
+    return _those(resource, "apiVersion", "kind", "status") | parts
+
+
+def _outlined_metadata(metadata: KubeObject) -> KubeObject:
+    """Who a resource is, and what its team asks for by annotations. Of finalizers, which anybody may add, ours counts."""
+    known = _those(metadata, *_IDENTITY)
+    annotations = _those(metadata.get("annotations") or {}, *_ANNOTATIONS)
+    known["annotations"] = {
+        key: value for key, value in annotations.items() if len(value) <= LONGEST_ANNOTATION_IN_OUTLINE
+    }
+    if FINALIZER in (metadata.get("finalizers") or ()):
+        known["finalizers"] = [FINALIZER]
+    return known
+
+
+def _outlined_access(access: KubeObject) -> KubeObject:
+    known = _those(access, "host", "path")
+    if "authentication" in access:
+        known["authentication"] = _kinds(access["authentication"] or {}, "basic", "none")
+    return known
+
+
+def _outlined_backend_store(store: KubeObject) -> KubeObject:
+    """The kind, by which it is decided whose the data is; of an external one what it cannot be read without."""
+    known = _kinds(store, "postgres", "sqlite", "external")
+    if "external" in known:
+        reference = store["external"].get("uriSecretRef") or {}
+        known["external"] = {"uriSecretRef": _those(reference, "name", "key")}
+    return known
+
+
+def _outlined_artifact_store(store: KubeObject) -> KubeObject:
+    known = _kinds(store, "s3", "volume", "external") | _those(store, "proxied")
+    if "external" in known:
+        known["external"] = _those(store["external"], "uri")
+    return known
+
+
+def _those(of: KubeObject, *keys: str) -> KubeObject:
+    """These members, where they are there."""
+    return {key: of[key] for key in keys if key in of}
+
+
+def _kinds(of: KubeObject, *kinds: str) -> KubeObject:
+    """Which of these it has, without what they have."""
+    return {kind: {} for kind in kinds if of.get(kind) is not None}
 
 
 def last_state(resource: KubeObject) -> KubeObject | None:
@@ -173,10 +230,7 @@ def last_state(resource: KubeObject) -> KubeObject | None:
     kept = keep_resource(resource)
     if kept.size <= MOST_BYTES_OF_A_RESOURCE:
         return kept.obj
-    short = outline(kept.obj)
-    if keep_resource(short).size > MOST_BYTES_OF_A_RESOURCE:
-        short["metadata"].pop("annotations")
-    return short
+    return outline(kept.obj)
 
 
 class Shares:
@@ -283,3 +337,25 @@ def _pod(pod: KubeObject) -> KubeObject:
 
 _POD_STATUS: Final = {"phase", "conditions", "containerStatuses", "initContainerStatuses"}
 _PROJECTIONS: Final[Mapping[Kind, Callable[[KubeObject], KubeObject]]] = {POD: _pod}
+
+_IDENTITY: Final = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
+_ANNOTATIONS: Final = (
+    ALLOW_EMPTY_STORE_ANNOTATION,
+    FORCE_ORPHAN_ANNOTATION,
+    REVOKE_NOW_ANNOTATION,
+    ROTATE_CREDENTIALS_ANNOTATION,
+)
+_OUTLINED: Final[Mapping[str, Callable[[KubeObject], KubeObject]]] = {
+    "access": _outlined_access,
+    "backendStore": _outlined_backend_store,
+    "artifactStore": _outlined_artifact_store,
+}
+"""Members of a specification by which others, or what is done after a removal, decide."""

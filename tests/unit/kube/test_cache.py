@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_operator.api.labels_and_annotations import API_VERSION, FIELD_MANAGER, FINALIZER, GROUP
+from tracking_operator.api.labels_and_annotations import (
+    API_VERSION,
+    FIELD_MANAGER,
+    FINALIZER,
+    FORCE_ORPHAN_ANNOTATION,
+    GROUP,
+    REVOKE_NOW_ANNOTATION,
+)
+from tracking_operator.api.placement import BackendStoreKind
+from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube import cache as cache_module
 from tracking_operator.kube.cache import MOST_REMOVED_BEFORE_FINALIZED, ObjectCache, place_of
@@ -351,7 +360,7 @@ def test_very_large_server_is_known_in_outline(cache: ObjectCache) -> None:
     """250 servers with a megabyte of variables each would be the ConfigMaps again."""
     variables = [{"name": f"V{number}", "value": "x" * 8000} for number in range(100)]
     spec = {"className": "standard", "podTemplate": {"env": variables}}
-    large = server(annotations={"kubectl.kubernetes.io/last": "x" * 100_000, f"{GROUP}/resolved": "{}"})
+    large = server(annotations={"kubectl.kubernetes.io/last": "x" * 100_000, FORCE_ORPHAN_ANNOTATION: "true"})
     cache.upsert(large | {"spec": spec, "status": {"version": "3.17.2"}})
     kept = cache.get(TRACKING_SERVER, "team-a", "a")
     assert kept is not None
@@ -359,10 +368,88 @@ def test_very_large_server_is_known_in_outline(cache: ObjectCache) -> None:
     assert cache.whole(TRACKING_SERVER, "team-a", "a") is None
     assert kept["spec"] == {"className": "standard"}
     assert kept["status"] == {"version": "3.17.2"}
-    assert kept["metadata"]["annotations"] == {f"{GROUP}/resolved": "{}"}
+    assert kept["metadata"]["annotations"] == {FORCE_ORPHAN_ANNOTATION: "true"}
     assert len(json.dumps(kept)) < 1000
     cache.upsert(server(version=2) | {"spec": spec | {"podTemplate": {}}})
     assert cache.whole(TRACKING_SERVER, "team-a", "a") is not None
+
+
+def hostile(version: int = 1, **metadata: object) -> KubeObject:
+    """A server whose team fills all that it may write into the metadata."""
+    numbers = range(20_000)
+    filled = server(
+        version,
+        annotations={f"{GROUP}/{number}": "x" * 100 for number in numbers}
+        | {REVOKE_NOW_ANNOTATION: "x" * 100_000, FORCE_ORPHAN_ANNOTATION: "true"},
+        finalizers=[*(f"example.com/{number}" for number in numbers), FINALIZER],
+        ownerReferences=[
+            {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": str(one)} for one in numbers
+        ],
+        **metadata,
+    )
+    spec = {
+        "deletionPolicy": "Retain",
+        "backendStore": {"external": {"uriSecretRef": {"name": "db", "key": "uri"}}},
+        "artifactStore": {"volume": {"size": "20Gi"}},
+        "access": {"host": "mlflow.example.com", "allowedHosts": ["x" * 200] * 32},
+        "podTemplate": {"labels": {"a": "b"}},
+    }
+    return filled | {"spec": spec, "status": {"version": "3.17.2"}}
+
+
+OUTLINE_OF_HOSTILE: KubeObject = {
+    "apiVersion": API_VERSION,
+    "kind": "TrackingServer",
+    "metadata": {
+        "name": "a",
+        "namespace": "team-a",
+        "resourceVersion": "1",
+        "annotations": {FORCE_ORPHAN_ANNOTATION: "true"},
+        "finalizers": [FINALIZER],
+    },
+    "spec": {
+        "deletionPolicy": "Retain",
+        "backendStore": {"external": {"uriSecretRef": {"name": "db", "key": "uri"}}},
+        "artifactStore": {"volume": {}},
+        "access": {"host": "mlflow.example.com"},
+    },
+    "status": {"version": "3.17.2"},
+}
+
+
+def test_of_hostile_metadata_nothing_is_kept_but_what_others_have_to_know(cache: ObjectCache) -> None:
+    """100,000 finalizers make several megabytes."""
+    cache.upsert(hostile())
+    assert cache.get(TRACKING_SERVER, "team-a", "a") == OUTLINE_OF_HOSTILE
+    assert cache.whole(TRACKING_SERVER, "team-a", "a") is None
+
+
+def test_what_is_shortened_for_the_sake_of_others_is_kept_in_the_same_outline() -> None:
+    shares = Shares(most_bytes=10**9, most_bytes_of_one=10**9, most_bytes_in_all=10**9)
+    cache = ObjectCache(owner_label=LABEL, resources=shares)
+    cache.upsert(hostile())
+    cache._shorten((TRACKING_SERVER, "team-a", "a"))
+    assert cache.get(TRACKING_SERVER, "team-a", "a") == OUTLINE_OF_HOSTILE
+
+
+def test_the_last_state_of_a_server_with_hostile_metadata_is_small(cache: ObjectCache) -> None:
+    cache.remove(hostile(12, uid="one"))
+    gone = cache.removed_before_finalized(TRACKING_SERVER, "team-a", "a")
+    assert gone is not None
+    known = {"resourceVersion": "12", "uid": "one"}
+    assert gone == OUTLINE_OF_HOSTILE | {"metadata": OUTLINE_OF_HOSTILE["metadata"] | known}
+
+
+def test_a_server_known_in_outline_that_goes_unseen_is_cut_short_with_its_policy(cache: ObjectCache) -> None:
+    """A team's ``Retain`` must not become the class's ``Delete`` by the size of a resource."""
+    cache.upsert(hostile())
+    cache.evict_absent(TRACKING_SERVER, set(), 12)
+    gone = cache.removed_before_finalized(TRACKING_SERVER, "team-a", "a")
+    assert gone is not None
+    resource = TrackingServer.model_validate(gone)
+    assert resource.spec.deletion_policy is DeletionPolicy.RETAIN
+    assert resource.spec.backend_store.kind is BackendStoreKind.EXTERNAL
+    assert resource.metadata.finalizers == (FINALIZER,)
 
 
 def test_each_version_is_read_once(cache: ObjectCache) -> None:

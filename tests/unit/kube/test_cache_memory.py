@@ -4,7 +4,16 @@ import tracemalloc
 
 import pytest
 
-from tracking_operator.kube.cache_memory import LONGEST_TEXT_KEPT, Digest, keep
+from tracking_operator.api.labels_and_annotations import API_VERSION, FINALIZER, ROTATE_CREDENTIALS_ANNOTATION
+from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.kube.cache_memory import (
+    LONGEST_ANNOTATION_IN_OUTLINE,
+    LONGEST_TEXT_KEPT,
+    Digest,
+    keep,
+    last_state,
+    outline,
+)
 from tracking_operator.kube.compare import first_difference
 from tracking_operator.kube.objects import KubeObject
 
@@ -57,6 +66,44 @@ def test_of_a_pod_only_what_is_read_of_it_is_kept() -> None:
         "spec": {"containers": [{"name": "server", "args": ["--host"]}]},
         "status": status,
     }
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"className": "standard", "deletionPolicy": "Delete"},
+        {"backendStore": {"postgres": {"connectionLimit": 5}}, "artifactStore": {"s3": {}, "proxied": False}},
+        {"backendStore": {"sqlite": {"size": "2Gi"}}, "artifactStore": {"external": {"uri": "s3://b"}}},
+        {"backendStore": {"external": {"uriSecretRef": {"name": "db", "key": "uri"}}}},
+        {"access": {"host": "a.example.com", "path": "/a", "authentication": {"basic": {}}}},
+    ],
+    ids=str,
+)
+def test_outline_says_of_stores_and_addresses_what_the_resource_says(spec: KubeObject) -> None:
+    resource = {"apiVersion": API_VERSION, "kind": "TrackingServer", "metadata": {"name": "a"}, "spec": spec}
+    whole, short = (TrackingServer.model_validate(one).spec for one in (resource, outline(resource)))
+    assert short.class_name == whole.class_name
+    assert short.deletion_policy == whole.deletion_policy
+    assert short.backend_store.kind == whole.backend_store.kind
+    assert short.artifact_store.kind == whole.artifact_store.kind
+    assert short.artifact_store.proxied == whole.artifact_store.proxied
+    assert short.access == whole.access
+
+
+@pytest.mark.parametrize("length", [LONGEST_ANNOTATION_IN_OUTLINE, LONGEST_ANNOTATION_IN_OUTLINE + 1])
+def test_outline_has_short_annotations_only(length: int) -> None:
+    metadata = {"name": "a", "annotations": {ROTATE_CREDENTIALS_ANNOTATION: "x" * length}}
+    kept = outline({"apiVersion": API_VERSION, "kind": "TrackingServer", "metadata": metadata})
+    assert bool(kept["metadata"]["annotations"]) is (length == LONGEST_ANNOTATION_IN_OUTLINE)
+
+
+@pytest.mark.parametrize("finalizers", [[], ["example.com/mine"], ["example.com/mine", FINALIZER]], ids=str)
+def test_last_state_is_kept_of_an_outline_as_of_the_whole(finalizers: list[str]) -> None:
+    metadata = {"name": "a", "finalizers": finalizers}
+    resource = {"apiVersion": API_VERSION, "kind": "TrackingServer", "metadata": metadata, "spec": {}}
+    is_kept = FINALIZER in finalizers
+    assert [last_state(one) is not None for one in (resource, outline(resource))] == [is_kept, is_kept]
 
 
 @pytest.mark.parametrize(

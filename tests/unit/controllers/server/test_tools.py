@@ -4,11 +4,19 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.controllers.server.address.test_change import NEW, moved, settled
 from tests.unit.controllers.server.test_reconciler import World, serving
 from tests.unit.examples import EXTERNAL_DATABASE, Manifest
-from tracking_operator.api.labels_and_annotations import SERVER_LABEL, TOOLS_FILE
+from tests.unit.kube.counting_cache import CountingCache
+from tracking_operator.api.labels_and_annotations import (
+    FIELD_MANAGER,
+    MANAGED_BY_LABEL,
+    SERVER_LABEL,
+    TOOLS_FILE,
+)
 from tracking_operator.controllers.kinds import TRACKING_SERVER
+from tracking_operator.controllers.server.children.tools import Tools
 from tracking_operator.controllers.watches import requests_for
 from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, JOB
 from tracking_operator.resources import tools_archive
@@ -256,3 +264,22 @@ class TestCollection:
 def labelled(world: World) -> Manifest:
     labels = world.child(CONFIG_MAP, FIRST)["metadata"]["labels"]
     return {SERVER_LABEL: labels[SERVER_LABEL]}
+
+
+async def test_only_archives_are_looked_into_however_much_else_belongs_to_no_server() -> None:
+    """Every server's reconcile looks for archives, and each request about a server that does not exist."""
+    api, cache = MemoryApi(), CountingCache()
+    for number in range(50):
+        cache.upsert(of_no_server(f"settings-{number}"))
+    tools = Tools(api.as_client(), cache)
+    await tools.collect("team-a")
+    assert cache.opened == []
+    cache.upsert(api.store(of_no_server(FIRST)))
+    assert [one.name for one in (await tools.collect("team-a")).deleted] == [FIRST]
+    assert {name for _, _, name in cache.opened} == {FIRST}
+
+
+def of_no_server(name: str) -> Manifest:
+    labels = {SERVER_LABEL: "", MANAGED_BY_LABEL: FIELD_MANAGER}
+    metadata = {"name": name, "namespace": "team-a", "labels": labels, "resourceVersion": "1", "uid": name}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}

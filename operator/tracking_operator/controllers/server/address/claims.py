@@ -162,10 +162,12 @@ class AddressClaims:
     def _rivals(self, me: AddressClaim, place: Place, everybody: ClaimsByHost) -> Iterator[AddressClaim]:
         """Other servers that live and have something to do with the place."""
         for rival in everybody.of(place[0]):
+            if rival.uid == me.uid or not any(overlap(place, one) for one in rival.held | rival.asked):
+                continue
             live = self._cache.get(TRACKING_SERVER, rival.namespace, rival.name)
             if live is None or uid_of(live) != rival.uid:
                 everybody.remove(rival)
-            elif rival.uid != me.uid and any(overlap(place, one) for one in rival.held | rival.asked):
+            else:
                 yield rival
 
     def _begin(self) -> None:

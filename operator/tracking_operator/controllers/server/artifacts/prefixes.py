@@ -21,7 +21,6 @@ from tracking_operator.controllers.server_class.s3_identities import identity_of
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.objects import name_of
 from tracking_operator.resources.artifacts_secret import (
     ArtifactKeys,
     artifact_keys_in,
@@ -257,8 +256,8 @@ class ArtifactPrefixes:
 
     def _share(self, mark: Mark, wanted: WantedPrefix) -> PolicyShare:
         """What the namespace may have of the bucket's policy, and which statements are those of its servers."""
-        servers = self._cache.list(TRACKING_SERVER, mark.namespace)
-        sids = frozenset(sid_start(replace(mark, name=name_of(server))) for server in servers)
+        servers = self._cache.names(TRACKING_SERVER, mark.namespace)
+        sids = frozenset(sid_start(replace(mark, name=name)) for _, name in servers)
         return PolicyShare(wanted.policy_percent, sids)
 
     def _new_keys(self, keys: Keys, wanted: WantedPrefix) -> ArtifactKeys:

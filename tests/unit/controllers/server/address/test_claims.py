@@ -3,8 +3,9 @@
 import pytest
 
 from tests.unit.examples import SETTINGS, Manifest, placed
+from tests.unit.kube.counting_cache import CountingCache
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.address.claims import AddressClaims
@@ -12,7 +13,6 @@ from tracking_operator.controllers.server.context import ServerMemories
 from tracking_operator.controllers.server.plan import make_plan
 from tracking_operator.controllers.server.spec.inputs import inputs_of
 from tracking_operator.failures import Invalid
-from tracking_operator.kube.cache import ObjectCache
 
 HOST = "mlflow.example.com"
 
@@ -21,7 +21,7 @@ class Cluster:
     """Servers of several teams, and the operator's book of addresses."""
 
     def __init__(self) -> None:
-        self.cache = ObjectCache(owner_label=SERVER_LABEL)
+        self.cache = CountingCache()
         self._version = 0
         self.restart()
 
@@ -220,3 +220,25 @@ def test_servers_without_a_host_have_nothing_to_share(cluster: Cluster) -> None:
     for namespace in ("a", "b"):
         cluster.put(namespace, {})
         assert not cluster.claim(namespace)
+
+
+def test_of_servers_on_the_same_host_only_those_whose_paths_overlap_are_looked_into(cluster: Cluster) -> None:
+    """A plan of each of a thousand servers on one host must not open the other ones."""
+    teams = [f"team-{number}" for number in range(20)]
+    for team in teams:
+        cluster.put(team, {"host": HOST, "path": f"/{team}"})
+        assert not cluster.claim(team)
+    assert opened_by_claim(cluster, "team-1") == []
+    cluster.put("below", {"host": HOST, "path": "/team-1/below"})
+    assert cluster.claim("below")
+    assert opened_by_claim(cluster, "team-1") == ["below"]
+
+
+def opened_by_claim(cluster: Cluster, namespace: str) -> list[str | None]:
+    """The namespaces of the servers that a claim looks into."""
+    live = cluster.cache.get(TRACKING_SERVER, namespace, "mlflow")
+    resource = TrackingServer.model_validate(live)
+    plan = make_plan(resource, inputs_of(resource, cluster.cache), SETTINGS)
+    cluster.cache.opened.clear()
+    cluster.book.claim(resource, plan.model)
+    return [place[1] for place in cluster.cache.opened]

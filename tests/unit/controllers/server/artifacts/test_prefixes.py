@@ -9,10 +9,12 @@ import pytest
 
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import S3, Manifest, model, s3_class, s3_store
+from tests.unit.kube.counting_cache import CountingCache
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.labels_and_annotations import SERVER_LABEL
+from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.tracking_server_class import S3StoreSpec
 from tracking_operator.controllers.conditions.condition_result import Verdict
+from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.artifacts.prefixes import (
     ArtifactPrefixes,
     PrefixMemory,
@@ -22,7 +24,6 @@ from tracking_operator.controllers.server.artifacts.prefixes import (
 )
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.failures import Invalid, Unavailable
-from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
 from tracking_operator.resources.artifacts_secret import artifact_keys_in
 from tracking_operator.stores.executor import StoreExecutor
@@ -82,7 +83,7 @@ class World:
 
     def __init__(self, *, proxied: bool = True) -> None:
         self.api = MemoryApi()
-        self.cache = ObjectCache(owner_label=SERVER_LABEL)
+        self.cache = CountingCache()
         self.objects = ObjectStore(self)
         self.now = datetime(2026, 1, 1, 12, tzinfo=UTC)
         self.server = model({"artifactStore": {"s3": {}, "proxied": proxied}}, s3_class())
@@ -254,3 +255,17 @@ async def test_a_revocation_makes_every_key_void_before_there_is_another() -> No
     assert world.secret_key() == state.keys.access_key_id == "key-3"
     await world.ensure(ASKED)
     assert (world.objects.asked, world.api.writes) == ([], [])
+
+
+async def test_servers_beside_it_are_counted_and_not_looked_into() -> None:
+    world = World()
+    names = [world.server.name, *(f"other-{number}" for number in range(20))]
+    for name in names:
+        metadata = {"name": name, "namespace": world.server.namespace, "resourceVersion": "1"}
+        world.cache.upsert({"apiVersion": API_VERSION, "kind": "TrackingServer", "metadata": metadata})
+    await world.ensure(fresh=True)
+    assert world.memory.verified
+    share = world.memory.verified.desired.share
+    assert share
+    assert len(share.sids) == len(names)
+    assert TRACKING_SERVER not in {kind for kind, *_ in world.cache.opened}

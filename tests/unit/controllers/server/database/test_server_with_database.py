@@ -281,6 +281,19 @@ async def test_what_a_server_leaves_that_is_gone_already_is_seen_to_until_it_is_
     assert world.dropped == ["standard Retain"]
 
 
+async def test_data_is_retained_as_its_team_says_however_large_the_server_was_that_is_gone() -> None:
+    world = PostgresWorld(deletionPolicy="Retain")
+    await world.reconcile()
+    class_ = world.api.objects[(TRACKING_SERVER_CLASS, None, "standard")]
+    world.put(class_ | {"spec": class_["spec"] | {"defaults": {"deletionPolicy": "Delete"}}})
+    finalizers = [*(f"example.com/{number}" for number in range(10_000)), FINALIZER]
+    world.put(world.resource | {"metadata": world.resource["metadata"] | {"finalizers": finalizers}})
+    world.watch()
+    world.removed_before_finalized()
+    await world.loop.reconcile("team-a", "mlflow", resync=False)
+    assert world.dropped == ["standard Retain"]
+
+
 async def test_who_takes_the_finalizer_off_leaves_data_behind_and_no_access() -> None:
     world = PostgresWorld(deletionPolicy="Delete", artifactStore={"external": {"uri": "s3://bucket"}})
     await world.reconcile()
