@@ -39,7 +39,8 @@ class Answer(Enum):
     NO_DATABASE = "no database of this name", "LoginRefused", "DatabaseLost"
     SETTINGS_DROPPED = "a pooler refuses settings of sessions", "UnsupportedUri", "SessionSettingsDropped"
     UNKNOWN_OPTION = "the driver does not know an option", "UnsupportedUri", "InvalidSpec"
-    CLOSED = "the database takes no connections now", "Busy"
+    CLOSED = "somebody has closed the database for connections", "StoreFailed"
+    INVALID = "an interrupted DROP DATABASE has left it", "StoreFailed", "DatabaseLost"
     IN_USE = "something else depends on it", "Busy", "DeletionBlocked"
     READ_ONLY = "the server is a standby", "StoreUnreachable"
 
@@ -63,6 +64,10 @@ class _Database:
     sqlstates: tuple[str, ...]
     signs: tuple[str, ...]
 
+
+_INTERNAL_ERROR: Final = "XX000"
+_CHANGED_TUPLE: Final = "tuple concurrently (updated|deleted)"
+"""What PostgreSQL calls an internal error although it is a race; others of that code are its own."""
 
 _DATABASES: Final = (
     _Database(Answer.UNKNOWN_OPTION, (), ("invalid dsn", "invalid connection option")),
@@ -108,11 +113,17 @@ _DATABASES: Final = (
     _Database(Answer.NOT_PERMITTED, ("42501",), ("permission denied for", r"\((1142|1143),")),
     _Database(Answer.NO_DATABASE, ("3D000",), ('database ".*" does not exist', r"\(1049,")),
     _Database(Answer.SETTINGS_DROPPED, (), ("unsupported startup parameter",)),
-    _Database(Answer.CLOSED, (), ("is not currently accepting connections", "connect to invalid database")),
+    _Database(Answer.CLOSED, (), ("is not currently accepting connections",)),
+    _Database(Answer.INVALID, (), ("connect to invalid database",)),
     _Database(
         Answer.CHANGED_MEANWHILE,
-        ("42710", "42P04", "23505", "XX000", "40001", "40P01"),
-        (r"errors\.(DeadlockDetected|SerializationFailure)\b", "deadlock detected", r"\(1213,"),
+        ("42710", "42P04", "23505", "40001", "40P01"),
+        (
+            r"errors\.(DeadlockDetected|SerializationFailure)\b",
+            "deadlock detected",
+            _CHANGED_TUPLE,
+            r"\(1213,",
+        ),
     ),
     _Database(Answer.IN_USE, ("2BP01", "55006"), ()),
     _Database(Answer.READ_ONLY, ("25006",), ()),
@@ -127,6 +138,8 @@ _DATABASES: Final = (
 
 def database_answer(sqlstate: str, text: str) -> Answer | None:
     """What a database or its driver means; None where neither code nor words are known."""
+    if sqlstate == _INTERNAL_ERROR:
+        return Answer.CHANGED_MEANWHILE if re.search(_CHANGED_TUPLE, text) else Answer.FAILED
     for rule in _DATABASES:
         if sqlstate and sqlstate in rule.sqlstates:
             return rule.answer

@@ -12,6 +12,7 @@ from tests.waiting import wait_until
 from tracking_operator.api.labels_and_annotations import FINALIZER, FORCE_ORPHAN_ANNOTATION
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import DEPLOYMENT, JOB, NAMESPACE, name_of
+from tracking_operator.outcomes import EXIT_CODES
 from tracking_operator.stores.s3.bucket_address import Keys
 
 pytest_plugins = ["tests.operator_object_store"]
@@ -151,7 +152,7 @@ def test_a_job_that_fails_is_reported_and_made_anew(s3_team: S3Team, operator: R
     team.delete_server()
 
     first = team.job_pod(what=DELETION)
-    team.end(first, 42, "AccessDenied", "DeleteObject of s3://bucket/key was denied.")
+    team.end(first, EXIT_CODES["AccessDenied"], "AccessDenied", "DeleteObject of s3://bucket/key was denied.")
 
     condition = team.wait_for_condition(
         "ArtifactStoreReady", reason="DeletionBlocked", seconds=SECONDS_TO_SAY_SO

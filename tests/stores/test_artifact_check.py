@@ -129,6 +129,8 @@ class TestIsolation:
         (left,) = world.keys() - before
         assert answer.reason == "IsolationNotProved", answer
         assert f"not to delete it again: remove {left}" in answer.message
+        check(world, user, tmp_path)
+        assert world.keys() - before == {left}, "each attempt overwrites the same object"
 
 
 class TestAccess:
@@ -144,6 +146,16 @@ class TestAccess:
         answer = check(world, user, tmp_path)
         assert (answer.exit_code, answer.reason) == (40, "AccessDenied"), answer
         assert answer.message.startswith(f"{request_} of s3://{world.bucket}/{PREFIX}/")
+
+    def test_what_cannot_be_deleted_inside_is_one_object_however_often_it_is_tried(
+        self, world: World, tmp_path: Path
+    ) -> None:
+        user = world.user()
+        world.allow(*world.statements(user, actions=[one for one in OBJECTS if one != "s3:DeleteObject"]))
+        before = world.keys()
+        for _ in range(2):
+            assert check(world, user, tmp_path).reason == "AccessDenied"
+        assert len(world.keys() - before) == 1
 
     def test_a_listing_that_is_denied_inside_is_named_and_the_object_removed(
         self, world: World, tmp_path: Path

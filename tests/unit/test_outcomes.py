@@ -82,7 +82,9 @@ class TestExitCodes:
 class TestAnswers:
     """Each has one class: what the operator and a pod hear may have two reasons, but passes for both or for neither."""
 
-    @pytest.mark.parametrize("answer", [one for one in Answer if one is not Answer.NO_DATABASE])
+    @pytest.mark.parametrize(
+        "answer", [one for one in Answer if one not in (Answer.NO_DATABASE, Answer.INVALID)]
+    )
     def test_pass_for_the_admin_as_for_the_server(self, answer: Answer) -> None:
         # A database that is lost stays so until somebody decides; one that a team's URI misspells has never been there.
         assert OUTCOMES[answer.reason].passes is OUTCOMES[answer.reason_for_admin].passes
@@ -142,6 +144,13 @@ class TestAnswers:
             ("", "(1114, \"The table 'x' is full\")", "DiskFull"),
             ("55P03", "", "Busy"),
             ("", "(1205, 'Lock wait timeout exceeded')", "Busy"),
+            ("", 'FATAL:  cannot connect to invalid database "x"', "StoreFailed"),
+            ("", 'FATAL:  database "x" is not currently accepting connections', "StoreFailed"),
+            ("XX000", "tuple concurrently updated", "Busy"),
+            ("XX000", "tuple concurrently deleted", "Busy"),
+            ("", "(psycopg2.errors.InternalError_) tuple concurrently updated", "Busy"),
+            ("XX000", "could not open relation with OID 16423", "StoreFailed"),
+            ("XX000", "", "StoreFailed"),
             ("25006", "", "StoreUnreachable"),
             ("", '(2003, "Can\'t connect")', "StoreUnreachable"),
             ("", 'could not translate host name "x" to address', "HostNotFound"),
@@ -153,6 +162,16 @@ class TestAnswers:
         answer = database_answer(sqlstate, text)
         assert answer is not None
         assert answer.reason == reason
+
+    def test_of_an_interrupted_drop_asks_the_platform_team_for_a_decision(self) -> None:
+        answer = database_answer("", 'FATAL:  cannot connect to invalid database "x"')
+        assert answer is Answer.INVALID
+        assert OUTCOMES[answer.reason_for_admin].blames is Blamed.PLATFORM
+
+    @pytest.mark.parametrize("answer", [Answer.CLOSED, Answer.INVALID, Answer.FAILED])
+    def test_that_only_somebody_can_help_are_never_said_to_be_on_the_way(self, answer: Answer) -> None:
+        for reason in (answer.reason, answer.reason_for_admin):
+            assert verdict_on(reason_of(reason)) is not Verdict.WORKING
 
     @pytest.mark.parametrize("text", ["SSL error: unexpected eof while reading", "server closed", ""])
     def test_of_databases_that_nobody_knows(self, text: str) -> None:

@@ -168,7 +168,9 @@ WORDS = {
     Answer.BUSY: "The database is overloaded, or something holds a lock",
     Answer.CHANGED_MEANWHILE: "Something else changed the same in the database",
     Answer.IN_USE: "Something else is in use in the database",
-    Answer.CLOSED: "The database takes no connections now",
+    Answer.CLOSED: "Somebody has closed the database for connections",
+    Answer.INVALID: "An interrupted DROP DATABASE has left the database, which has to be dropped and restored",
+    Answer.FAILED: "The database fails",
     Answer.READ_ONLY: "The database server is a standby",
 }
 """How a sentence begins that says what the database answered."""

@@ -8,7 +8,6 @@ from tracking_operator.pod_tools.object_trial import (
     CONTENT,
     Found,
     put_list_get,
-    random_name,
     removed_at_the_end,
     say,
 )
@@ -16,6 +15,8 @@ from tracking_operator.pod_tools.s3 import S3Store
 
 MARK = ".tracking-operator/prefixes/{prefix}/owner.json"
 """Where the operator notes whose a prefix is: an object that exists, outside of the prefix."""
+TRIAL = ".tracking-operator-check"
+"""The object that comes and goes. It has one name, so that attempts that may put and not delete leave one behind."""
 OPERATORS = s3.Identity(
     "The operator makes the identity: the server's condition ArtifactStoreReady says how far it is.",
     may_be_fresh=True,
@@ -41,7 +42,7 @@ def try_own_prefix(bucket: str, prefix: str, *, has_own_keys: bool) -> Found:
 
 def require_open(store: S3Store, folder: str) -> None:
     """Do everything that MLflow does under the prefix."""
-    key = f"{folder}{random_name()}"
+    key = f"{folder}{TRIAL}"
     with removed_at_the_end(store, key):
         put_list_get(store, key)
         store.keys_under(folder)
@@ -55,7 +56,7 @@ def what_is_open_outside(store: S3Store, prefix: str) -> list[str]:
     The neighbour's name begins like the prefix, which a policy on ``prefix*`` instead of ``prefix/*`` would match.
     Where a key does not exist, some stores deny what they would allow otherwise: the mark does exist.
     """
-    neighbour = f"{prefix}-tracking-operator-check/{random_name()}"
+    neighbour = f"{prefix}-tracking-operator-check/{TRIAL}"
     mark = MARK.format(prefix=prefix)
     client, bucket = store.client, store.bucket
     attempts: list[tuple[str, str, Callable[[], object]]] = [

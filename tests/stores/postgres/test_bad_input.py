@@ -144,11 +144,19 @@ def test_a_closed_database_is_not_a_lost_one(world: World) -> None:
     world.provision(desired(mine, "one"))
     login = Login(mine.logins[0], "one")
     world.sql(f'ALTER DATABASE "{mine.database}" ALLOW_CONNECTIONS false')
-    with refused(Unavailable, Reason.BUSY, "is not currently accepting connections"):
+    with refused(Unavailable, Reason.STORE_FAILED, "is not currently accepting connections"):
         read_schema(world.server, login, mine)
     world.sql(f'DROP DATABASE "{mine.database}"')
     with refused(Invalid, Reason.DATABASE_LOST, "does not exist"):
         read_schema(world.server, login, mine)
+
+
+def test_a_database_that_an_interrupted_drop_left_is_a_lost_one(world: World) -> None:
+    mine = tenant()
+    world.provision(desired(mine, "one"))
+    world.sql("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", mine.database)
+    with refused(Invalid, Reason.DATABASE_LOST, "invalid database"):
+        read_schema(world.server, Login(mine.logins[0], "one"), mine)
 
 
 # Reaching the server

@@ -78,7 +78,8 @@ def answer_of(error: psycopg2.Error) -> str:
 
 
 def _reason_of(answer: Answer, attempt: Attempt) -> Reason:
-    if answer is Answer.NO_DATABASE and attempt.database == attempt.server.maintenance_database:
+    is_gone = answer in (Answer.NO_DATABASE, Answer.INVALID)
+    if is_gone and attempt.database == attempt.server.maintenance_database:
         return Reason.INVALID_SPEC
     return reason_of(answer.reason_for_admin)
 
@@ -125,5 +126,10 @@ _REMEDIES: Final[Mapping[Answer, Callable[[Attempt], str]]] = {
         f"The server is a standby: name the primary in postgres.host of the class. {_GOES_ON}"
     ),
     Answer.BUSY: lambda _: f"The server is overloaded, or something holds a lock. {_GOES_ON}",
-    Answer.CLOSED: lambda _: f"It is being created or deleted, or its owner has closed it. {_GOES_ON}",
+    Answer.CLOSED: lambda _: (
+        f"It is being created or deleted, or its owner has closed it: ALTER DATABASE … ALLOW_CONNECTIONS true opens it. "
+        f"{_GOES_ON}"
+    ),
+    Answer.INVALID: _where_there_is_no_database,
+    Answer.FAILED: lambda _: f"Look into the server's log. {_GOES_ON}",
 }

@@ -60,8 +60,9 @@ def failure(text: str) -> Failure:
         (
             f'{WHERE}FATAL:  database "postgres" is not currently accepting connections',
             Unavailable,
-            Reason.BUSY,
+            Reason.STORE_FAILED,
         ),
+        (f'{WHERE}FATAL:  cannot connect to invalid database "postgres"', Invalid, Reason.INVALID_SPEC),
         (f"{WHERE}FATAL:  Passwort-Authentifizierung fehlgeschlagen", Unavailable, Reason.STORE_UNREACHABLE),
         ("", Unavailable, Reason.STORE_UNREACHABLE),
     ],

@@ -17,7 +17,7 @@ from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
 from tracking_operator.controllers.server.children.pods import CheckResult
 from tracking_operator.kube.apply import digest
 from tracking_operator.kube.objects import KubeObject
-from tracking_operator.outcomes import OUTCOMES
+from tracking_operator.outcomes import OUTCOMES, Blamed
 from tracking_operator.resources.pod.artifact_jobs import build_artifact_check_job
 from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
 from tracking_operator.resources.server_model import ServerModel
@@ -25,6 +25,9 @@ from tracking_operator.resources.stores.s3 import ENDPOINT_VARIABLE, S3Artifacts
 
 TYPE: Final = ConditionType.ARTIFACT_STORE_READY
 SECONDS_UNTIL_ANOTHER_TRY: Final = 15.0
+"""How long a Job that has given up is left before it is made anew."""
+SECONDS_UNTIL_A_PERSON_HAS_ACTED: Final = 60.0
+"""The same after what the platform team has to put right. A Job of other keys or another place goes at once."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +92,18 @@ def _failed_check(live: LiveJob, now: datetime) -> ArtifactCheck:
         return ArtifactCheck(problem(TYPE, Reason.CHECK_FAILED, message))
     if OUTCOMES[result.reason].passes:
         condition_result = problem(TYPE, result.reason, result.message)
-        remaining = SECONDS_UNTIL_ANOTHER_TRY - live.seconds_since_failure(now)
+        remaining = _pause_after(result.reason) - live.seconds_since_failure(now)
         if remaining > 0:
             return ArtifactCheck(condition_result, requeue_after=remaining)
         return ArtifactCheck(condition_result, obsolete_job=live.job)
     message = f"{result.message} To try again, delete Job {live.name}."
     reason = Reason.CHECK_FAILED if result.reason is Reason.CRASH_LOOPING else result.reason
     return ArtifactCheck(problem(TYPE, reason, message))
+
+
+def _pause_after(reason: Reason) -> float:
+    is_of_the_platform = OUTCOMES[reason].blames is Blamed.PLATFORM
+    return SECONDS_UNTIL_A_PERSON_HAS_ACTED if is_of_the_platform else SECONDS_UNTIL_ANOTHER_TRY
 
 
 def _progress(server: ServerModel, store: S3Artifacts, live: LiveJob) -> ConditionResult:

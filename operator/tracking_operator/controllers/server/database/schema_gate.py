@@ -5,7 +5,8 @@ first, and the Deployment is left as it is until that has happened: what runs go
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
@@ -32,6 +33,11 @@ WITH_LOGIN: Final = "+"
 MIGRATABLE: Final = (Reason.SCHEMA_MISSING, Reason.SCHEMA_BEHIND)
 """What the check of a pod says about a schema that a Job can bring up to date."""
 
+SECONDS_UNTIL_ANOTHER_JOB: Final = 60.0
+"""How long a Job that has given up is left before it is made anew."""
+SECONDS_UNTIL_ANOTHER_LOGIN: Final = 900.0
+"""The same where somebody else's database refuses the login: each attempt counts towards the locking of an account."""
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -49,6 +55,8 @@ class Gate:
     """What the Job's last attempt found, as long as it keeps the gate closed."""
     login_revision: str | None = None
     """The revision of the login's tables, where there is a login."""
+    requeue_after: float | None = None
+    """In how many seconds the Job may be made anew."""
 
 
 def stamp(server: ServerModel, revision: str | None, login_revision: str | None) -> str | None:
@@ -107,6 +115,8 @@ def schema_gate(
     status: TrackingServerStatus,
     database: DatabaseState | None,
     migration: LiveJob | None,
+    *,
+    now: datetime,
 ) -> Gate:
     """Decide whether pods of the wanted version may start; ``database`` is None while PostgreSQL cannot be asked."""
     recorded = _recorded(server, status)
@@ -122,7 +132,7 @@ def schema_gate(
     job = build_migration_job(server)
     if migration is None:
         return Gate(_under_way(server, database), is_open=False, job=job)
-    return _gate_with_job(server, database, migration, job)
+    return _gate_with_job(server, database, migration, job, now)
 
 
 def is_gated(obj: KubeObject, gate: Gate | None) -> bool:
@@ -143,7 +153,9 @@ def _gate_without_database(recorded: str | None) -> Gate:
     return Gate(not_looked_at(TYPE, "the backend store"), is_open=False)
 
 
-def _gate_with_job(server: ServerModel, database: DatabaseState, migration: LiveJob, job: KubeObject) -> Gate:
+def _gate_with_job(
+    server: ServerModel, database: DatabaseState, migration: LiveJob, job: KubeObject, now: datetime
+) -> Gate:
     is_other = migration.differs_from(job, server)
     if migration.is_done and migration.result is None and not database.login and not is_other:
         return Gate(not_looked_at(TYPE, f"the word of Job {migration.name}"), is_open=False)
@@ -152,19 +164,14 @@ def _gate_with_job(server: ServerModel, database: DatabaseState, migration: Live
     if not migration.is_running and is_other:
         return Gate(_under_way(server, database), is_open=False, obsolete_job=migration.job)
     if migration.has_failed:
-        return _gate_with_failed_job(server, migration)
+        return _gate_with_failed_job(server, migration, now)
     return Gate(_progress(server, database, migration), is_open=False, result=migration.complaint)
 
 
-def _gate_with_failed_job(server: ServerModel, migration: LiveJob) -> Gate:
+def _gate_with_failed_job(server: ServerModel, migration: LiveJob, now: datetime) -> Gate:
     result = migration.result
     if result and result.reason and OUTCOMES[result.reason].passes:
-        return Gate(
-            _store_result(result) or problem(TYPE, result.reason, result.message),
-            is_open=False,
-            obsolete_job=migration.job,
-            result=result,
-        )
+        return _gate_until_another_job(server, migration, result, result.reason, now)
     job = migration.name
     said = result.message if result and result.message else f"Job {job} failed: read the log of its pods."
     reason = result.reason if result and result.reason else Reason.MIGRATION_FAILED
@@ -173,6 +180,31 @@ def _gate_with_failed_job(server: ServerModel, migration: LiveJob) -> Gate:
     )
     condition_result = (result and _store_result(result)) or problem(TYPE, reason, message)
     return Gate(condition_result, is_open=False, result=result)
+
+
+def _gate_until_another_job(
+    server: ServerModel, migration: LiveJob, result: CheckResult, reason: Reason, now: datetime
+) -> Gate:
+    """The Job goes after a pause. One of something else, as of a Secret that has changed since, has gone at once."""
+    pause = _pause_after(server, reason)
+    remaining = pause - migration.seconds_since_failure(now)
+    said = replace(
+        result,
+        message=f"{result.message} Job {migration.name} is made anew {pause:.0f} s after it failed; delete it to try again "
+        "at once.",
+    )
+    return Gate(
+        _store_result(said) or problem(TYPE, reason, said.message),
+        is_open=False,
+        obsolete_job=migration.job if remaining <= 0 else None,
+        result=said,
+        requeue_after=remaining if remaining > 0 else None,
+    )
+
+
+def _pause_after(server: ServerModel, reason: Reason) -> float:
+    is_login_of_others = reason is Reason.LOGIN_REFUSED and not server.backend_store.is_managed
+    return SECONDS_UNTIL_ANOTHER_LOGIN if is_login_of_others else SECONDS_UNTIL_ANOTHER_JOB
 
 
 def _store_result(result: CheckResult) -> ConditionResult | None:

@@ -39,7 +39,9 @@ class PodGates:
         if not server.backend_store.is_managed:
             check = observe(self._children(server), server).check
             database = external_database(server, status, context.migration, check)
-        gate, report = schema_gate(server, status, database, context.migration), Report()
+        report = Report()
+        gate = schema_gate(server, status, database, context.migration, now=context.now)
+        report.look_again(gate.requeue_after)
         await self._delete(gate.obsolete_job, ConditionType.SCHEMA_READY, report)
         return report.as_result(gate)
 

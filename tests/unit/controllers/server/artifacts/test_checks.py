@@ -11,6 +11,7 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import APPLIED_ANNOTATION
 from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.artifacts.checks import (
+    SECONDS_UNTIL_A_PERSON_HAS_ACTED,
     SECONDS_UNTIL_ANOTHER_TRY,
     ArtifactCheck,
     artifact_check,
@@ -20,6 +21,7 @@ from tracking_operator.controllers.server.artifacts.checks import (
 )
 from tracking_operator.controllers.server.artifacts.prefixes import PrefixState
 from tracking_operator.kube.apply import digest
+from tracking_operator.outcomes import EXIT_CODES
 from tracking_operator.resources.deployment import build_deployment
 from tracking_operator.resources.pod.artifact_jobs import build_artifact_check_job
 from tracking_operator.resources.server_model import ServerModel
@@ -118,25 +120,40 @@ def test_keys_that_reach_further_are_a_remark_that_stays(wanted: ServerModel) ->
 
 
 @pytest.mark.parametrize(
-    "reason",
-    ["AccessDenied", "IsolationNotProved", "StoreUnreachable", "BucketNotFound", "LoginRefused", "DiskFull"],
+    ("reason", "pause"),
+    [
+        ("AccessDenied", SECONDS_UNTIL_A_PERSON_HAS_ACTED),
+        ("IsolationNotProved", SECONDS_UNTIL_A_PERSON_HAS_ACTED),
+        ("BucketNotFound", SECONDS_UNTIL_A_PERSON_HAS_ACTED),
+        ("LoginRefused", SECONDS_UNTIL_A_PERSON_HAS_ACTED),
+        ("StoreUnreachable", SECONDS_UNTIL_ANOTHER_TRY),
+        ("DiskFull", SECONDS_UNTIL_ANOTHER_TRY),
+    ],
 )
-def test_what_the_platform_team_can_put_right_is_tried_again_after_a_pause(
-    wanted: ServerModel, reason: str
+def test_what_can_be_put_right_outside_is_tried_again_after_a_pause(
+    wanted: ServerModel, reason: str, pause: float
 ) -> None:
     failed = job(wanted, "Failed")
-    pod = pod_of(failed, terminated(41, "Error", said(reason, "Put was denied.")))
+    pod = pod_of(failed, terminated(EXIT_CODES[reason], "Error", said(reason, "Put was denied.")))
     found = check(wanted, failed, pod)
     assert (found.condition_result.verdict, found.condition_result.reason.value) == (Verdict.FAILING, reason)
     assert found.condition_result.message == "Put was denied."
-    assert (found.obsolete_job, found.requeue_after) == (None, SECONDS_UNTIL_ANOTHER_TRY)
-    later = NOW + timedelta(seconds=SECONDS_UNTIL_ANOTHER_TRY)
-    assert check(wanted, failed, pod, now=later).obsolete_job == failed
+    assert (found.obsolete_job, found.requeue_after) == (None, pause)
+    assert check(wanted, failed, pod, now=NOW + timedelta(seconds=pause)).obsolete_job == failed
+
+
+def test_a_word_that_does_not_go_with_how_the_pod_ended_does_not_make_the_job_anew(
+    wanted: ServerModel,
+) -> None:
+    failed = job(wanted, "Failed")
+    liar = pod_of(failed, terminated(EXIT_CODES["UnsupportedUri"], "Error", said("Busy", "Believe me.")))
+    found = check(wanted, failed, liar, now=NOW + timedelta(hours=1))
+    assert (found.obsolete_job, found.condition_result.reason) == (None, Reason.CHECK_FAILED)
 
 
 def test_a_fresh_identity_is_waited_for(wanted: ServerModel) -> None:
     running = job(wanted)
-    pod = pod_of(running, terminated(46, "Error", said("IdentityPending", "Not known yet.")))
+    pod = pod_of(running, terminated(43, "Error", said("IdentityPending", "Not known yet.")))
     found = check(wanted, running, pod)
     assert (found.condition_result.verdict, found.condition_result.reason) == (
         Verdict.WORKING,

@@ -24,6 +24,7 @@ from tracking_operator.controllers.server.children.pods import (
     newest_first,
     pod_problem,
 )
+from tracking_operator.outcomes import EXIT_CODES
 
 UNSCHEDULABLE = "0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available."
 CHECK_REASONS = [
@@ -55,8 +56,21 @@ class TestCheckResult:
 
     @pytest.mark.parametrize("reason", CHECK_REASONS)
     def test_of_a_check_that_failed_has_its_reason_and_sentence(self, reason: str) -> None:
-        failed = result(pod(check=check_failed(20, said(reason, "This is why."))))
+        failed = result(pod(check=check_failed(EXIT_CODES[reason], said(reason, "This is why."))))
         assert (failed.reason, failed.message) == (reason, "This is why.")
+
+    @pytest.mark.parametrize(("reason", "exit_code"), [("Busy", 27), ("UnsupportedUri", 29), ("Busy", 1)])
+    def test_that_ended_otherwise_than_its_reason_asks_for_is_that_of_a_crash(
+        self, reason: str, exit_code: int
+    ) -> None:
+        failed = result(pod(check=check_failed(exit_code, said(reason, "Believe me."))))
+        assert failed.reason is Reason.CRASH_LOOPING
+        assert f"exit code {exit_code}" in failed.message
+        assert "Believe me." not in failed.message
+
+    def test_of_what_a_signal_ended_has_its_reason(self) -> None:
+        killed = result(pod(check=check_failed(137, said("MigrationFailed", "Killed by signal 9."))))
+        assert (killed.reason, killed.message) == (Reason.MIGRATION_FAILED, "Killed by signal 9.")
 
     def test_is_read_at_once_and_not_only_in_the_back_off(self) -> None:
         state = {"state": terminated(23, "Error", said("SchemaBehind", "Old."))}

@@ -1,6 +1,7 @@
 """The gate before a server's pods: when they may start, and what has to happen to the Job before that."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +13,8 @@ from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.server.children.pods import CheckResult
 from tracking_operator.controllers.server.database.databases import DatabaseState
 from tracking_operator.controllers.server.database.schema_gate import (
+    SECONDS_UNTIL_ANOTHER_JOB,
+    SECONDS_UNTIL_ANOTHER_LOGIN,
     Gate,
     external_database,
     is_gated,
@@ -19,10 +22,13 @@ from tracking_operator.controllers.server.database.schema_gate import (
     schema_gate,
 )
 from tracking_operator.kube.apply import digest
+from tracking_operator.outcomes import EXIT_CODES
 from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.server_model import ServerModel
 
 OLD, NEW = "aaaa", "bbbb"
+NOW = datetime(2026, 1, 1, 10, tzinfo=UTC)
+FAILED_AT = "2026-01-01T10:00:00Z"
 UNSCHEDULABLE: Manifest = {
     "type": "PodScheduled",
     "status": "False",
@@ -42,7 +48,8 @@ def job(wanted: ServerModel, condition: str = "", *, is_current: bool = True) ->
     built = build_migration_job(wanted)
     stamp = digest(built) if is_current else "another"
     metadata = built["metadata"] | {"uid": "uid-of-the-job", "annotations": {APPLIED_ANNOTATION: stamp}}
-    status: Manifest = {"conditions": [{"type": condition, "status": "True"}]} if condition else {}
+    ended = {"type": condition, "status": "True", "lastTransitionTime": FAILED_AT}
+    status: Manifest = {"conditions": [ended]} if condition else {}
     if condition == "Complete":
         status["completionTime"] = "2026-01-01T10:00:00Z"
     return built | {"metadata": metadata, "status": status}
@@ -53,9 +60,10 @@ def succeeded(live_job: Manifest, revision: str = NEW) -> Manifest:
     return migration_pod(live_job, terminated(0, "Completed", said("", "Done.", revision)))
 
 
-def failed(live_job: Manifest, reason: str, exit_code: int = 20) -> Manifest:
-    """A pod of the Job that has given up."""
-    return migration_pod(live_job, terminated(exit_code, "Error", said(reason, "That is why.")))
+def failed(live_job: Manifest, reason: str, exit_code: int | None = None) -> Manifest:
+    """A pod of the Job that has given up; it ends as its reason asks for unless told otherwise."""
+    code = EXIT_CODES[reason] if exit_code is None else exit_code
+    return migration_pod(live_job, terminated(code, "Error", said(reason, "That is why.")))
 
 
 def gate(
@@ -64,11 +72,20 @@ def gate(
     *children: Manifest,
     recorded: tuple[str, str] | None = None,
     is_reachable: bool = True,
+    later: float = 0.0,
 ) -> Gate:
     """The gate of a server whose database is at ``found``; ``recorded`` are version and revision in its status."""
     status: Manifest = {"version": recorded[0], "schemaRevision": recorded[1]} if recorded else {}
     database = DatabaseState(login="x_a", revision=found) if is_reachable else None
-    return schema_gate(wanted, server(status=status).status, database, live_migration(children, wanted))
+    migration, now = live_migration(children, wanted), NOW + timedelta(seconds=later)
+    return schema_gate(wanted, server(status=status).status, database, migration, now=now)
+
+
+def external_gate(external: ServerModel, *children: Manifest, later: float = 0.0) -> Gate:
+    """The gate of a server on somebody else's database, ``later`` than its Job ended."""
+    status, migration = server().status, live_migration(children, external)
+    database = external_database(external, status, migration, None)
+    return schema_gate(external, status, database, migration, now=NOW + timedelta(seconds=later))
 
 
 def test_a_new_server_waits_for_a_job(wanted: ServerModel) -> None:
@@ -119,9 +136,7 @@ def test_a_success_whose_work_is_not_there_is_repeated(wanted: ServerModel) -> N
 
 def test_a_success_in_an_external_database_waits_for_its_pod_to_tell() -> None:
     external = model({"backendStore": EXTERNAL_DATABASE})
-    migration = live_migration([job(external, "Complete")], external)
-    status = server().status
-    closed = schema_gate(external, status, external_database(external, status, migration, None), migration)
+    closed = external_gate(external, job(external, "Complete"))
     assert (closed.is_open, closed.obsolete_job, closed.condition_result.reason) == (
         False,
         None,
@@ -185,7 +200,7 @@ def test_an_attempt_that_failed_says_so_while_the_job_tries_again(wanted: Server
     )
     assert "tries again" in closed.condition_result.message
     assert closed.obsolete_job is None
-    closed = gate(wanted, None, live_job, failed(live_job, "MigrationFailed", 28))
+    closed = gate(wanted, None, live_job, failed(live_job, "MigrationFailed"))
     assert "tries again" not in closed.condition_result.message
 
 
@@ -198,17 +213,61 @@ def test_an_attempt_that_the_store_stopped_is_the_stores_matter(wanted: ServerMo
     assert closed.result.reason == reason
 
 
-def test_a_job_that_gave_up_for_a_passing_reason_is_made_anew(wanted: ServerModel) -> None:
+@pytest.mark.parametrize("reason", ["StoreUnreachable", "LoginRefused", "Busy", "DiskFull"])
+def test_a_job_that_gave_up_for_a_passing_reason_is_made_anew_after_a_pause(
+    wanted: ServerModel, reason: str
+) -> None:
     live_job = job(wanted, "Failed")
-    for reason in ("StoreUnreachable", "LoginRefused", "Busy", "DiskFull"):
-        closed = gate(wanted, None, live_job, failed(live_job, reason))
-        assert closed.obsolete_job == live_job, reason
+    closed = gate(wanted, None, live_job, failed(live_job, reason), later=20.0)
+    assert (closed.is_open, closed.obsolete_job) == (False, None)
+    assert closed.requeue_after == SECONDS_UNTIL_ANOTHER_JOB - 20.0
+    assert closed.result is not None
+    assert "That is why. Job mlflow-migrate-3-17-2 is made anew 60 s after" in closed.result.message
+    closed = gate(wanted, None, live_job, failed(live_job, reason), later=SECONDS_UNTIL_ANOTHER_JOB)
+    assert (closed.obsolete_job, closed.requeue_after) == (live_job, None)
+
+
+def test_a_login_that_somebody_elses_database_refuses_is_not_tried_again_soon() -> None:
+    external = model({"backendStore": EXTERNAL_DATABASE})
+    live_job = job(external, "Failed")
+    pod = failed(live_job, "LoginRefused")
+    closed = external_gate(external, live_job, pod, later=SECONDS_UNTIL_ANOTHER_JOB)
+    assert closed.obsolete_job is None
+    assert closed.requeue_after == SECONDS_UNTIL_ANOTHER_LOGIN - SECONDS_UNTIL_ANOTHER_JOB
+    assert external_gate(external, live_job, pod, later=SECONDS_UNTIL_ANOTHER_LOGIN).obsolete_job == live_job
+    unreachable = failed(live_job, "StoreUnreachable")
+    assert (
+        external_gate(external, live_job, unreachable, later=SECONDS_UNTIL_ANOTHER_JOB).obsolete_job
+        == live_job
+    )
+
+
+def test_a_refused_login_is_tried_again_at_once_when_its_secret_changes() -> None:
+    external = replace(model({"backendStore": EXTERNAL_DATABASE}), credentials_digest="wrong")
+    live_job = job(external, "Failed")
+    corrected = replace(external, credentials_digest="right")
+    assert external_gate(external, live_job, failed(live_job, "LoginRefused")).obsolete_job is None
+    assert external_gate(corrected, live_job, failed(live_job, "LoginRefused")).obsolete_job == live_job
+
+
+def test_a_job_that_kubernetes_ended_for_good_is_not_made_anew_by_a_word_of_its_pod(
+    wanted: ServerModel,
+) -> None:
+    live_job = job(wanted, "Failed")
+    liar = failed(live_job, "Busy", EXIT_CODES["UnsupportedUri"])
+    closed = gate(wanted, None, live_job, liar, later=SECONDS_UNTIL_ANOTHER_LOGIN)
+    assert (closed.obsolete_job, closed.requeue_after) == (None, None)
+    assert (closed.condition_result.verdict, closed.condition_result.reason) == (
+        Verdict.BLOCKED,
+        Reason.CRASH_LOOPING,
+    )
+    assert "delete Job mlflow-migrate-3-17-2" in closed.condition_result.message
 
 
 @pytest.mark.parametrize("reason", ["MigrationFailed", "SchemaTooNew", "ImageVersionMismatch"])
 def test_a_job_that_only_a_person_can_help_stays_and_says_why(wanted: ServerModel, reason: str) -> None:
     live_job = job(wanted, "Failed")
-    closed = gate(wanted, OLD, live_job, failed(live_job, reason, 28), recorded=("3.16.1", OLD))
+    closed = gate(wanted, OLD, live_job, failed(live_job, reason), recorded=("3.16.1", OLD))
     assert (closed.is_open, closed.job, closed.obsolete_job) == (False, None, None)
     assert (closed.condition_result.verdict, closed.condition_result.reason.value) == (
         Verdict.BLOCKED,

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.controllers.live import deployment, migration_pod, said, terminated
-from tests.unit.controllers.server.database.test_schema_gate import NEW, job, succeeded
+from tests.unit.controllers.server.database.test_schema_gate import NEW, NOW, job, succeeded
 from tests.unit.examples import EXTERNAL_DATABASE, Manifest, login_credentials, model, postgres_class, server
 from tracking_operator.controllers.server.database.databases import DatabaseState
 from tracking_operator.controllers.server.database.schema_gate import (
@@ -49,7 +49,8 @@ def gate(
     status: Manifest = {"version": "3.17.2", "schemaRevision": NEW}
     status |= {"loginRevision": recorded} if recorded else {}
     database = DatabaseState(login="x_a", revision=schema, login_revision=login)
-    return schema_gate(wanted, server(status=status).status, database, live_migration(children, wanted))
+    migration = live_migration(children, wanted)
+    return schema_gate(wanted, server(status=status).status, database, migration, now=NOW)
 
 
 def test_tables_that_are_missing_are_made_by_the_job_first(wanted: ServerModel) -> None:
@@ -90,11 +91,13 @@ def test_an_external_database_is_prepared_by_the_word_of_the_job(without: Server
     status = server(status={"version": "3.17.2", "schemaRevision": NEW}).status
     old = job(before, "Complete")
     migration = live_migration([old, succeeded(old)], wanted)
-    closed = schema_gate(wanted, status, external_database(wanted, status, migration, None), migration)
+    database = external_database(wanted, status, migration, None)
+    closed = schema_gate(wanted, status, database, migration, now=NOW)
     assert (closed.is_open, closed.obsolete_job) == (False, old)
     new = job(wanted, "Complete")
     migration = live_migration([new, prepared(new)], wanted)
-    opened = schema_gate(wanted, status, external_database(wanted, status, migration, None), migration)
+    database = external_database(wanted, status, migration, None)
+    opened = schema_gate(wanted, status, database, migration, now=NOW)
     assert (opened.is_open, opened.login_revision) == (True, LOGIN)
 
 

@@ -26,6 +26,7 @@ from tracking_operator.controllers.conditions.condition_result import ConditionR
 from tracking_operator.controllers.server.exposure.answer import Exposed, exposed_result
 from tracking_operator.controllers.server.workload.condition_results import condition_results_of, observe
 from tracking_operator.mlflow.client import Answer
+from tracking_operator.outcomes import EXIT_CODES
 from tracking_operator.resources.server_model import ServerModel
 
 BACKEND = ConditionType.BACKEND_STORE_READY
@@ -100,7 +101,7 @@ class TestExternalArtifacts:
         ],
     )
     def test_that_a_pod_could_not_use_are_reported_in_its_words(self, reason: str, verdict: Verdict) -> None:
-        failed = {"state": terminated(40, "Error", said(reason, "This is why."))}
+        failed = {"state": terminated(EXIT_CODES[reason], "Error", said(reason, "This is why."))}
         failing = pod(check=PASSED, artifacts=failed, server=INITIALIZING)
         found = condition_results([deployment(available=0), failing], EXTERNAL)
         artifacts = found[ConditionType.ARTIFACT_STORE_READY]
@@ -165,7 +166,9 @@ class TestCheck:
     def test_that_failed_ends_up_in_the_condition_it_is_about(
         self, reason: str, type_: ConditionType, verdict: Verdict
     ) -> None:
-        failing = pod(check=check_failed(20, said(reason, "This is why.")), server=INITIALIZING)
+        failing = pod(
+            check=check_failed(EXIT_CODES[reason], said(reason, "This is why.")), server=INITIALIZING
+        )
         found = condition_results([*VOLUMES, deployment(available=0), failing], EXTERNAL)
         assert (found[type_].verdict, found[type_].reason, found[type_].message) == (
             verdict,
