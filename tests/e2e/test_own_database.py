@@ -120,7 +120,7 @@ def test_credentials_rotate_under_load_without_a_failed_request(
         )
 
     assert seen["failures"] == []
-    assert seen["answers"] >= 2000, seen
+    assert seen["answers"] >= 500, seen
     assert uids(team) == before
     assert_no_container_failed(team)
     new = login_in_use(team)

@@ -296,7 +296,7 @@ def test_keys_rotate_under_load_without_a_failed_request(
         )
 
     assert seen["failures"] == []
-    assert seen["answers"] >= 30, seen
+    assert seen["answers"] >= 10, seen
     new = keys(team)
     assert new.access_key_id != old.access_key_id
     assert users(store, team) == [new.access_key_id]
