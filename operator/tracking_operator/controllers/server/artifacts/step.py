@@ -11,6 +11,7 @@ from tracking_operator.controllers.server.artifacts.prefixes import (
 )
 from tracking_operator.controllers.server.children.deployment import is_rolled_out
 from tracking_operator.controllers.server.children.mounted_secrets import Credentials, deployed_digest
+from tracking_operator.controllers.server.children.pods import has_pods_on_their_way_out
 from tracking_operator.controllers.server.context import ReconcileContext, ServerMemory
 from tracking_operator.controllers.server.plan import Plan
 from tracking_operator.controllers.server.revocation import RevocationPart, is_due, rolled_for
@@ -20,7 +21,7 @@ from tracking_operator.controllers.server_class.s3_admin import S3Admin
 from tracking_operator.controllers.server_class.s3_identities import rotate_every
 from tracking_operator.failures import Failure
 from tracking_operator.kube.cache import ObjectCache
-from tracking_operator.kube.objects import DEPLOYMENT
+from tracking_operator.kube.objects import DEPLOYMENT, POD
 from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
@@ -95,4 +96,5 @@ class PrefixStep:
         deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
         if problems or deployment is None or deployed_digest(deployment) != digest:
             return False
-        return is_rolled_out(deployment, server.replicas)
+        pods = self._cache.children(server.namespace, server.name, POD)
+        return is_rolled_out(deployment, server.replicas) and not has_pods_on_their_way_out(pods)

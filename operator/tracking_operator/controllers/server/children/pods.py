@@ -95,6 +95,14 @@ def _serves(pod: KubeObject) -> bool:
     return bool((pod["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == SERVER_COMPONENT)
 
 
+def has_pods_on_their_way_out(children: Sequence[KubeObject]) -> bool:
+    """Whether a pod finishes the requests that it has, with what it was started with; a Deployment does not count it."""
+    return any(
+        pod["metadata"].get("deletionTimestamp") and (pod.get("status") or {}).get("phase") == "Running"
+        for pod in server_pods(children)
+    )
+
+
 def newest_first(pods: Sequence[KubeObject]) -> list[KubeObject]:
     """The pods that are not on their way out, newest first."""
     present = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]

@@ -18,9 +18,11 @@ from tests.unit.controllers.live import (
 )
 from tests.unit.examples import Manifest
 from tracking_operator.api.conditions import Reason
+from tracking_operator.api.labels_and_annotations import COMPONENT_LABEL
 from tracking_operator.controllers.server.children.pods import (
     CheckResult,
     check_result,
+    has_pods_on_their_way_out,
     newest_first,
     pod_problem,
 )
@@ -230,3 +232,23 @@ class TestPodProblem:
 def test_pods_of_the_same_second_have_an_order() -> None:
     pods = [pod(name=name) for name in ("b", "a", "c")]
     assert newest_first(pods) == newest_first(list(reversed(pods)))
+
+
+class TestOnTheirWayOut:
+    def test_is_who_still_finishes_requests(self) -> None:
+        assert has_pods_on_their_way_out([pod(), leaving("Running")])
+
+    @pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Pending"])
+    def test_is_nobody_whose_containers_do_not_run(self, phase: str) -> None:
+        assert not has_pods_on_their_way_out([pod(), leaving(phase)])
+
+    def test_are_no_pods_of_jobs(self) -> None:
+        of_a_job = leaving("Running")
+        of_a_job["metadata"]["labels"] = of_a_job["metadata"]["labels"] | {COMPONENT_LABEL: "migration"}
+        assert not has_pods_on_their_way_out([of_a_job])
+
+
+def leaving(phase: str) -> Manifest:
+    gone = pod(name="old")
+    metadata = gone["metadata"] | {"deletionTimestamp": "2026-01-01T10:01:00Z"}
+    return gone | {"metadata": metadata, "status": gone["status"] | {"phase": phase}}
