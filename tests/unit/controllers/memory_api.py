@@ -107,11 +107,16 @@ class MemoryApi:
         return self.store(jsonpatch.apply_patch(copy.deepcopy(before), operations))
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None) -> bool:
-        """Remove the object."""
+        """Remove the object, or note that this is wanted while something holds it."""
         self.calls.append(f"delete {kind}")
         before = self.objects.get((kind, namespace, name))
         if uid and before and before["metadata"]["uid"] != uid:
             raise ApiError(409, "Conflict", f"{describe(before)} has another UID")
+        if before and before["metadata"].get("finalizers"):
+            self.store(
+                before | {"metadata": before["metadata"] | {"deletionTimestamp": "2026-01-01T11:00:00Z"}}
+            )
+            return True
         return self.objects.pop((kind, namespace, name), None) is not None
 
     def names(self) -> Counter[str]:

@@ -11,7 +11,7 @@ from tracking_operator.controllers.conditions.condition_result import (
     Verdict,
     most_pressing,
 )
-from tracking_operator.controllers.conditions.step_result import StepResult, stopped
+from tracking_operator.controllers.conditions.step_result import StepResult, stopped, stopped_unwatched
 from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.children.ownership import (
     condition_of,
@@ -112,10 +112,10 @@ class Report:
             )
             self.failed = True
 
-    def add_tools(self, applied: AppliedSet) -> None:
-        """Take in what came of the programs of the pods. What is on its way out still serves, and is made anew then."""
-        for obj, error in applied.failures:
-            self.add_failure(failure_from(error, f"write {describe(obj)}"), ConditionType.WORKLOAD_READY)
+    def add_failures_of_tools(self, failures: Iterable[Failure]) -> None:
+        """Take in why pods would not get their programs; no watch tells of what somebody else has put in their place."""
+        for failure in failures:
+            self.take(stopped_unwatched(failure, ConditionType.WORKLOAD_READY))
 
     def outcome(self) -> Outcome:
         """When the work queue should hand the server out again."""

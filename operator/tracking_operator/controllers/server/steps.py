@@ -101,7 +101,7 @@ def wired(
         encryption=Encryption(kube, cache),
         passwords=PasswordStep(logins),
         model=ModelStep(cache, credentials, networks),
-        gates=PodGates(kube, cache),
+        gates=PodGates(kube, cache, tools),
         apply=ApplyStep(kube, cache, networks, tools, gateway_api),
         exposure=ExposureStep(cache, Routes(kube, gateway_api), logins, Exposure(mlflow)),
         reporting=reporting,

@@ -49,6 +49,11 @@ def tools_of(obj: KubeObject) -> str | None:
     return None
 
 
+def needs_archive(obj: KubeObject) -> bool:
+    """Whether pods that this Deployment or Job starts now cannot do so without this release's archive."""
+    return tools_of(obj) == current_archive().name and obj["spec"].get("replicas") != 0
+
+
 def with_tools(obj: KubeObject, config_map: str) -> KubeObject:
     """The same Deployment or Job with the programs of another ConfigMap."""
     volumes = [

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.unit.controllers.live import migration_pod
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.controllers.server.address.test_change import NEW, moved, settled
-from tests.unit.controllers.server.test_reconciler import World, serving
+from tests.unit.controllers.server.test_reconciler import World, database_secret, serving
 from tests.unit.examples import EXTERNAL_DATABASE, Manifest
 from tests.unit.kube.counting_cache import CountingCache
 from tracking_operator.api.labels_and_annotations import (
@@ -18,7 +19,8 @@ from tracking_operator.api.labels_and_annotations import (
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.children.tools import Tools
 from tracking_operator.controllers.watches import requests_for
-from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, JOB
+from tracking_operator.kube.errors import ApiError
+from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, JOB, SERVICE
 from tracking_operator.resources import tools_archive
 from tracking_operator.resources.pod.tools import in_former_layout, tools_of, with_tools
 from tracking_operator.resources.tools_archive import ToolsArchive, archive_of, own_sources
@@ -189,6 +191,160 @@ class TestDrift:
         world.put(with_tools(world.child(DEPLOYMENT), name))
         await world.reconcile()
         assert programs_of(world) == FIRST
+
+
+SQUATTERS: dict[str, Manifest] = {
+    "more data": {"data": {"theirs": "x"}},
+    "another file": {
+        "binaryData": {TOOLS_FILE: tools_archive.current_archive().text, "sitecustomize.py": "eA=="}
+    },
+    "of an owner": {
+        "metadata": {"ownerReferences": [{"kind": "Pod", "name": "x", "uid": "x", "apiVersion": "v1"}]}
+    },
+    "changeable": {"immutable": False},
+}
+"""What a team can make under the name of the archive, beside other bytes: none has our labels."""
+NO_ROOM = ApiError(403, "Forbidden", "exceeded quota: count/configmaps")
+EVIL = "ZXZpbA=="
+
+
+def squat(world: World, what: Manifest, **metadata: object) -> Manifest:
+    """Put something else in the place of the archive, which the informers do not see; return what was there."""
+    right = world.api.objects.pop((CONFIG_MAP, "team-a", FIRST))
+    world.watch()
+    known = {"name": FIRST, "namespace": "team-a", "uid": "of-the-squatter"}
+    world.put({**right, **what, "metadata": known | what.get("metadata", {}) | metadata})
+    return right
+
+
+def content_of(config_map: Manifest) -> Manifest:
+    kept = {key: config_map.get(key) for key in ("data", "binaryData", "immutable")}
+    metadata = config_map["metadata"]
+    return kept | {"labels": metadata.get("labels"), "owners": metadata.get("ownerReferences")}
+
+
+def jobs(world: World) -> list[Manifest]:
+    return [obj for (kind, *_), obj in world.api.objects.items() if kind == JOB]
+
+
+async def migrating() -> World:
+    """A server whose migration Job has been made, and has no pod yet."""
+    world = World({"backendStore": EXTERNAL_DATABASE})
+    world.put(database_secret())
+    await world.reconcile()
+    return world
+
+
+class TestSquatters:
+    @pytest.mark.parametrize("what", SQUATTERS.values(), ids=SQUATTERS)
+    async def test_make_room_for_the_archive(self, what: Manifest) -> None:
+        world = await serving()
+        right = squat(world, what)
+        await world.reconcile()
+        assert content_of(world.child(CONFIG_MAP, FIRST)) == content_of(right)
+        await world.reconcile()
+        assert world.api.calls == [], "it is settled"
+
+    async def test_that_are_held_are_reported_and_nothing_is_made_to_run_from_them(self) -> None:
+        world = await serving()
+        right = squat(world, {"binaryData": {TOOLS_FILE: EVIL}}, finalizers=["example.com/held"])
+        before = template_of(world)
+        world.edit({"workers": 4})
+        outcome = await world.reconcile()
+        assert world.condition("WorkloadReady") == ("False", "Conflict")
+        assert f"ConfigMap team-a/{FIRST}" in world.message("WorkloadReady")
+        assert "finalizers" in world.message("WorkloadReady")
+        assert outcome.requeue_after is not None, "no watch tells of it"
+        assert template_of(world) == before
+
+        del world.api.objects[(CONFIG_MAP, "team-a", FIRST)]
+        await world.reconcile()
+        assert content_of(world.child(CONFIG_MAP, FIRST)) == content_of(right)
+        assert template_of(world) != before
+
+    async def test_the_archive_itself_serves_while_it_is_held(self) -> None:
+        world = await serving()
+        live = world.child(CONFIG_MAP, FIRST)
+        gone = {"finalizers": ["example.com/held"], "deletionTimestamp": "2026-01-01T11:00:00Z"}
+        world.put(live | {"metadata": live["metadata"] | gone})
+        before = template_of(world)
+        world.edit({"workers": 4})
+        await world.reconcile()
+        assert template_of(world) != before
+
+
+class TestAnArchiveThatCannotBeMade:
+    async def test_holds_back_what_would_run_from_it_and_nothing_else(self) -> None:
+        world = await serving()
+        del world.api.objects[(CONFIG_MAP, "team-a", FIRST)]
+        world.api.refusals["ConfigMap"] = NO_ROOM
+        before = template_of(world)
+        world.edit({"workers": 4})
+        service = world.child(SERVICE)
+        world.put(service | {"spec": service["spec"] | {"type": "NodePort"}})
+        await world.reconcile()
+        assert template_of(world) == before
+        assert world.condition("WorkloadReady") == ("False", "QuotaExceeded")
+        assert world.child(SERVICE)["spec"]["type"] == "ClusterIP"
+
+        world.api.refusals.clear()
+        await world.reconcile()
+        assert template_of(world) != before
+
+    async def test_does_not_keep_a_server_from_being_suspended(self) -> None:
+        world = await serving()
+        del world.api.objects[(CONFIG_MAP, "team-a", FIRST)]
+        world.api.refusals["ConfigMap"] = NO_ROOM
+        world.edit({"suspend": True})
+        await world.reconcile()
+        assert world.child(DEPLOYMENT)["spec"]["replicas"] == 0
+
+    async def test_holds_back_jobs(self) -> None:
+        world = World({"backendStore": EXTERNAL_DATABASE})
+        world.put(database_secret())
+        world.api.refusals["ConfigMap"] = NO_ROOM
+        await world.reconcile()
+        assert jobs(world) == []
+        world.api.refusals.clear()
+        await world.reconcile()
+        assert [tools_of(one) for one in jobs(world)] == [FIRST]
+        assert archives(world) == [FIRST]
+
+
+class TestAJobOfAnEarlierRelease:
+    @pytest.mark.parametrize("evil", [True, False], ids=["other bytes", "gone"])
+    async def test_whose_programs_are_gone_is_made_anew(
+        self, evil: bool, upgrade: Callable[[World], None]
+    ) -> None:
+        world = await migrating()
+        if evil:
+            squat(world, {"binaryData": {TOOLS_FILE: EVIL}})
+        else:
+            del world.api.objects[(CONFIG_MAP, "team-a", FIRST)]
+        world.watch()
+        upgrade(world)
+        await world.reconcile()
+        await world.reconcile()
+        assert [tools_of(one) for one in jobs(world)] == [NEXT.name]
+        assert NEXT.name in archives(world)
+
+    async def test_that_runs_goes_on_without_them(self, upgrade: Callable[[World], None]) -> None:
+        world = await migrating()
+        (job,) = jobs(world)
+        running = migration_pod(job, {"running": {}})
+        world.put(running | {"status": running["status"] | {"phase": "Running"}})
+        del world.api.objects[(CONFIG_MAP, "team-a", FIRST)]
+        upgrade(world)
+        await world.reconcile()
+        await world.reconcile()
+        assert jobs(world) == [job]
+
+    async def test_of_this_release_waits_for_the_archive_which_is_made_again(self) -> None:
+        world = await migrating()
+        before = jobs(world)
+        del world.api.objects[(CONFIG_MAP, "team-a", FIRST)]
+        await world.reconcile()
+        assert (jobs(world), archives(world)) == (before, [FIRST])
 
 
 class TestTheFormerLayout:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable
 from typing import Final
 
+from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import (
     FIELD_MANAGER,
     MANAGED_BY_LABEL,
@@ -18,13 +19,25 @@ from tracking_operator.api.labels_and_annotations import (
 )
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.children.deployment import is_rolled_out
+from tracking_operator.controllers.server.children.jobs import LiveJob
 from tracking_operator.controllers.server.children.ownership import controlled_by
+from tracking_operator.failures import Failure, Invalid
 from tracking_operator.kube.apply import AppliedSet, Ownership, Pruned, apply_all, is_being_deleted, prune
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.cache_memory import Digest
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.compare import first_difference
-from tracking_operator.kube.objects import CONFIG_MAP, DEPLOYMENT, JOB, KubeObject, kind_of, name_of
+from tracking_operator.kube.errors import failure_from
+from tracking_operator.kube.objects import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    JOB,
+    KubeObject,
+    describe,
+    kind_of,
+    name_of,
+    namespace_of,
+)
 from tracking_operator.resources.pod.tools import like, mounted_config_maps, tools_of
 from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.resources.tools_archive import (
@@ -58,6 +71,13 @@ class Tools:
         if first_difference(_template_of(kept), _template_of(live)) is not None:
             return desired
         return kept if await self._has_what_it_mounts(kept, server) else desired
+
+    async def stranded(self, job: LiveJob | None, server: ServerModel) -> KubeObject | None:
+        """The Job, if no pod of it can start, as an earlier release's programs are not there any more; else None.
+
+        Raises ApiError.
+        """
+        return await stranded_job(self._kube, self._cache, job, server)
 
     async def ensure(self, namespace: str, objects: Iterable[KubeObject]) -> AppliedSet:
         """Make this release's archive be there, if one of these Deployments and Jobs has its programs from it."""
@@ -105,25 +125,90 @@ class Tools:
 
     async def _has_what_it_mounts(self, kept: KubeObject, server: ServerModel) -> bool:
         """Whether the programs that a Deployment goes on with are there, and are those that their name says."""
-        name = tools_of(kept) or server.names.former_scripts
-        place = CONFIG_MAP, server.namespace, name
-        live = self._cache.get(*place) or await self._kube.get(*place)
-        if live is None or is_being_deleted(live):
-            return False
-        return controlled_by(live, server.uid) if name == server.names.former_scripts else is_as_named(live)
+        live = await _mounted(self._kube, self._cache, kept, server)
+        return live is not None and not is_being_deleted(live) and _serves(live, server)
+
+
+async def stranded_job(
+    kube: KubeClient, cache: ObjectCache, job: LiveJob | None, server: ServerModel
+) -> KubeObject | None:
+    """The Job, if no pod of it can start, as an earlier release's programs are not there any more; else None.
+
+    This release's are made anew for it. What is being deleted can still be mounted. Raises ApiError.
+    """
+    if job is None or job.is_running or job.is_done or job.has_failed:
+        return None
+    if tools_of(job.job) == current_archive().name:
+        return None
+    live = await _mounted(kube, cache, job.job, server)
+    return job.job if live is None or not _serves(live, server) else None
 
 
 async def ensure_tools(kube: KubeClient, cache: ObjectCache, namespace: str) -> AppliedSet:
-    """Make this release's archive be in a namespace, as it is here."""
-    applied = await apply_all(kube, cache, [build_tools_config_map(namespace)], owner=tools_ownership)
+    """Make this release's archive be in a namespace, as it is here, in the place of whatever has its name."""
+    wanted = [build_tools_config_map(namespace)]
+    applied = await apply_all(kube, cache, wanted, owner=tools_ownership)
+    if applied.conflicts:
+        removed = await prune(kube, cache, applied.conflicts, [])
+        for deleted in removed.deleted:
+            logger.info(
+                "Deleted %s %s/%s, which is no archive of ours.", deleted.kind, namespace, deleted.name
+            )
+        applied = await apply_all(kube, cache, wanted, owner=tools_ownership)
+        applied.failures += removed.failures
     for written in applied.written:
         logger.info("Wrote %s %s/%s because %s.", written.kind, namespace, written.name, written.why)
     return applied
 
 
+def failures_of_tools(applied: AppliedSet) -> list[Failure]:
+    """Why pods that name this release's archive would not get it. One that is on its way out serves until it is gone."""
+    refused = [failure_from(error, f"write {describe(obj)}") for obj, error in applied.failures]
+    wrong = [*applied.conflicts, *(one for one in applied.leaving if not is_as_named(one))]
+    return [*refused, *(_in_the_way(one) for one in wrong)]
+
+
 def tools_ownership(live: KubeObject) -> Ownership:
-    """Whose a ConfigMap with the name of an archive is: ours, as nobody else has a use for such a name."""
-    return Ownership.LEAVING if is_being_deleted(live) else Ownership.OURS
+    """Whose a ConfigMap with the name of an archive is: ours, or put in its place by somebody else.
+
+    The operator's own policy lets it make no other one of what has an owner or other content: that has to go.
+    """
+    if is_being_deleted(live):
+        return Ownership.LEAVING
+    return Ownership.OURS if is_as_named(live) and _is_as_we_make_it(live) else Ownership.FOREIGN
+
+
+def _is_as_we_make_it(config_map: KubeObject) -> bool:
+    """Whether nobody can change it, nobody owns it, and nothing else is in it."""
+    return (
+        config_map.get("immutable") is True
+        and not config_map.get("data")
+        and set(config_map.get("binaryData") or {}) == {TOOLS_FILE}
+        and not config_map["metadata"].get("ownerReferences")
+    )
+
+
+def _in_the_way(config_map: KubeObject) -> Failure:
+    return Invalid(
+        Reason.CONFLICT,
+        f"{describe(config_map)} is not the archive of programs that its name says, and does not go: remove its "
+        "finalizers, and whatever makes it again.",
+    )
+
+
+async def _mounted(
+    kube: KubeClient, cache: ObjectCache, obj: KubeObject, server: ServerModel
+) -> KubeObject | None:
+    """The ConfigMap that a Deployment or Job has its programs from. Raises ApiError."""
+    place = CONFIG_MAP, namespace_of(obj), tools_of(obj) or server.names.former_scripts
+    return cache.get(*place) or await kube.get(*place)
+
+
+def _serves(config_map: KubeObject, server: ServerModel) -> bool:
+    """Whether a ConfigMap holds programs of ours, in whichever layout."""
+    if name_of(config_map) == server.names.former_scripts:
+        return controlled_by(config_map, server.uid)
+    return is_as_named(config_map)
 
 
 def is_as_named(config_map: KubeObject) -> bool:

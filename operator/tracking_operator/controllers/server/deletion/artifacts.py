@@ -18,7 +18,7 @@ from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
 from tracking_operator.controllers.server.children.ownership import owner_check
 from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.children.telling import telling_children
-from tracking_operator.controllers.server.children.tools import ensure_tools
+from tracking_operator.controllers.server.children.tools import ensure_tools, failures_of_tools, stranded_job
 from tracking_operator.controllers.server.deletion.finalize_store import Deletion, StoreFinalization
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
@@ -27,9 +27,9 @@ from tracking_operator.failures import Failure, Invalid, Unavailable
 from tracking_operator.kube.apply import apply_all
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.errors import failure_from
+from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.events import EventRecorder
-from tracking_operator.kube.objects import JOB, NAMESPACE, describe, namespace_of, uid_of
+from tracking_operator.kube.objects import JOB, NAMESPACE, KubeObject, describe, name_of, namespace_of, uid_of
 from tracking_operator.resources.network_policy import build_artifact_jobs_policy
 from tracking_operator.resources.pod.artifact_jobs import (
     DELETE_ARTIFACTS_CONTAINER,
@@ -103,17 +103,21 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
             server.names.delete_artifacts,
             DELETE_ARTIFACTS_CONTAINER,
         )
+        if live is None or not (live.is_running or live.is_done or live.has_failed):
+            await self._ensure_tools(server)
         if live is None:
             memory = deletion.memory
             await self._prefixes.grant_deletion(server, store, desired, access, memory.prefix)
             destinations = await self._networks.destinations(server, memory.secrets)
             await self._apply(replace(server, destinations=destinations))
         elif live.is_done:  # and yet there are objects: somebody wrote until the end
-            await self._delete(live)
+            await self._delete(live.job)
         elif live.has_failed:
             if live.seconds_since_failure(self._now()) >= SECONDS_UNTIL_ANOTHER_TRY:
-                await self._delete(live)
+                await self._delete(live.job)
             raise _failed(live, place)
+        elif stranded := await self._stranded(live, server):
+            await self._delete(stranded)
         elif live.complaint:
             raise _failed(live, place)
         return _artifacts_go(place, live)
@@ -152,13 +156,26 @@ class ArtifactsFinalization(StoreFinalization[ArtifactPlacement, S3StoreSpec, Bu
             build_artifact_jobs_policy(server),
             build_artifact_deletion_job(server),
         ]
-        tools = await ensure_tools(self._kube, self._cache, server.namespace)
         applied = await apply_all(self._kube, self._cache, wanted, owner=owner_check(server))
-        for obj, error in (*tools.failures, *applied.failures):
+        for obj, error in applied.failures:
             raise failure_from(error, f"write {describe(obj)}") from error
 
-    async def _delete(self, live: LiveJob) -> None:
-        await self._kube.delete(JOB, namespace_of(live.job), live.name, uid=uid_of(live.job))
+    async def _ensure_tools(self, server: ServerModel) -> None:
+        """Make the archive be there as long as a pod may start: somebody may delete it beside the Job.
+
+        Raises Failure, before there is a Job whose pods would wait for it.
+        """
+        for failure in failures_of_tools(await ensure_tools(self._kube, self._cache, server.namespace)):
+            raise failure
+
+    async def _stranded(self, live: LiveJob, server: ServerModel) -> KubeObject | None:
+        try:
+            return await stranded_job(self._kube, self._cache, live, server)
+        except ApiError as error:
+            raise failure_from(error, f"read the programs of {live.name}") from error
+
+    async def _delete(self, job: KubeObject) -> None:
+        await self._kube.delete(JOB, namespace_of(job), name_of(job), uid=uid_of(job))
 
 
 def _failed(live: LiveJob, place: ArtifactPlacement) -> Failure:

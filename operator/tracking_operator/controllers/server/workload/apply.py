@@ -8,7 +8,7 @@ from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.server.children.ownership import owner_check, prunable
 from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.children.telling import telling_children
-from tracking_operator.controllers.server.children.tools import Tools
+from tracking_operator.controllers.server.children.tools import Tools, failures_of_tools
 from tracking_operator.controllers.server.children.volumes import keep_existing_claims
 from tracking_operator.controllers.server.context import ReconcileContext
 from tracking_operator.controllers.server.report import Report
@@ -27,6 +27,7 @@ from tracking_operator.kube.objects import (
     kind_of,
 )
 from tracking_operator.resources import build_objects
+from tracking_operator.resources.pod.tools import needs_archive
 from tracking_operator.resources.server_model import ServerModel
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,10 @@ class ApplyStep:
         return [*now, *gates.objects(server)]
 
     async def _write(self, server: ServerModel, wanted: KubeObjects, report: Report) -> None:
-        report.add_tools(await self._tools.ensure(server.namespace, [*wanted, *self._children(server)]))
+        tools = await self._tools.ensure(server.namespace, [*wanted, *self._children(server)])
+        if failures := failures_of_tools(tools):
+            report.add_failures_of_tools(failures)
+            wanted = [obj for obj in wanted if not needs_archive(obj)]
         applied = await apply_all(self._kube, self._cache, wanted, owner=owner_check(server))
         for written in applied.written:
             logger.info("Wrote %s %s because %s.", written.kind, written.name, written.why)

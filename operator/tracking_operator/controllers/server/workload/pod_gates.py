@@ -3,7 +3,9 @@
 from tracking_operator.api.conditions import ConditionType
 from tracking_operator.controllers.conditions.step_result import StepResult
 from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck, artifact_check, live_check
+from tracking_operator.controllers.server.children.jobs import LiveJob
 from tracking_operator.controllers.server.children.telling import telling_children
+from tracking_operator.controllers.server.children.tools import Tools
 from tracking_operator.controllers.server.context import ReconcileContext
 from tracking_operator.controllers.server.database.schema_gate import Gate, external_database, schema_gate
 from tracking_operator.controllers.server.report import Report
@@ -27,9 +29,10 @@ from tracking_operator.resources.stores.s3 import S3Artifacts
 class PodGates:
     """Asks the Jobs that stand before a server's pods, and removes those that have to be made anew."""
 
-    def __init__(self, kube: KubeClient, cache: ObjectCache) -> None:
+    def __init__(self, kube: KubeClient, cache: ObjectCache, tools: Tools) -> None:
         self._kube = kube
         self._cache = cache
+        self._tools = tools
 
     async def schema(self, context: ReconcileContext) -> StepResult[Gate | None]:
         """Whether pods may start on the schema; None where the pods find that out themselves."""
@@ -42,7 +45,7 @@ class PodGates:
         report = Report()
         gate = schema_gate(server, status, database, context.migration, now=context.now)
         report.look_again(gate.requeue_after)
-        await self._delete(gate.obsolete_job, ConditionType.SCHEMA_READY, report)
+        await self._remove(gate.obsolete_job, context.migration, server, ConditionType.SCHEMA_READY, report)
         return report.as_result(gate)
 
     async def artifacts(self, context: ReconcileContext) -> StepResult[ArtifactCheck | None]:
@@ -50,25 +53,37 @@ class PodGates:
         server, prefix, report = context.model, context.prefix, Report()
         if not context.may_apply or prefix is None or not isinstance(server.artifact_store, S3Artifacts):
             return StepResult(None)
+        live = live_check(self._children(server), server)
         check = artifact_check(
             server,
             server.artifact_store,
             status=context.resource.status,
             state=prefix,
-            live=live_check(self._children(server), server),
+            live=live,
             now=context.now,
         )
         report.look_again(check.requeue_after)
-        await self._delete(check.obsolete_job, ConditionType.ARTIFACT_STORE_READY, report)
+        await self._remove(check.obsolete_job, live, server, ConditionType.ARTIFACT_STORE_READY, report)
         return report.as_result(check)
 
-    async def _delete(self, job: KubeObject | None, type_: ConditionType, report: Report) -> None:
-        if job is None:
-            return
+    async def _remove(
+        self,
+        obsolete: KubeObject | None,
+        live: LiveJob | None,
+        server: ServerModel,
+        type_: ConditionType,
+        report: Report,
+    ) -> None:
+        """Delete the Job that a gate wants to be made anew, or that waits for programs which are gone."""
+        job, what = obsolete, f"read the programs of {live.name if live else 'no Job'}"
         try:
+            job = job or await self._tools.stranded(live, server)
+            if job is None:
+                return
+            what = f"delete {describe(job)}"
             await self._kube.delete(JOB, namespace_of(job), name_of(job), uid=uid_of(job))
         except ApiError as error:
-            report.add_failure(failure_from(error, f"delete {describe(job)}"), type_)
+            report.add_failure(failure_from(error, what), type_)
 
     def _children(self, server: ServerModel) -> KubeObjects:
         return telling_children(server, self._cache)
