@@ -155,8 +155,11 @@ def test_a_database_that_an_interrupted_drop_left_is_a_lost_one(world: World) ->
     mine = tenant()
     world.provision(desired(mine, "one"))
     world.sql("UPDATE pg_database SET datconnlimit = -2 WHERE datname = %s", mine.database)
-    with refused(Invalid, Reason.DATABASE_LOST, "invalid database"):
-        read_schema(world.server, Login(mine.logins[0], "one"), mine)
+    try:
+        with refused(Invalid, Reason.DATABASE_LOST, "invalid database"):
+            read_schema(world.server, Login(mine.logins[0], "one"), mine)
+    finally:
+        world.sql(f'DROP DATABASE "{mine.database}"')  # nothing else may be done with it
 
 
 # Reaching the server
