@@ -77,7 +77,7 @@ LABEL org.opencontainers.image.title="tracking-operator" \
 
 # MLFLOW_EXTRAS: artifact stores beside S3, any of "azure gcs".
 FROM builder AS mlflow-requirements
-ARG MLFLOW_VERSION=3.17.2
+ARG MLFLOW_VERSION=3.18.0
 ARG MLFLOW_EXTRAS=
 COPY dev/images/mlflow/${MLFLOW_VERSION}/ ./
 RUN uv export --quiet --frozen --no-dev --no-emit-project --output-file requirements.txt \

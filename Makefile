@@ -18,6 +18,8 @@ STORES_WORKERS ?= 3
 CLUSTER_WORKERS ?= 2
 E2E_WORKERS ?= 2
 TIMES := .cache/times
+# The releases of MLflow beside the newest, which `make test` runs.
+OLDER_MLFLOWS := 3.16.1 3.17.2
 # How often a failed test on a store or a cluster is run again; the summary names those that needed it.
 RERUNS ?= 0
 # The cluster of the tests with pods: another one than that of the other tests lets both groups run at once.
@@ -124,19 +126,27 @@ test-e2e: prepare-e2e ## Real pods, the real operator image, a real browser
 	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER); $(call group,e2e,-n $(E2E_WORKERS) --dist loadfile --reruns $(RERUNS))
 
 .PHONY: matrix
-matrix: prepare-stores ## What depends on PostgreSQL on every version of it; make test has the oldest and the newest
-	@export TRACKING_OPERATOR_TEST_POSTGRES="15 16 17 18"; \
+matrix: prepare-stores ## What depends on PostgreSQL on every version of it, and what depends on MLflow with every release on offer
+	@export TRACKING_OPERATOR_TEST_POSTGRES="15 16 17 18" TRACKING_OPERATOR_TEST_NAMES=10000; \
 	  $(RUN) pytest tests/stores/postgres -n $(STORES_WORKERS) --dist loadfile
+	@for version in $(OLDER_MLFLOWS); do \
+	  TRACKING_OPERATOR_TEST_MLFLOW=$$version $(RUN) pytest tests/stores -m each_mlflow -n $(STORES_WORKERS) --dist loadfile || exit 1; done
 
 .PHONY: campaign
 campaign: prepare-e2e ## What takes long: chaos, five replicas, every page in a browser; writes docs/campaign.md
 	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER); mkdir -p .cache; \
-	  $(RUN) pytest tests -m campaign --junitxml=.cache/campaign.xml; $(RUN) python -m dev.campaign .cache/campaign.xml
+	  TRACKING_OPERATOR_TEST_LARGE_MIB=2048 $(RUN) pytest tests/stores/test_large_artifacts.py --junitxml=.cache/campaign-large.xml; \
+	  $(RUN) pytest tests -m campaign --junitxml=.cache/campaign.xml; \
+	  $(RUN) python -m dev.campaign .cache/campaign-large.xml .cache/campaign.xml
 
 .PHONY: test-isolation
 test-isolation: prepare-e2e ## Every attempt of one team against another, on real servers, as a table; ISOLATION_TABLE=FILE writes it
 	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER) TRACKING_OPERATOR_TEST_ISOLATION=true; \
 	  $(RUN) pytest tests/e2e/test_isolation.py -s
+
+.PHONY: check-upstream
+check-upstream: prepare ## Which releases are newer than what is pinned, and what to do; ends with 3 where an index does not answer
+	@$(RUN) python -m dev.upstream || [ $$? = 4 ] || exit 3
 
 # `make bench scale idle`: the words after it are measures; without any, all are made.
 ifeq (bench,$(firstword $(MAKECMDGOALS)))

@@ -6,11 +6,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from bench.circumstances import circumstances
+from bench.circumstances import circumstances, circumstances_without_cluster
 from bench.measures.access import access_tables, measure_access
 from bench.measures.artifacts import artifact_tables, measure_artifacts
 from bench.measures.creation import calls_table, creation_table, measure_creation
@@ -24,8 +24,10 @@ from bench.measures.idle import (
     noop_table,
     restart_table,
 )
+from bench.measures.large_artifacts import large_artifacts_table, measure_large_artifacts
 from bench.measures.neighbours import measure_neighbours, neighbours_table
 from bench.measures.readiness import measure_readiness, phases_table, readiness_table
+from bench.measures.releases import measure_releases, releases_table
 from bench.measures.scale import measure_scale, scale_tables
 from bench.measures.takeover import measure_takeover, takeover_table
 from bench.operator_pods import OperatorError
@@ -50,11 +52,17 @@ MEASURES: Final = {
     "neighbours": "drift repair and a new server of an honest team, in peace and beside three hostile ones",
     "scale": "a thousand servers, on volumes and with databases: rate, memory, edits, restart, silence",
     "takeover": "until the other pod is active after a stop and after a SIGKILL",
+    "large-artifacts": "a GiB through a server, beside straight to the object store: time and memory; without a cluster",
+    "releases": "until a server of each release of MLflow answers, and its memory; without a cluster",
+}
+WITHOUT_CLUSTER: Final[Mapping[str, Callable[[], Table]]] = {
+    "large-artifacts": lambda: large_artifacts_table(measure_large_artifacts()),
+    "releases": lambda: releases_table(measure_releases()),
 }
 EXAMPLES: Final = """\
 measures:
 {measures}
-  The raw floor of the API server is always measured first. A run of all measures writes docs/performance.md anew; --write puts
+  Measures without a cluster come first, then the raw floor of the API server. A run of all measures writes docs/performance.md anew; --write puts
   the tables of some measures there, each with its date.
 
 examples:
@@ -63,6 +71,7 @@ examples:
   python -m bench neighbours --write       one of them, and its table into docs/performance.md
   python -m bench creation drift --keep    two of them, printed only; the cluster stays
   python -m bench drift --no-deploy        measure the operator that already runs there, as it is
+  python -m bench large-artifacts releases these two make no cluster
 """
 
 Result = TypeVar("Result")
@@ -72,33 +81,55 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure what the command line asks for; the exit code is 1 where that was not possible."""
     chosen = _parser().parse_args(arguments)
     measures = chosen.measures or list(MEASURES)
-    cluster = development_cluster(chosen.name)
     load_before, *_ = os.getloadavg()
     try:
-        cluster.create()
-        if chosen.deploy:
-            deploy(cluster)
-        about, tables = asyncio.run(_measure(cluster, measures, chosen.repeat, load_before))
+        alone = [_measure_without_cluster(name) for name in WITHOUT_CLUSTER if name in measures]
+        if set(measures) <= set(WITHOUT_CLUSTER):
+            about, on_cluster = circumstances_without_cluster(load_before), list[Table]()
+        else:
+            about, on_cluster = _measure_on_cluster(chosen, measures, load_before)
     except (ClusterError, DeployError, OperatorError, NotSeenError) as error:
         print(error, file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:
         print(f"{error}\n{error.stderr}", file=sys.stderr)
         return 1
-    finally:
-        if not chosen.keep:
-            cluster.delete()
-    print(render(about, tables))
+    report = render(about, [*on_cluster, *alone])
+    print(report)
     if set(measures) == set(MEASURES):
-        _write(with_generated_section(PAGE.read_text(), render(about, tables)))
+        _write(with_generated_section(PAGE.read_text(), report))
     elif chosen.write:
-        _write(with_tables_measured_again(PAGE.read_text(), about, tables[1:]))
+        without_floor = on_cluster[1:]
+        _write(with_tables_measured_again(PAGE.read_text(), about, [*without_floor, *alone]))
     return 0
 
 
 def _write(page: str) -> None:
     PAGE.write_text(page)
     say(f"wrote {PAGE.relative_to(Path.cwd()) if PAGE.is_relative_to(Path.cwd()) else PAGE}")
+
+
+def _measure_without_cluster(name: str) -> Table:
+    say(f"measure {name} …")
+    started = time.monotonic()
+    table = WITHOUT_CLUSTER[name]()
+    say(f"measure {name}: {time.monotonic() - started:.1f} s")
+    return table
+
+
+def _measure_on_cluster(
+    chosen: argparse.Namespace, measures: list[str], load_before: float
+) -> tuple[Circumstances, list[Table]]:
+    """Make the cluster, measure there, and remove it; the first table is the floor."""
+    cluster = development_cluster(chosen.name)
+    try:
+        cluster.create()
+        if chosen.deploy:
+            deploy(cluster)
+        return asyncio.run(_measure(cluster, measures, chosen.repeat, load_before))
+    finally:
+        if not chosen.keep:
+            cluster.delete()
 
 
 async def _measure(

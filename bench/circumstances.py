@@ -20,15 +20,25 @@ def circumstances(
     cluster: DevelopmentCluster, operator_image: str, repeat: int, load_before: float
 ) -> Circumstances:
     """Describe this run; ``load_before`` is the machine's load when nothing of it had begun."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return Circumstances(
+        (
+            *circumstances_without_cluster(load_before).lines,
+            ("Kubernetes", _kubernetes(cluster)),
+            ("operator", f"`{operator_image}`, {libraries}"),
+            ("repetitions", str(repeat)),
+        )
+    )
+
+
+def circumstances_without_cluster(load_before: float) -> Circumstances:
+    """Describe a run of nothing but measures that say themselves what they measure, and how often."""
     return Circumstances(
         (
             ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
             ("commit", _commit()),
             ("machine", f"{os.cpu_count()} cores ({_processor()}), {_memory()}, Linux {platform.release()}"),
             ("load before the run (1 min)", load(load_before, os.cpu_count() or 1)),
-            ("Kubernetes", _kubernetes(cluster)),
-            ("operator", f"`{operator_image}`, {', '.join(f'{name} {version(name)}' for name in LIBRARIES)}"),
-            ("repetitions", str(repeat)),
         )
     )
 

@@ -8,8 +8,9 @@ from typing import Final
 from bench.servers import NAME as SERVER
 from bench.stage import Stage
 from tracking_operator.kube.objects import DEPLOYMENT, KubeObject
+from tracking_operator.resources.stores.certificates import CA_KEY
 from tracking_operator.resources.stores.paths import ARTIFACT_STORE_CREDENTIALS
-from tracking_operator.resources.stores.s3 import CA_KEY, CREDENTIALS_KEY
+from tracking_operator.resources.stores.s3 import CREDENTIALS_KEY
 
 NAME: Final = "bench-client"
 USER: Final = 10001

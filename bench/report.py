@@ -64,7 +64,12 @@ def with_tables_measured_again(page: str, circumstances: Circumstances, tables: 
     Raises ValueError: a marker is missing.
     """
     facts = dict(circumstances.lines)
-    source = ", ".join([f"Measured again: {facts['date']}", *(f"{key} {facts[key]}" for key in AGAIN)]) + "."
+    source = (
+        ", ".join(
+            [f"Measured again: {facts['date']}", *(f"{key} {facts[key]}" for key in AGAIN if key in facts)]
+        )
+        + "."
+    )
     _, _, rest = page.partition(BEGIN)
     facts_of_all, *sections = re.split(r"^(?=### )", rest.partition(END)[0], flags=re.MULTILINE)
     by_title = {section.partition("\n")[0]: section.strip() for section in sections}

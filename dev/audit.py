@@ -36,11 +36,18 @@ class ApiCall:
     namespace: str
     name: str
     code: int
+    is_dry_run: bool = False
 
     @property
     def is_write(self) -> bool:
         """Whether the call could change something."""
-        return self.verb in {"create", "update", "patch", "delete", "deletecollection"}
+        return not self.is_dry_run and self.verb in {
+            "create",
+            "update",
+            "patch",
+            "delete",
+            "deletecollection",
+        }
 
 
 class AuditLog:
@@ -109,4 +116,5 @@ def _call(event: AuditEvent) -> ApiCall:
         namespace=target.get("namespace", ""),
         name=target.get("name", ""),
         code=int(event.get("responseStatus", {}).get("code", 0)),
+        is_dry_run="dryRun=All" in str(event.get("requestURI", "")),
     )

@@ -1,6 +1,6 @@
 """What the last `make campaign` found, written to docs/campaign.md.
 
-`python -m dev.campaign .cache/campaign.xml` reads pytest's own report and ends with 1 when a test failed or none ran.
+`python -m dev.campaign REPORT…` reads pytest's own reports and ends with 1 when a test failed, or a report has none.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ PAGE = ROOT / "docs" / "campaign.md"
 INTRODUCTION = """# The long tests
 
 Some tests take long and seldom find what the others do not: random changes by everybody while the operator is killed, five
-replicas at once, every page in a browser. `make test` leaves them out; `make campaign` runs them and writes this page.
+replicas at once, every page in a browser, artifacts of 2 GB. `make test` leaves them out; `make campaign` runs them and writes this page.
 """
 
 
@@ -46,14 +46,15 @@ def page(runs: Sequence[LongTest], *, commit: str, date: str) -> str:
     return f"{INTRODUCTION}\nLast run: {date}, commit {commit}.\n\n" + "\n".join(table) + "\n"
 
 
-def main(report: Path) -> int:
-    """Write the page; return 1 when a test failed or none ran."""
-    runs = list(runs_in(report.read_text(encoding="utf-8")))
+def main(*reports: Path) -> int:
+    """Write the page; return 1 when a test failed, or a report has none."""
+    runs_of_reports = [list(runs_in(report.read_text(encoding="utf-8"))) for report in reports]
+    runs = [run for of_report in runs_of_reports for run in of_report]
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     commit = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     PAGE.write_text(page(runs, commit=commit, date=f"{datetime.now(UTC):%Y-%m-%d}"), encoding="utf-8")
-    return 0 if runs and all(run.outcome == "passed" for run in runs) else 1
+    return 0 if all(runs_of_reports) and all(run.outcome == "passed" for run in runs) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -12,7 +12,7 @@ import yaml
 
 from dev.local_cluster.addons import bounded_volume_manifests
 from dev.local_cluster.commands import run, succeeds
-from dev.local_cluster.control_plane import AUDIT_POLICY
+from dev.local_cluster.control_plane import APIS, AUDIT_POLICY, FEATURES
 from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.kubeconfig import kubeconfig_of, remove_kubeconfig
 from dev.local_cluster.port_forward import forwarded_port
@@ -153,4 +153,10 @@ def _configuration(folder: Path) -> dict[str, object]:
     arguments = {"audit-log-path": f"{AUDIT_FOLDER}/audit.log", "audit-policy-file": POLICY_FILE}
     patch = {"kind": "ClusterConfiguration", "apiServer": {"extraArgs": arguments, "extraVolumes": volumes}}
     node = {"role": "control-plane", "extraMounts": mounts, "kubeadmConfigPatches": [yaml.safe_dump(patch)]}
-    return {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "nodes": [node]}
+    return {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "featureGates": FEATURES,
+        "runtimeConfig": {name: str(is_on).lower() for name, is_on in APIS.items()},
+        "nodes": [node],
+    }

@@ -32,6 +32,13 @@ def serving(command: Sequence[str | Path], port: int) -> Iterator[None]:
             _stop(process)
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])
+
+
 def _start(command: Sequence[str | Path], folder: Path) -> "subprocess.Popen[bytes]":
     with (folder / LOG).open("wb") as output:
         return subprocess.Popen(

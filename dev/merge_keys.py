@@ -62,9 +62,14 @@ def group_path(kind: Kind) -> str:
     return f"apis/{kind.api_version}" if kind.group else f"api/{kind.api_version}"
 
 
+def is_of_the_gateway_api(kind: Kind) -> bool:
+    """Whether the kind is a custom resource of the Gateway API, which a cluster has or has not."""
+    return kind.group == HTTP_ROUTE.group
+
+
 def published(kind: Kind) -> Schema:
     """The OpenAPI of a kind's group in the pinned sources of Kubernetes, or of the Gateway API."""
-    if kind == HTTP_ROUTE:
+    if is_of_the_gateway_api(kind):
         return _of_definition(kind)
     folder = go.module_folder(SOURCES / "kubernetes", "k8s.io/kubernetes") / "api/openapi-spec/v3"
     document: Schema = json.loads(

@@ -12,7 +12,8 @@ import urllib3
 from kubernetes.client import Configuration
 from kubernetes.config import load_kube_config
 
-from tracking_operator.kube.objects import EVENT, Kind, KubeObject, KubeObjects, kind_of
+from tests.waiting import patient
+from tracking_operator.kube.objects import EVENT, POD, Kind, KubeObject, KubeObjects, kind_of
 
 APPLY = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
@@ -47,7 +48,7 @@ class KubeApi:
             ca_certs=configuration.ssl_ca_cert,
             cert_file=configuration.cert_file,
             key_file=configuration.key_file,
-            timeout=30.0,
+            timeout=patient(30.0),
         )
 
     def find(self, kind: Kind, namespace: str | None, name: str) -> KubeObject | None:
@@ -107,6 +108,11 @@ class KubeApi:
         except Refused as refusal:
             if refusal.status != 404:
                 raise
+
+    def evict(self, namespace: str, pod: str) -> None:
+        """Ask for a pod to end, as a drain does. Raises Refused, with the status 429 where a budget keeps it."""
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
+        self._call("POST", POD.path(namespace, pod, "eviction"), eviction)
 
     def events(self, regarding: KubeObject) -> KubeObjects:
         """Return the Events about an object, the oldest first."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.pod_programs import CHECK_STORE
+from tests.waiting import patient
 
 CHAIN = ("aaa111", "bbb222", "ccc333")
 """The revisions that the stand-in knows, the oldest first."""
@@ -163,7 +164,7 @@ class MlflowImage:
             env=self.environment() | environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
         return self.answer(done.returncode, done.stdout + done.stderr)

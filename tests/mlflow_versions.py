@@ -1,32 +1,30 @@
-"""Real MLflow, without an image: what the image of a version holds, as a virtual environment in the cache folder."""
+"""The releases of MLflow that the operator offers, and each of them without an image: what its image holds, as a virtual environment
+in the cache folder.
+
+Tests run the newest one, and upgrade to it from the one before. `make matrix` goes the whole way from the oldest, and runs what is
+marked `each_mlflow` with all of them."""
 
 import os
-import shutil
-from collections.abc import Sequence
-from pathlib import Path
+from typing import Final
 
-from dev.images.recipes import ROOT
-from dev.local_cluster.cache import built_once, digest_of
-from dev.local_cluster.commands import run
+from dev.mlflow_process import mlflow_python
 
-SECONDS_TO_INSTALL = 900
+__all__ = [
+    "HEADS",
+    "LOGIN_HEAD",
+    "MLFLOW_VERSION",
+    "NEWEST_MIGRATION",
+    "NEWEST_VERSION",
+    "VERSION_BEFORE",
+    "mlflow_python",
+]
 
-
-def mlflow_python(version: str, *extras: str) -> Path:
-    """The Python interpreter that has this MLflow; installed from the image's lock when it is not in the cache.
-
-    ``extras`` are the image's: ``azure`` and ``gcs``.
-    """
-    project = ROOT / "dev" / "images" / "mlflow" / version
-    key = "-".join([version, digest_of([(project / "uv.lock").read_text()]), *extras])
-    return built_once("mlflow", key, lambda folder: _install(project, folder, extras)) / "bin" / "python"
-
-
-def _install(project: Path, folder: Path, extras: Sequence[str]) -> None:
-    uv = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
-    # Not in the project's own folder, where it would become part of the image's build context.
-    environment = os.environ | {"UV_PROJECT_ENVIRONMENT": str(folder)}
-    run(
-        uv, "sync", "--frozen", "--no-dev", "--quiet", *(f"--extra={one}" for one in extras), f"--project={project}",
-        cwd=project, env=environment, seconds=SECONDS_TO_INSTALL,
-    )  # fmt: skip
+HEADS: Final = {"3.16.1": "b7e2c1a4d9f3", "3.17.2": "dc11669786a5", "3.18.0": "f4a9b2c7d1e6"}
+"""The schema revision of each release, the oldest first."""
+*_, VERSION_BEFORE, NEWEST_VERSION = HEADS
+MLFLOW_VERSION: Final = os.environ.get("TRACKING_OPERATOR_TEST_MLFLOW", NEWEST_VERSION)
+"""The release that tests run which are marked `each_mlflow`."""
+NEWEST_MIGRATION: Final = f"mlflow-migrate-{NEWEST_VERSION.replace('.', '-')}"
+"""The Job that brings the database of a server `mlflow` up to the newest release."""
+LOGIN_HEAD: Final = "f1a2b3c4d5e6"
+"""The revision of the login's tables, in all of them."""

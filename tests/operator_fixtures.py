@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -24,10 +23,12 @@ import yaml
 from dev.audit import ApiCall, AuditLog
 from dev.classes import generous
 from dev.development_cluster import DevelopmentCluster
+from dev.loopback import free_port
 from dev.service_account import kubeconfig_of
 from tests.kube_api import KubeApi
+from tests.mlflow_versions import NEWEST_VERSION
 from tests.service_proxy import ServiceProxy, service_proxy
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
@@ -201,10 +202,16 @@ class Team:
         return wait_until(fits, seconds, what, interval=0.01)
 
     def migration_pod(
-        self, name: str = "mlflow", version: str = "3.17.2", *, but: Sequence[str] = ()
+        self, name: str = "mlflow", version: str = NEWEST_VERSION, *, but: Sequence[str] = ()
     ) -> KubeObject:
         """Return the pod of a migration that has not ended, as soon as it is there; none of those in ``but``."""
-        job = f"{name}-migrate-{version.replace('.', '-')}"
+        return self.job_pod(name, f"migrate-{version.replace('.', '-')}", but=but)
+
+    def job_pod(
+        self, name: str = "mlflow", what: str = "check-artifacts", *, but: Sequence[str] = ()
+    ) -> KubeObject:
+        """Return the pod of a Job that has not ended, as soon as it is there; none of those in ``but``."""
+        job = f"{name}-{what}"
 
         def waiting() -> KubeObject | None:
             pods = self.api.list(POD, self.namespace, f"batch.kubernetes.io/job-name={job}")
@@ -219,29 +226,33 @@ class Team:
         self, pod: KubeObject, exit_code: int = 0, reason: str = "", message: str = "", revision: str = ""
     ) -> None:
         """Report the end of a migration's pod, as the kubelet does."""
-        said = {"reason": reason, "message": message, "revision": revision}
+        assert pod["spec"]["containers"][0]["name"] == MIGRATE_CONTAINER
+        self.end(pod, exit_code, reason, message, revision)
+
+    def end(
+        self, pod: KubeObject, exit_code: int = 0, reason: str = "", message: str = "", revision: str = ""
+    ) -> None:
+        """Report the end of a Job's pod, as the kubelet does, with what its program said."""
         terminated = {
             "exitCode": exit_code,
             "reason": "Error" if exit_code else "Completed",
-            "message": json.dumps(said),
+            "message": json.dumps({"reason": reason, "message": message, "revision": revision}),
             "startedAt": "2026-01-01T00:00:00Z",
             "finishedAt": "2026-01-01T00:00:01Z",
         }
-        container = pod["spec"]["containers"][0]
-        assert container["name"] == MIGRATE_CONTAINER
+        (container,) = pod["spec"]["containers"]
+        ended = {
+            "name": container["name"],
+            "image": container["image"],
+            "imageID": "",
+            "ready": False,
+            "restartCount": 0,
+            "state": {"terminated": terminated},
+        }
         status = {
             "phase": "Failed" if exit_code else "Succeeded",
             "conditions": [{"type": "PodScheduled", "status": "True"}],
-            "containerStatuses": [
-                {
-                    "name": MIGRATE_CONTAINER,
-                    "image": container["image"],
-                    "imageID": "",
-                    "ready": False,
-                    "restartCount": 0,
-                    "state": {"terminated": terminated},
-                }
-            ],
+            "containerStatuses": [ended],
         }
         self.api.patch_status(POD, self.namespace, name_of(pod), status)
 
@@ -267,7 +278,7 @@ class RunningOperator:
         """Whether it has read everything once."""
         self.require_running()
         try:
-            with urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=5) as answer:
+            with urlopen(f"http://127.0.0.1:{self.health_port}/readyz", timeout=patient(5)) as answer:
                 return int(answer.status) == 200
         except (HTTPError, OSError):
             return False
@@ -292,12 +303,12 @@ class RunningOperator:
     def stop(self) -> int:
         """Ask it to stop and return its exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=PATIENCE_SECONDS)
+        return self.process.wait(timeout=patient(PATIENCE_SECONDS))
 
     def kill(self) -> None:
         """End it without a warning."""
         self.process.kill()
-        self.process.wait(timeout=PATIENCE_SECONDS)
+        self.process.wait(timeout=patient(PATIENCE_SECONDS))
 
     def log_text(self) -> str:
         """Return everything that it has logged."""
@@ -364,7 +375,7 @@ class OperatorHost:
             operator.process.terminate()
         for operator in running:
             try:
-                operator.process.wait(timeout=15)
+                operator.process.wait(timeout=patient(15))
             except subprocess.TimeoutExpired:
                 operator.kill()
 
@@ -509,10 +520,3 @@ def condition_of(obj: KubeObject, type_: str) -> KubeObject | None:
     """Return a condition of a resource, or None."""
     conditions: list[KubeObject] = obj.get("status", {}).get("conditions", [])
     return next((condition for condition in conditions if condition["type"] == type_), None)
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -19,30 +19,28 @@ import pytest
 from botocore.credentials import SharedCredentialProvider
 from botocore.exceptions import ClientError
 
+from dev.loopback import free_port
 from dev.object_store.admin_api import AdminApi, Role, User
 from dev.object_store.clients import s3_client
 from dev.versitygw import VersitygwServer, versitygw_server
+from tests.certificates import make_certificates
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import (
     OPERATOR_NAMESPACE,
-    PATIENCE_SECONDS,
     OperatorHost,
     a_class,
     a_team,
-    free_port,
 )
 from tests.operator_stores import HOST, StoreClass, StoreTeam, admin_and_authorities
-from tests.stores.postgres.world import make_certificates
-from tests.waiting import wait_until
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
     JOB,
-    POD,
     SECRET,
     KubeObject,
     name_of,
 )
-from tracking_operator.resources.stores.s3 import CA_KEY, CREDENTIALS_KEY
+from tracking_operator.resources.stores.certificates import CA_KEY
+from tracking_operator.resources.stores.s3 import CREDENTIALS_KEY
 from tracking_operator.stores.s3.bucket_address import Keys
 
 if TYPE_CHECKING:
@@ -246,46 +244,6 @@ class S3Team(StoreTeam):
         pod = self.job_pod(name, "delete-artifacts")
         self.store.remove(self.bucket, f"{self.namespace}/{name}/", self.keys(name))
         self.end(pod)
-
-    def job_pod(
-        self, name: str = "mlflow", what: str = "check-artifacts", *, but: tuple[str, ...] = ()
-    ) -> KubeObject:
-        """Return the pod of a Job that has not ended, as soon as it is there; none of those in ``but``."""
-        job = f"{name}-{what}"
-
-        def waiting() -> KubeObject | None:
-            pods = self.api.list(POD, self.namespace, f"batch.kubernetes.io/job-name={job}")
-            open_ = [pod for pod in pods if pod["status"].get("phase") == "Pending"]
-            return next((pod for pod in open_ if name_of(pod) not in but), None)
-
-        return wait_until(
-            waiting, PATIENCE_SECONDS, lambda: f"Job {job} has a pod; {self.server(name).get('status')}"
-        )
-
-    def end(self, pod: KubeObject, exit_code: int = 0, reason: str = "", message: str = "") -> None:
-        """Report the end of a Job's pod, as the kubelet does, with what its script said."""
-        terminated = {
-            "exitCode": exit_code,
-            "reason": "Error" if exit_code else "Completed",
-            "message": json.dumps({"reason": reason, "message": message}),
-            "startedAt": "2026-01-01T00:00:00Z",
-            "finishedAt": "2026-01-01T00:00:01Z",
-        }
-        (container,) = pod["spec"]["containers"]
-        ended = {
-            "name": container["name"],
-            "image": container["image"],
-            "imageID": "",
-            "ready": False,
-            "restartCount": 0,
-            "state": {"terminated": terminated},
-        }
-        status = {
-            "phase": "Failed" if exit_code else "Succeeded",
-            "conditions": [{"type": "PodScheduled", "status": "True"}],
-            "containerStatuses": [ended],
-        }
-        self.api.patch_status(POD, self.namespace, name_of(pod), status)
 
     # What its pods can do
 

@@ -18,8 +18,11 @@ import psycopg2
 import pytest
 from psycopg2.sql import SQL, Composable, Identifier, Literal
 
+from dev.loopback import free_port
 from dev.postgres import PostgresServer, postgres_server
+from tests.certificates import make_certificates
 from tests.kube_api import KubeApi
+from tests.mlflow_versions import HEADS, NEWEST_VERSION
 from tests.operator_fixtures import (
     OPERATOR_NAMESPACE,
     OperatorHost,
@@ -27,18 +30,19 @@ from tests.operator_fixtures import (
     a_team,
 )
 from tests.operator_stores import HOST, StoreClass, StoreTeam, admin_and_authorities
-from tests.stores.postgres.world import free_port, make_certificates, random_password
+from tests.stores.postgres.world import random_password
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
     JOB,
     SECRET,
     KubeObject,
 )
+from tracking_operator.stores.postgres.connection import READ_BACK
 
 SUPERUSER: Final = "postgres"
 NEWEST, OLDEST = "18", "15"
-REVISION: Final = "dc11669786a5"
-"""The schema revision of MLflow 3.17.2; nothing in these tests depends on which it is."""
+REVISION: Final = HEADS[NEWEST_VERSION]
+"""The schema revision of the newest MLflow; nothing in these tests depends on which it is."""
 
 LOG: Final = "statements.log"
 LOG_EVERY_STATEMENT: Final = {
@@ -56,8 +60,6 @@ MARK_OF_A_PROBE: Final = "'public_databases'"
 """What only the statement has by which the operator asks whether a class's server is well."""
 MARK_OF_A_LOOK_FOR_WHAT_IS_LEFT: Final = "'login'::pg_catalog.text"
 """What only the statement has by which the operator looks a class's server through for logins and databases of dead servers."""
-READ_BACK: Final = "SHOW search_path"
-"""What each session asks first, also that of a probe."""
 
 Row = tuple[Any, ...]
 
@@ -141,7 +143,7 @@ class RealPostgres:
             if "LOG:  statement:" in entry
             and entry.partition("@")[0] in users
             and MARK_OF_A_PROBE not in entry
-            and READ_BACK not in entry
+            and READ_BACK.string not in entry
         ]
 
     @property
@@ -186,11 +188,11 @@ class PostgresTeam(StoreTeam):
         """What a server's database is called."""
         return str(self.placement(name)["database"]["name"])
 
-    def job(self, name: str = "mlflow", version: str = "3.17.2") -> KubeObject | None:
+    def job(self, name: str = "mlflow", version: str = NEWEST_VERSION) -> KubeObject | None:
         """The Job that migrates a server's schema to a version."""
         return self.find(JOB, f"{name}-migrate-{version.replace('.', '-')}")
 
-    def migrate(self, name: str = "mlflow", revision: str = REVISION, version: str = "3.17.2") -> None:
+    def migrate(self, name: str = "mlflow", revision: str = REVISION, version: str = NEWEST_VERSION) -> None:
         """Do what the Job of a version does: bring the schema up, and say so."""
         pod = self.migration_pod(name, version)
         self.set_revision(revision, name)

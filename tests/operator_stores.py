@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
+from tests.certificates import make_certificates
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import OPERATOR_NAMESPACE, Team, condition_of
-from tests.stores.postgres.world import make_certificates
 from tests.waiting import wait_until
 from tracking_operator.api.labels_and_annotations import WATCH_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS

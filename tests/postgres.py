@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
-from tests.waiting import wait_until
+from dev.loopback import free_port
+from tests.waiting import patient, wait_until
 
 LOOPBACK = "127.0.0.1"
 SUPERUSER = "postgres"
@@ -86,7 +86,7 @@ def find_binaries() -> Path:
 @contextmanager
 def running_postgres(host: str = LOOPBACK) -> Iterator[Postgres]:
     """Start a server in a folder of its own, which listens at `host`, too; stop it and remove everything at the end."""
-    binaries, user = find_binaries(), _ordinary_user()
+    binaries, user = find_binaries(), ordinary_user()
     folder = Path(tempfile.mkdtemp(prefix="tracking-operator-postgres-"))
     try:
         password_file = folder / "password"
@@ -140,17 +140,10 @@ def _server(binaries: Path, data: Path, user: str | None, host: str) -> Iterator
     finally:
         process.send_signal(signal.SIGINT)  # "fast": does not wait for clients
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(patient(STOP_SECONDS))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        return int(listener.getsockname()[1])
 
 
 def _answers(postgres: Postgres) -> bool:
@@ -161,7 +154,7 @@ def _answers(postgres: Postgres) -> bool:
     return True
 
 
-def _ordinary_user() -> str | None:
+def ordinary_user() -> str | None:
     """Who runs the server: PostgreSQL refuses to run as root. None: who we are."""
     if os.geteuid() != 0:
         return None

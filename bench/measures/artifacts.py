@@ -21,7 +21,7 @@ from bench.measures.databases import (
     server_of,
     start_server,
 )
-from bench.measures.throughput import Throughput, measure_throughput, throughput_table
+from bench.measures.throughput import measure_throughput, throughput_table
 from bench.operator_pods import NAMESPACE as OPERATOR_NAMESPACE
 from bench.operator_pods import OperatorError
 from bench.report import Table
@@ -29,6 +29,7 @@ from bench.samples import Samples, duration, ratio, verdict
 from bench.servers import NAME, is_ready
 from bench.stage import Stage
 from bench.store_requests import StoreRequest, StoreRequests, by_kind, without_probes
+from bench.transfers import Throughput
 from bench.watching import watching
 from dev.database import deploy_postgres
 from dev.development_cluster import DevelopmentCluster

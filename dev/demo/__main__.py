@@ -14,7 +14,7 @@ from dev.demo.forwarding import PORT, start_forwarding, stop_forwarding
 from dev.demo.isolation import require_isolation, try_all_databases
 from dev.demo.prefixes import require_own_prefixes, try_all_prefixes
 from dev.demo.report import how_to_open, table_of_access, table_of_reach, table_of_runs
-from dev.demo.server import apply_class, apply_sample, make_namespace, remove_class, wait_until_ready
+from dev.demo.server import SERVER, apply_class, apply_sample, make_namespace, remove_class, wait_until_ready
 from dev.demo.tracking import tracking_api
 from dev.demo.training import ALIAS, EXPERIMENT, MODEL, git_commit, predict, train
 from dev.deploy import DeployError, deploy, undeploy
@@ -29,7 +29,6 @@ from dev.warm import builds_in_background
 from tracking_operator.api.tracking_server import TrackingServer
 
 TEAMS = (TEAM, OTHER_TEAM) = ("team-a", "team-b")
-SERVER = "mlflow"
 MAINTENANCE_DATABASE = "postgres"
 ALPHAS_OF_OTHER_TEAM = (0.1,)
 """One run is enough to have artifacts and a model of both teams in the bucket."""

@@ -20,8 +20,6 @@ SECONDS_TO_END = 600
 UID_LABEL = "batch.kubernetes.io/controller-uid"
 
 QUIET = {
-    # The addresses in these lines are those of the Service: no browser outside the cluster opens them.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # MLflow warns for each model that the image has no pip.
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_DISABLE_TELEMETRY": "true",

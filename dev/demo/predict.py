@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["mlflow==3.17.2"]
+# dependencies = ["mlflow==3.18.0"]
 # ///
 """Predict the alcohol of a few wines with the model that has the alias `staging`, whoever trained it and when.
 

@@ -16,6 +16,8 @@ from tracking_operator.kube.objects import KubeObject
 
 SAMPLES = Path(__file__).parents[2] / "manifests" / "samples"
 SAMPLE = SAMPLES / "minimal.yaml"
+SERVER = "tracking"
+"""What the sample is called."""
 CLASS = SAMPLES / "class.yaml"
 RESOURCE = "trackingservers.tracking-operator.dev"
 CLASS_RESOURCE = "trackingserverclasses.tracking-operator.dev"

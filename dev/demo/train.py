@@ -1,6 +1,6 @@
 # /// script
 # requires-python = ">=3.11"
-# dependencies = ["mlflow==3.17.2"]
+# dependencies = ["mlflow==3.18.0"]
 # ///
 """Predict a wine's alcohol from twelve other measurements, and log every model that was tried to MLflow.
 
@@ -39,11 +39,13 @@ L1_RATIO = 0.5
 def main() -> None:
     """Try every alpha, register the best model and call it `staging`."""
     options = read_options()
-    mlflow.set_experiment(EXPERIMENT)
+    experiment = mlflow.set_experiment(EXPERIMENT)
     tried = [log_run(alpha, options.test_size) for alpha in options.alphas]
     _, best_model = min(tried)
     version = register(best_model)
     print(f"registered {MODEL} version {version.version} as {ALIAS}", flush=True)
+    if page := page_of(experiment.experiment_id):
+        print(f"look at the runs: {page}", flush=True)
 
 
 def read_options() -> argparse.Namespace:
@@ -56,6 +58,12 @@ def read_options() -> argparse.Namespace:
     )
     parser.add_argument("--test-size", type=float, default=0.25, help="share of the wines to test on")
     return parser.parse_args()
+
+
+def page_of(experiment_id: str) -> str:
+    """The page with the runs, as a browser opens it: ConfigMap mlflow-client says where. Empty if nobody does."""
+    server = os.environ.get("TRACKING_SERVER_URL")
+    return f"{server}/#/experiments/{experiment_id}" if server else ""
 
 
 def log_run(alpha: float, test_size: float) -> tuple[float, str]:

@@ -3,6 +3,7 @@
 import ssl
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 
 from dev.local_cluster import processes
@@ -29,6 +30,11 @@ AUDIT_POLICY = {
         {"level": "Metadata"},
     ],
 }
+
+
+# Off by default in this version: tests have a policy of the cluster change what the operator writes.
+FEATURES = {"MutatingAdmissionPolicy": True}
+APIS = {"admissionregistration.k8s.io/v1beta1": True}
 
 
 def start_api_server(layout: Layout, binaries: Binaries) -> None:
@@ -105,6 +111,8 @@ def _api_server(layout: Layout, binaries: Binaries) -> list[str | Path]:
         f"--service-cluster-ip-range={layout.service_cidr}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
+        f"--feature-gates={_switched(FEATURES)}",
+        f"--runtime-config={_switched(APIS)}",
         "--allow-privileged=true",
         f"--client-ca-file={folder / 'ca.crt'}",
         f"--tls-cert-file={folder / 'kube-apiserver.crt'}",
@@ -122,6 +130,10 @@ def _api_server(layout: Layout, binaries: Binaries) -> list[str | Path]:
         # On stopping, do not wait for clients to notice.
         "--shutdown-delay-duration=0s",
     ]
+
+
+def _switched(switches: Mapping[str, bool]) -> str:
+    return ",".join(f"{name}={str(is_on).lower()}" for name, is_on in switches.items())
 
 
 def _controller_manager(layout: Layout, binaries: Binaries) -> list[str | Path]:

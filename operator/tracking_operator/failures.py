@@ -11,6 +11,8 @@ from tracking_operator.outcomes import OUTCOMES, Blamed
 
 CONFLICT_RETRY_SECONDS: Final = 1.0
 """When to go on after somebody else changed the same thing at the same moment."""
+SECRET_RETRY_SECONDS: Final = 4.0
+"""When to look again at a Secret without the label for it, while a server waits for it or for a correction of it."""
 UNWATCHED_RETRY_SECONDS: Final = 15.0
 """When to look again at what no watch tells of: an object that is not ours, what is in a store, a password in MLflow."""
 

@@ -88,6 +88,7 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     "WorkloadAvailable": Classification(_NEVER, _NOBODY, Home.WORKLOAD),
     "Reachable": Classification(_NEVER, _NOBODY, Home.EXPOSED),
     "ReachableInCluster": Classification(_NEVER, _NOBODY, Home.EXPOSED),
+    "NotProbed": Classification(_NEVER, _NOBODY, Home.EXPOSED),
     "UpgradeAvailable": Classification(_NEVER, _NOBODY, Home.SPEC),
     # Working on it
     "Pending": Classification(_OPERATOR, _NOBODY, Home.ANY),
@@ -154,6 +155,7 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     "DeletionBlocked": Classification(_OUTSIDE, _STORE, Home.STORE),
     "VolumeFull": Classification(_NEVER, _TEAM, Home.BACKEND_STORE, 26),
     "VolumeCannotGrow": Classification(_NEVER, _PLATFORM, Home.STORE),
+    "VolumeCannotShrink": Classification(_NEVER, _TEAM, Home.STORE),
     "VolumeLost": Classification(_NEVER, _CLUSTER, Home.STORE),
     # Access
     "NotReachable": Classification(_OUTSIDE, _CLUSTER, Home.EXPOSED),
@@ -162,6 +164,7 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     "IngressClassNotFound": Classification(_OUTSIDE, _PLATFORM, Home.EXPOSED),
     "TlsSecretNotFound": Classification(_OUTSIDE, _TEAM, Home.EXPOSED),
     "GatewayApiMissing": Classification(_OUTSIDE, _PLATFORM, Home.EXPOSED),
+    "GatewayNotFound": Classification(_OUTSIDE, _PLATFORM, Home.EXPOSED),
     "RouteNotAccepted": Classification(_OUTSIDE, _PLATFORM, Home.EXPOSED),
     "PathNotFound": Classification(_OUTSIDE, _TEAM, Home.EXPOSED),
     "AnswersWithError": Classification(_OUTSIDE, _STORE, Home.EXPOSED),
@@ -171,12 +174,15 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     "SchemaTooNew": Classification(_NEVER, _TEAM, Home.SCHEMA, 24),
     "MigrationFailed": Classification(_NEVER, _TEAM, Home.SCHEMA, 28),
     "ImageVersionMismatch": Classification(_NEVER, _TEAM, Home.SCHEMA, 25),
+    "ImageIncomplete": Classification(_NEVER, _TEAM, Home.ANY, 49),
     # Pods
     "ImagePullFailed": Classification(_OUTSIDE, _PLATFORM, Home.WORKLOAD),
     "CrashLooping": Classification(_NEVER, _TEAM, Home.WORKLOAD),
+    "CpuLimitTooLow": Classification(_NEVER, _TEAM, Home.WORKLOAD),
     "OutOfMemory": Classification(_NEVER, _TEAM, Home.WORKLOAD),
     "Unschedulable": Classification(_OUTSIDE, _CLUSTER, Home.WORKLOAD),
     "PodRefused": Classification(_OUTSIDE, _CLUSTER, Home.WORKLOAD),
+    "ChangedByOthers": Classification(_NEVER, _PLATFORM, Home.ANY),
     "QuotaExceeded": Classification(_OUTSIDE, _CLUSTER, Home.ANY, 33),
     # The cluster
     "ApiError": Classification(_OUTSIDE, _CLUSTER, Home.ANY),

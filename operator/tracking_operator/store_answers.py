@@ -38,6 +38,11 @@ class Answer(Enum):
     NOT_PERMITTED = "a privilege is missing in the database", "LoginRefused", "InsufficientPrivileges"
     NO_DATABASE = "no database of this name", "LoginRefused", "DatabaseLost"
     SETTINGS_DROPPED = "a pooler refuses settings of sessions", "UnsupportedUri", "SessionSettingsDropped"
+    NO_TRANSACTIONS = (
+        "a pooler lets single statements through only",
+        "UnsupportedUri",
+        "SessionSettingsDropped",
+    )
     UNKNOWN_OPTION = "the driver does not know an option", "UnsupportedUri", "InvalidSpec"
     CLOSED = "somebody has closed the database for connections", "StoreFailed"
     INVALID = "an interrupted DROP DATABASE has left it", "StoreFailed", "DatabaseLost"
@@ -80,6 +85,8 @@ _DATABASES: Final = (
             "certificate verify failed",
             "does not match host name",
             "certificate file",
+            "private key file",
+            "requires a valid client certificate",
             "could not get server's host name",
             "server does not support SSL",
             # A connection that breaks is an "SSL error" as well.
@@ -94,6 +101,7 @@ _DATABASES: Final = (
             "no password supplied",
             "is not permitted to log in",
             'role ".*" does not exist',
+            "no such user",  # PgBouncer
             "(Access denied|Login failed) for user",
             r"\((1044|1045|1698|3118),",
         ),
@@ -106,13 +114,17 @@ _DATABASES: Final = (
             "connection slots are reserved",
             "too many connections for",
             r"errors\.TooManyConnections\b",
+            "query_wait_timeout",  # PgBouncer: all connections of the pool are in use
             r"\((1040|1203|1226),",
         ),
     ),
     _Database(Answer.FULL, ("53100",), ("No space left on device", r"errors\.DiskFull\b", r"\((1114|1021),")),
     _Database(Answer.NOT_PERMITTED, ("42501",), ("permission denied for", r"\((1142|1143),")),
-    _Database(Answer.NO_DATABASE, ("3D000",), ('database ".*" does not exist', r"\(1049,")),
+    _Database(
+        Answer.NO_DATABASE, ("3D000",), ('database ".*" does not exist', "no such database", r"\(1049,")
+    ),
     _Database(Answer.SETTINGS_DROPPED, (), ("unsupported startup parameter",)),
+    _Database(Answer.NO_TRANSACTIONS, (), ("transaction blocks not allowed",)),
     _Database(Answer.CLOSED, (), ("is not currently accepting connections",)),
     _Database(Answer.INVALID, (), ("connect to invalid database",)),
     _Database(

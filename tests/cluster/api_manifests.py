@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 from tracking_operator.api.crds import all_crds
 from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.reserved_names import reserved_names_binding, reserved_names_policy
@@ -47,7 +47,7 @@ class ApiServer:
             input=None if manifest is None else json.dumps(manifest),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
 

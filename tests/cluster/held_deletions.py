@@ -11,8 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from tests.certificates import make_certificates
 from tests.kube_api import KubeApi
-from tests.stores.postgres.world import make_certificates
 from tracking_operator.api.labels_and_annotations import GROUP, VERSION
 from tracking_operator.kube.objects import Kind, KubeObject, register
 

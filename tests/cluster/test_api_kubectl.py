@@ -7,7 +7,13 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from tests.cluster.api_manifests import ApiServer, Cluster, tracking_server
+from tests.cluster.api_manifests import (
+    ApiServer,
+    Cluster,
+    Manifest,
+    tracking_server,
+    tracking_server_class,
+)
 from tracking_operator.api.tracking_server import TrackingServer
 
 SAMPLES = sorted(
@@ -23,7 +29,14 @@ CONDITION = {
     "message": "",
     "lastTransitionTime": "2026-01-01T00:00:00Z",
 }
-STATUS = {"version": "3.17.2", "url": "http://mlflow.team-a.svc", "conditions": [CONDITION]}
+STATUS: Manifest = {
+    "version": "3.17.2",
+    "url": "http://mlflow.team-a.svc",
+    "className": "standard",
+    "replicas": 2,
+    "conditions": [CONDITION],
+}
+CLASS_STATUS = {"versions": ["3.16.1", "3.17.2"], "defaultVersion": "3.17.2", "conditions": [CONDITION]}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +47,8 @@ def api_server(cluster: Cluster) -> Iterator[ApiServer]:
     created = api.kubectl("create", "namespace", namespace)
     assert created.returncode == 0, created.stderr
     api.install()
-    with api.holding(tracking_server({}), status=STATUS):
+    a_class = tracking_server_class({"access": {"authentication": {"basic": {}}}}, name=namespace)
+    with api.holding(tracking_server({}), status=STATUS), api.holding(a_class, status=CLASS_STATUS):
         yield api
     api.kubectl("delete", "namespace", namespace, "--wait=false")
 
@@ -43,14 +57,22 @@ def api_server(cluster: Cluster) -> Iterator[ApiServer]:
     ("arguments", "words"),
     [
         pytest.param(
-            ("get", "trk"), ("NAME", "READY", "VERSION", "URL", "AGE", "True", "3.17.2"), id="short name"
+            ("get", "trk"),
+            ("NAME", "READY", "REASON", "VERSION", "URL", "AGE", "True", "AsExpected", "3.17.2"),
+            id="short name",
         ),
-        pytest.param(("get", "trk", "-o", "wide"), ("REASON", "AsExpected"), id="wide columns"),
+        pytest.param(
+            ("get", "trk", "-o", "wide"), ("CLASS", "REPLICAS", "standard", " 2 "), id="wide columns"
+        ),
         pytest.param(("get", "mlflow"), ("http://mlflow.team-a.svc",), id="category"),
-        pytest.param(("get", "trkc"), (), id="short name of the class"),
+        pytest.param(
+            ("get", "trkc"),
+            ("READY", "REASON", "DEFAULT", "VERSION", "VERSIONS", "3.17.2", '["3.16.1","3.17.2"]'),
+            id="short name of the class",
+        ),
         pytest.param(
             ("explain", "trackingserver.spec.backendStore.sqlite.size"),
-            ("Default: 1Gi",),
+            ("The size of the volume.", "1Gi"),
             id="explain a field",
         ),
         pytest.param(

@@ -33,7 +33,7 @@ BUCKET = {"uri": "s3://bucket/path", "credentialsSecretRef": {"name": "my-keys"}
 SERVERS: list[tuple[str, Manifest, str | None]] = [
     ("nothing", {}, LET_IN),
     ("every field", {
-        "className": "standard", "version": "3.17.2", "image": "registry/mlflow@sha256:0", "replicas": 1,
+        "className": "standard", "version": "3.17.2", "image": f"registry/mlflow@sha256:{64 * '0'}", "replicas": 1,
         "workers": 2, "suspend": False, "deletionPolicy": "Delete",
         "resources": {"requests": {"cpu": "250m", "memory": "640Mi"}, "limits": {"memory": "1Gi"}},
         "backendStore": {"sqlite": {"size": "1Gi", "storageClassName": "standard"}},
@@ -75,12 +75,20 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
     ("an image without its version", {"image": "registry/mlflow"}, "spec.version: Invalid value: image needs version"),
 
     ("an image with a space", {"image": "registry/ mlflow", "version": "3.17.2"},
-     'spec.image: Invalid value: "registry/ mlflow": must be an image without spaces'),
+     'spec.image: Invalid value: "registry/ mlflow": must be an image as a container'),
 
     # Numbers
     ("no replicas", {"replicas": 0}, LET_IN),
     ("several replicas of a store that the class decides", {"replicas": 3}, LET_IN),
     ("a negative number of replicas", {"replicas": -1}, "spec.replicas in body should be greater than or equal to 0"),
+    *((f"the image {image}", {"image": image, "version": "3.17.2"}, LET_IN) for image in (
+        "mlflow", "mlflow:3.17.2", "registry:5000/a/mlflow", "registry.example.com/a__b/c-d.e:v1_2.3",
+        f"localhost/mlflow:1@sha256:{64 * 'a'}", "[::1]:5000/mlflow",
+    )),
+    *((f"the image {image}", {"image": image, "version": "3.17.2"},
+       "spec.image: Invalid value: \"" + image + "\": must be an image as a container runtime reads it") for image in (
+        "http://x/y:z", "a:b:c:d", "a b", "Mlflow", "mlflow:", "mlflow@sha256:0", "x//y", "mlflow:-a",
+    )),
     ("32 workers", {"workers": 32}, LET_IN),
     ("no workers", {"workers": 0}, "spec.workers in body should be greater than or equal to 1"),
     ("33 workers", {"workers": 33}, "spec.workers in body should be less than or equal to 32"),
@@ -116,6 +124,27 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
      {"podTemplate": {"env": [{"name": "MEMORY", "valueFrom": {"resourceFieldRef": {
          "resource": "limits.memory", "divisor": "1e4294967296"}}}]}},
      "valueFrom.resourceFieldRef.divisor in body should match"),
+    ("less memory than MLflow takes to start", {"resources": {"limits": {"memory": "1"}}},
+     "resources.limits.memory may not be less than 256Mi"),
+    ("less memory than MLflow takes to migrate", {"jobs": {"resources": {"limits": {"memory": "128Mi"}}}},
+     "resources.limits.memory may not be less than 256Mi"),
+    ("a topology key that no node can have",
+     {"podTemplate": {"topologySpreadConstraints": [
+         {"maxSkew": 1, "topologyKey": "not a key", "whenUnsatisfiable": "ScheduleAnyway"}]}},
+     "must be the key of a node's label"),
+    ("a topology key of an affinity that no node can have",
+     {"podTemplate": {"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+         {"topologyKey": "/zone"}]}}}},
+     "must be the key of a node's label"),
+    ("a key in an affinity that no label can have",
+     {"podTemplate": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
+         "nodeSelectorTerms": [{"matchExpressions": [{"key": "a b", "operator": "Exists"}]}]}}}}},
+     "in body should match"),
+    ("a prefix of variables", {"podTemplate": {"envFrom": [{"prefix": "AWS_", "secretRef": {"name": "a"}}]}}, LET_IN),
+    *((f"the prefix {prefix} of variables",
+       {"podTemplate": {"envFrom": [{"prefix": prefix, "secretRef": {"name": "a"}}]}},
+       "must be how the name of a variable begins") for prefix in ("1_", "A B", "a=")),
+    ("one pod stopped before the next", {"podTemplate": {"rollout": {"strategy": "StopFirst"}}}, LET_IN),
     ("a fraction of a core without quotes", {"resources": {"limits": {"cpu": 0.5}}},
      "spec.resources.limits.cpu in body must be of type integer,string"),
 
@@ -143,6 +172,8 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
      "must be the name of a Kubernetes object"),
     ("a Secret's key that is a path", {"backendStore": {"external": {"uriSecretRef": {"name": "x", "key": "../uri"}}}},
      "must be a key of letters, digits"),
+    ("an external database with a CA and a client certificate", {"backendStore": {"external": {
+        **SECRET_URI, "caConfigMapRef": {"name": "ca"}, "clientCertificateSecretRef": {"name": "tls"}}}}, LET_IN),
     ("one replica on SQLite", {"replicas": 1, "backendStore": {"sqlite": {}}}, LET_IN),
     ("three replicas on PostgreSQL", {"replicas": 3, "backendStore": {"postgres": {}}}, LET_IN),
     ("three replicas on PostgreSQL, with artifacts on a volume of one node",
@@ -161,6 +192,18 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
     ("Azure", {"artifactStore": {"external": {"uri": "abfss://box@account.dfs.core.windows.net/path"}}}, LET_IN),
     ("Azure's older scheme", {"artifactStore": {"external": {"uri": "wasbs://box@account.blob.core.windows.net"}}},
      LET_IN),
+    ("a bucket of another S3 server", {"artifactStore": {"external": {
+        **BUCKET, "endpoint": "https://s3.example.com:9000", "region": "eu-central-1", "addressingStyle": "virtual",
+        "caConfigMapRef": {"name": "ca"}}}}, LET_IN),
+    ("a CA for an S3 server without TLS", {"artifactStore": {"external": {
+        **BUCKET, "endpoint": "http://s3.example.com:9000", "caConfigMapRef": {"name": "ca"}}}},
+     "spec.artifactStore.external.endpoint: Invalid value: artifactStore.external.endpoint must begin with https://"),
+    ("an S3 server with a path", {"artifactStore": {"external": {**BUCKET, "endpoint": "https://s3.example.com/x"}}},
+     "must be a URL of scheme, host and port without a path"),
+    *((f"{field} for Google", {"artifactStore": {"external": {"uri": "gs://bucket", field: value}}},
+       "endpoint, region, addressingStyle and caConfigMapRef of artifactStore.external are for s3:// only")
+      for field, value in (("endpoint", "https://x"), ("region", "x"), ("addressingStyle", "path"),
+                           ("caConfigMapRef", {"name": "ca"}))),
     ("a folder as bucket", {"artifactStore": {"external": {"uri": "file:///tmp"}}},
      'spec.artifactStore.external.uri: Invalid value: "file:///tmp": must be a bucket or container'),
     ("a bucket without a name", {"artifactStore": {"external": {"uri": "s3:///path"}}}, "must be a bucket or container"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from dev.development_cluster import DevelopmentCluster
-from dev.merge_keys import Schema, group_path, merge_keys, published
+from dev.merge_keys import Schema, group_path, is_of_the_gateway_api, merge_keys, published
 from tests.cluster.kube_objects import (
     Desk,
     a_desk,
@@ -28,7 +28,6 @@ from tracking_operator.kube.merge_keys import MERGE_KEYS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
-    HTTP_ROUTE,
     NAMESPACE,
     SERVICE,
     Kind,
@@ -61,7 +60,7 @@ async def test_whatever_was_just_applied_does_not_differ(desk: Desk) -> None:
 
 def test_lists_are_merged_by_what_the_api_server_says(cluster: DevelopmentCluster) -> None:
     def document_of(kind: Kind) -> Schema:
-        if kind == HTTP_ROUTE:  # the Gateway API is not installed
+        if is_of_the_gateway_api(kind):  # it is not installed
             return published(kind)
         return dict(json.loads(cluster.kubectl("get", "--raw", f"/openapi/v3/{group_path(kind)}")))
 

@@ -10,6 +10,7 @@ import pytest
 from dev.development_cluster import DevelopmentCluster
 from tests.cluster.kube_objects import Desk, a_desk
 from tests.unit.kube.waiting import until
+from tests.waiting import patient
 from tracking_operator.kube.lease import LeaderElection
 from tracking_operator.kube.objects import LEASE
 
@@ -54,7 +55,7 @@ async def test_successor_is_active_within_two_seconds_of_a_release(desk: Desk) -
     released = time.monotonic()
     await one.election.release()
     await until(lambda: two.started)
-    assert two.started - released < SECONDS_AFTER_RELEASE
+    assert two.started - released < patient(SECONDS_AFTER_RELEASE)
     live = await desk.live(LEASE, "leader")
     assert live["spec"]["holderIdentity"] == "two"
     assert live["spec"]["leaseDurationSeconds"] == 15
@@ -70,7 +71,7 @@ async def test_successor_is_active_within_seventeen_seconds_of_a_sudden_end(desk
     await one.vanish()
     vanished = time.monotonic()
     await until(lambda: two.started, seconds=SECONDS_AFTER_VANISHING + 5)
-    assert two.started - vanished < SECONDS_AFTER_VANISHING
+    assert two.started - vanished < patient(SECONDS_AFTER_VANISHING)
     await two.vanish()
 
 

@@ -24,6 +24,7 @@ from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
+    GATEWAY,
     HTTP_ROUTE,
     INGRESS,
     INGRESS_CLASS,
@@ -215,6 +216,25 @@ class TestExposed:
                 condition = team.wait_for_condition("Exposed", status="True", reason="Reachable")
                 assert f"mlflow.{team.namespace}.example.com" in condition["message"]
 
+    def test_says_that_neither_the_class_nor_the_cluster_has_an_ingress_class(
+        self, team: Team, operator: RunningOperator
+    ) -> None:
+        with a_class(team.api, {"naming": {"host": HOST}, "access": {"ingress": {}}}) as name:
+            wait_until(lambda: reason_of_class(team, name) == "IngressClassNotFound", 10, "the class says so")
+            assert "platform team" not in message_of_class(team, name)
+            team.apply({"className": name, **NOWHERE})
+            serve(team)
+            condition = team.wait_for_condition("Exposed", reason="IngressClassNotFound")
+            assert "ask the platform team to set access.ingress.className" in condition["message"]
+
+            default = f"default-{team.namespace}"
+            with an_ingress_class(team, default, is_default=True):
+                wait_until(lambda: reason_of_class(team, name) == "AsExpected", 30, "the class is well")
+            access = {"ingress": {"className": default}}
+            with an_ingress_class(team, default):
+                team.api.patch(TRACKING_SERVER_CLASS, None, name, {"spec": {"access": access}})
+                team.wait_for_condition("Exposed", reason="AddressPending")
+
 
 class TestMove:
     def test_leads_to_both_addresses_until_all_pods_answer_at_the_new_one(
@@ -250,7 +270,7 @@ class TestGatewayApi:
         self, team: Team, operator: RunningOperator, cluster: DevelopmentCluster
     ) -> None:
         remove_gateway_api(cluster)
-        gateway = {"parentRef": {"name": "public", "namespace": "gateways"}}
+        gateway = {"parentRef": {"name": "public", "namespace": team.namespace, "sectionName": "web"}}
         with a_class(team.api, {"naming": {"host": HOST}, "access": {"gateway": gateway}}) as name:
             team.apply({"className": name, **NOWHERE})
             serve(team)
@@ -259,12 +279,26 @@ class TestGatewayApi:
             wait_until(lambda: reason_of_class(team, name) == "GatewayApiMissing", 10, "the class says so")
             try:
                 cluster.kubectl("apply", "--server-side", "-f", str(definitions()))
+                self.gateway_is_looked_for(team, name, cluster)
                 self.route_is_followed(team)
-                wait_until(lambda: reason_of_class(team, name) == "AsExpected", 10, "the class is well")
             finally:
                 remove_gateway_api(cluster)
             team.wait_for_condition("Exposed", reason="GatewayApiMissing")
             assert team.server()["status"]["url"] == f"https://mlflow.{team.namespace}.example.com"
+
+    def gateway_is_looked_for(self, team: Team, class_name: str, cluster: DevelopmentCluster) -> None:
+        condition = team.wait_for_condition("Exposed", reason="GatewayNotFound")
+        assert f"Gateway {team.namespace}/public" in condition["message"]
+        wait_until(lambda: reason_of_class(team, class_name) == "GatewayNotFound", 30, "the class says so")
+        assert "does not exist" in message_of_class(team, class_name)
+        cluster.kubectl(
+            "wait", "--for=condition=Established", "--timeout=30s", f"crd/{GATEWAY.plural}.{GATEWAY.group}"
+        )
+        gateway = team.api.create(a_gateway(team, "other"))
+        wait_until(lambda: "it has: other" in message_of_class(team, class_name), 30, "no such listener")
+        renamed = {"op": "replace", "path": "/spec/listeners/0/name", "value": "web"}
+        team.api.json_patch(GATEWAY, team.namespace, name_of(gateway), [renamed])
+        wait_until(lambda: reason_of_class(team, class_name) == "AsExpected", 30, "the class is well")
 
     def route_is_followed(self, team: Team) -> None:
         route = team.wait_for(HTTP_ROUTE, "mlflow")
@@ -317,13 +351,14 @@ def secret(team: Team, name: str, **values: str) -> KubeObject:
 
 
 @contextmanager
-def an_ingress_class(team: Team, name: str) -> Iterator[None]:
+def an_ingress_class(team: Team, name: str, *, is_default: bool = False) -> Iterator[None]:
     """An IngressClass whose controller is the test."""
+    annotations = {"ingressclass.kubernetes.io/is-default-class": "true"} if is_default else {}
     team.api.create(
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "IngressClass",
-            "metadata": {"name": name},
+            "metadata": {"name": name, "annotations": annotations},
             "spec": {"controller": "example.com/test"},
         }
     )
@@ -358,10 +393,32 @@ def say_of_route(team: Team, accepted: str, reason: str) -> None:
     team.api.patch_status(HTTP_ROUTE, team.namespace, "mlflow", {"parents": [parent]})
 
 
+def a_gateway(team: Team, listener: str) -> KubeObject:
+    """A Gateway whose controller is the test."""
+    return {
+        "apiVersion": GATEWAY.api_version,
+        "kind": GATEWAY.kind,
+        "metadata": {"name": "public", "namespace": team.namespace},
+        "spec": {
+            "gatewayClassName": "test",
+            "listeners": [{"name": listener, "port": 80, "protocol": "HTTP"}],
+        },
+    }
+
+
 def remove_gateway_api(cluster: DevelopmentCluster) -> None:
     cluster.kubectl("delete", "--ignore-not-found", "--wait", "-f", str(definitions()))
 
 
 def reason_of_class(team: Team, name: str) -> str | None:
-    condition = condition_of(team.api.get(TRACKING_SERVER_CLASS, None, name), "SpecValid")
+    condition = condition_of_class(team, name)
     return condition["reason"] if condition else None
+
+
+def message_of_class(team: Team, name: str) -> str:
+    condition = condition_of_class(team, name)
+    return str(condition["message"]) if condition else ""
+
+
+def condition_of_class(team: Team, name: str) -> KubeObject | None:
+    return condition_of(team.api.get(TRACKING_SERVER_CLASS, None, name), "SpecValid")

@@ -14,6 +14,7 @@ import yaml
 from dev.classes import generous
 from dev.development_cluster import DevelopmentCluster
 from tests.kube_api import Refused
+from tests.mlflow_versions import NEWEST_MIGRATION
 from tests.operator_fixtures import (
     OperatorCalls,
     RunningOperator,
@@ -35,7 +36,7 @@ from tracking_operator.kube.objects import (
 
 SECONDS_TO_SAY_SO = 5.0
 SECONDS_TO_NOTICE_A_SECRET = 20.0
-MIGRATION = "mlflow-migrate-3-17-2"
+MIGRATION = NEWEST_MIGRATION
 """The Job without which no pod starts on a database."""
 
 DATABASE = {"backendStore": {"external": {"uriSecretRef": {"name": "db", "key": "uri"}}}}
@@ -76,6 +77,20 @@ TYPOS = [
 ]  # fmt: skip
 
 
+def test_what_is_wrong_stands_in_its_condition_and_in_the_summary_alone(
+    team: Team, operator: RunningOperator, cluster: DevelopmentCluster
+) -> None:
+    team.apply({"version": "9.9.9"})
+    said = team.wait_for_condition("SpecValid", status="False", reason="VersionNotOffered")["message"]
+    wait_until(team.warnings, 5, "an Event")
+
+    conditions = team.server()["status"]["conditions"]
+    assert {one["type"] for one in conditions if said in one["message"]} == {"SpecValid", "Ready"}
+    assert team.condition("Stalled")["message"].startswith("SpecValid is not true")  # type: ignore[index]
+    described = cluster.kubectl("describe", "trackingserver", "mlflow", "--namespace", team.namespace)
+    assert described.count(said) == 3, "its condition, the summary, and the Event"
+
+
 @pytest.mark.parametrize("typo", TYPOS, ids=lambda typo: typo.what)
 def test_what_the_api_server_can_know_is_refused_by_kubectl_with_a_sentence(
     typo: Typo, team: Team, cluster: DevelopmentCluster
@@ -109,7 +124,7 @@ MISTAKES = [
     Mistake("a class that does not exist", {"className": "no-such-class"}, "ClassNotFound", ("'no-such-class'",)),
     Mistake("a namespace that the class is not for", {}, "NamespaceNotAllowed", ("allowedNamespaces",),
             {"allowedNamespaces": {"matchLabels": {"mlflow": "true"}}}),
-    Mistake("an image of one's own", {"image": "my/mlflow:1", "version": "3.17.2"}, "NotPermitted",
+    Mistake("an image of one's own", {"image": "my/mlflow:1", "version": "3.18.0"}, "NotPermitted",
             ("spec.image", "permissions.customImages"), {"permissions": {"customImages": False}}),
     Mistake("an external database", DATABASE, "NotPermitted",
             ("spec.backendStore.external", "permissions.externalStores"), {"permissions": {"externalStores": False}}),
@@ -172,7 +187,7 @@ def test_what_only_the_operator_can_see_becomes_a_condition_and_one_event(
     "change",
     [
         {"version": "9.9.9"},
-        {"image": "my/mlflow:1", "version": "3.17.2"},
+        {"image": "my/mlflow:1", "version": "3.18.0"},
         {"podTemplate": {"priorityClassName": "system-cluster-critical"}},
     ],
     ids=["version", "image", "priority"],
@@ -360,7 +375,7 @@ def test_pods_that_the_cluster_refuses_are_reported(team: Team, operator: Runnin
     )
     team.apply({})
 
-    condition = team.wait_for_condition("WorkloadReady", status="False", reason="PodRefused")
+    condition = team.wait_for_condition("WorkloadReady", status="False", reason="QuotaExceeded")
     assert "no-pods" in condition["message"]
 
 

@@ -1,5 +1,6 @@
 """What one empty TrackingServer becomes on a real API server, by an operator with its ServiceAccount's rights."""
 
+from tests.mlflow_versions import NEWEST_VERSION
 from tests.operator_fixtures import (
     CHILD_KINDS,
     OPERATOR_USER,
@@ -19,6 +20,7 @@ from tracking_operator.kube.objects import (
     SERVICE,
     KubeObject,
 )
+from tracking_operator.resources.client_config_map import QUIET
 
 CHILDREN = {
     ("ServiceAccount", "mlflow"),
@@ -43,13 +45,15 @@ def test_an_empty_specification_becomes_exactly_the_documented_children(
         labels = metadata["labels"]
         assert labels[SERVER_LABEL] == "mlflow"
         assert labels["app.kubernetes.io/name"] == "mlflow"
-        assert labels["app.kubernetes.io/instance"] == "mlflow"
         assert labels["app.kubernetes.io/managed-by"] == FIELD_MANAGER
         assert labels["app.kubernetes.io/component"]
         owners = metadata.get("ownerReferences", [])
         if kind == "PersistentVolumeClaim":
             assert owners == [], "a claim outlives its server"
+            assert "app.kubernetes.io/instance" not in labels, "no Argo CD Application takes it for its own"
+            assert metadata["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
         else:
+            assert labels["app.kubernetes.io/instance"] == "mlflow"
             assert [(owner["uid"], owner["controller"]) for owner in owners] == [
                 (server["metadata"]["uid"], True)
             ]
@@ -93,7 +97,7 @@ def test_the_status_says_where_the_server_is_and_what_was_decided(
     assert all(condition["message"] for condition in status["conditions"])
     assert all(condition["observedGeneration"] == 1 for condition in status["conditions"])
     placement = status["placement"]
-    assert placement["version"] == "3.17.2"
+    assert placement["version"] == NEWEST_VERSION
     assert placement["backendStore"] == "sqlite"
     assert placement["artifactStore"] == "volume"
 
@@ -112,7 +116,12 @@ def test_clients_get_the_url_of_the_service_on_port_80(team: Team, operator: Run
     team.made({"suspend": True})
 
     client = team.get(CONFIG_MAP, "mlflow-client")
-    assert client["data"] == {"MLFLOW_TRACKING_URI": f"http://mlflow.{team.namespace}.svc"}
+    assert client["data"] == {
+        "MLFLOW_TRACKING_URI": f"http://mlflow.{team.namespace}.svc",
+        "TRACKING_SERVER_URL": f"http://mlflow.{team.namespace}.svc",
+        "MLFLOW_PORT": "5000",
+        **QUIET,
+    }
     (port,) = team.get(SERVICE)["spec"]["ports"]
     assert (port["name"], port["port"], port["targetPort"]) == ("http", 80, "http")
 
@@ -139,7 +148,7 @@ def test_an_image_that_no_node_has_is_named_in_the_condition_and_in_one_event(
 
     ready = team.wait_for_condition("Ready", reason="ImagePullFailed", seconds=120)
     assert ready["status"] == "False"
-    assert "registry.invalid/mlflow:3.17.2" in ready["message"]
+    assert f"registry.invalid/mlflow:{NEWEST_VERSION}" in ready["message"]
     wait_until(
         lambda: [event["reason"] for event in team.warnings()] == ["ImagePullFailed"],
         5,

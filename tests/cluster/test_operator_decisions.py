@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from dev.classes import generous
+from tests.admission import BINDING
 from tests.kube_api import KubeApi, Refused
 from tests.operator_fixtures import OperatorCalls, RunningOperator, Team, a_class
 from tests.waiting import wait_until
@@ -17,19 +18,9 @@ from tracking_operator.kube.objects import (
     DEPLOYMENT,
     INGRESS,
     PERSISTENT_VOLUME_CLAIM,
-    Kind,
     KubeObject,
-    register,
 )
 
-BINDING = register(
-    Kind(
-        "admissionregistration.k8s.io/v1",
-        "ValidatingAdmissionPolicyBinding",
-        "validatingadmissionpolicybindings",
-        namespaced=False,
-    )
-)
 OLD = {"version": "3.16.1", "image": "registry.invalid/mlflow:3.16.1"}
 NEW = {"version": "3.17.2", "image": "registry.invalid/mlflow:3.17.2"}
 EXTERNAL = {"backendStore": {"external": {"uriSecretRef": {"name": "db", "key": "uri"}}}}

@@ -14,7 +14,8 @@ from tests.operator_fixtures import OperatorCalls, RunningOperator, Team, a_clas
 from tests.service_proxy import Asked, Said, ServiceProxy
 from tests.waiting import wait_until
 from tracking_operator.api.labels_and_annotations import REVOKE_NOW_ANNOTATION, ROTATE_CREDENTIALS_ANNOTATION
-from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject
+from tracking_operator.controllers.kinds import TRACKING_SERVER
+from tracking_operator.kube.objects import DEPLOYMENT, NETWORK_POLICY, SECRET, KubeObject, name_of
 
 SECONDS = 15.0
 
@@ -142,8 +143,11 @@ def test_a_revocation_replaces_all_that_lets_in_and_rolls_the_pods_once(
     new = contents(team, "mlflow-auth")
     assert mlflow.users == {"admin": new["password"], "team": new["clientPassword"]}
     assert not set(new.values()) & {old["password"], old["clientPassword"], old["secretKey"]}
-    client = contents(team, "mlflow-client")
-    assert client["MLFLOW_TRACKING_PASSWORD"] == new["clientPassword"]
+    wait_until(
+        lambda: contents(team, "mlflow-client")["MLFLOW_TRACKING_PASSWORD"] == new["clientPassword"],
+        SECONDS,
+        "clients are told the new password",
+    )
     team.wait_for_condition("Exposed", status="True", seconds=SECONDS)
     wait_until(
         lambda: (
@@ -219,3 +223,40 @@ def test_a_team_does_without_only_where_the_class_allows_it(team: Team, operator
         team.made(spec)
         condition = team.wait_for_condition("SpecValid", status="False", reason="NotPermitted")
         assert "permissions.anonymousAccess" in condition["message"]
+
+
+def test_where_the_class_has_nobody_asked_a_job_gives_the_users_their_passwords(
+    team: Team, operator: RunningOperator, api: KubeApi, servers: ServiceProxy
+) -> None:
+    offer: KubeObject = {"authentication": {"basic": {}}, "probe": "None"}
+    with a_class(api, {"access": offer}) as class_name:
+        team.apply({"className": class_name, **NOWHERE})
+        team.wait_for(SECRET, "mlflow-auth")
+        serve(team)
+        first = team.job_pod(what="reset-login")
+        waits = team.wait_for_condition("Exposed", status="False", reason="Unschedulable", seconds=SECONDS)
+        assert "mlflow-reset-login" in waits["message"], "what keeps the Job from running is told"
+        team.end(first)
+        condition = team.wait_for_condition("Exposed", status="True", reason="NotProbed", seconds=SECONDS)
+        assert "access.probe: None" in condition["message"]
+        old = contents(team, "mlflow-auth")
+
+        team.patch_server({"metadata": {"annotations": {ROTATE_CREDENTIALS_ANNOTATION: "now"}}})
+        second = team.job_pod(what="reset-login", but=[name_of(first)])
+        new = contents(team, "mlflow-auth")
+        assert not set(new.values()) & {old["password"], old["clientPassword"]}
+        assert "nextPassword" not in new
+        team.end(second)
+        wait_until(
+            lambda: contents(team, "mlflow-client")["MLFLOW_TRACKING_PASSWORD"] == new["clientPassword"],
+            SECONDS,
+            "clients get the new one",
+        )
+        team.wait_for_condition("Exposed", status="True", reason="NotProbed", seconds=SECONDS)
+
+        asked = [one for one in servers.asked if one.service == f"mlflow.{team.namespace}.svc"]
+        assert asked == [], "the operator sends no request"
+        peers = team.get(NETWORK_POLICY)["spec"]["ingress"][0]["from"]
+        assert peers == [{"podSelector": {}}], "so nobody lets it in"
+        team.delete_server()
+        team.wait_until_gone(TRACKING_SERVER)

@@ -61,10 +61,8 @@ def test_a_deleted_secret_comes_back_and_logs_in(
 
     new = wait_until(lambda: newer(team, old), 10, "the Secret is made anew")
     wait_until(team.logs_in, 10, "it logs in")
-    assert settings_in(new)["password"] != settings_in(old)["password"]
+    assert settings_in(new) == settings_in(old), "pods that run have no other password to wait for"
     assert team.get(DEPLOYMENT)["spec"] == deployment["spec"]
-    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
-        connected_by(old).__enter__()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from tests.operator_postgres import (
     a_postgres_team,
     connected_by,
 )
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 from tracking_operator.api.labels_and_annotations import FINALIZER, FORCE_ORPHAN_ANNOTATION
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import NAMESPACE, uid_of
@@ -203,7 +203,7 @@ def test_a_finalizer_that_the_api_server_removes_with_the_server_is_made_up_for(
         held_deletions(api, cluster.host_address, team.namespace) as held,
         deleting(api, TRACKING_SERVER, team.namespace, "mlflow"),
     ):
-        assert held.begun.wait(SECONDS_TO_SAY_SO)
+        assert held.begun.wait(patient(SECONDS_TO_SAY_SO))
         api.create(
             {key: live[key] for key in ("apiVersion", "kind", "spec")}
             | {"metadata": {"name": postgres_class.name}}

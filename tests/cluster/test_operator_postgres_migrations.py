@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.kube_api import KubeApi
+from tests.mlflow_versions import HEADS, NEWEST_MIGRATION, NEWEST_VERSION, VERSION_BEFORE
 from tests.operator_fixtures import RunningOperator
 from tests.operator_postgres import PostgresTeam, RealPostgres, a_postgres_class, a_postgres_team
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import DEPLOYMENT, JOB, KubeObject, name_of
 
-OLD, NEW = "3.16.1", "3.17.2"
-OLD_REVISION, NEW_REVISION = "b7e2c1a4d9f3", "dc11669786a5"
+OLD, NEW = VERSION_BEFORE, NEWEST_VERSION
+OLD_REVISION, NEW_REVISION = HEADS[OLD], HEADS[NEW]
 TWO_VERSIONS: KubeObject = {
     "mlflow": {
         "versions": [
@@ -61,7 +62,7 @@ def test_a_migration_that_only_a_person_can_help_stops_and_leaves_what_runs_alon
     team.end_migration(pod, TERMINAL, "MigrationFailed", "Two heads: a1 and b2.")
 
     wait_until(
-        lambda: "delete Job mlflow-migrate-3-17-2" in str(team.condition("SchemaReady")),
+        lambda: f"delete Job {NEWEST_MIGRATION}" in str(team.condition("SchemaReady")),
         10,
         lambda: f"the condition says what to do: {team.condition('SchemaReady')}",
     )
@@ -71,7 +72,7 @@ def test_a_migration_that_only_a_person_can_help_stops_and_leaves_what_runs_alon
     assert team.condition("Stalled") is not None
     assert [event for event in team.warnings() if event["reason"] == "MigrationFailed"]
 
-    team.api.delete(JOB, team.namespace, "mlflow-migrate-3-17-2")
+    team.api.delete(JOB, team.namespace, NEWEST_MIGRATION)
     team.migrate(revision=NEW_REVISION, version=NEW)
     team.wait_for_condition("SchemaReady", status="True")
 
@@ -97,7 +98,7 @@ def test_setting_the_version_back_deletes_the_unfinished_job(team: PostgresTeam)
 
     team.patch_server({"spec": {"version": OLD}})
 
-    team.wait_until_gone(JOB, "mlflow-migrate-3-17-2", 10)
+    team.wait_until_gone(JOB, NEWEST_MIGRATION, 10)
     team.wait_for_condition("SchemaReady", status="True")
     assert team.untouched() == before
 

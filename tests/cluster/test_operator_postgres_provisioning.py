@@ -4,6 +4,7 @@ import psycopg2
 import pytest
 
 from tests.kube_api import KubeApi
+from tests.mlflow_versions import NEWEST_VERSION
 from tests.operator_fixtures import OperatorCalls, OperatorHost, RunningOperator
 from tests.operator_postgres import (
     MARK_OF_A_LOOK_FOR_WHAT_IS_LEFT,
@@ -114,7 +115,7 @@ def test_pods_are_made_only_after_the_migration_has_succeeded(
     team.wait_for(DEPLOYMENT, "mlflow", seconds=10)
     team.wait_for_condition("SchemaReady", status="True")
     status = team.server()["status"]
-    assert (status["schemaRevision"], status["version"]) == ("aaaa", "3.17.2")
+    assert (status["schemaRevision"], status["version"]) == ("aaaa", NEWEST_VERSION)
 
 
 def test_a_server_on_the_oldest_postgresql_is_provisioned_and_dropped(

@@ -6,6 +6,7 @@ import pytest
 from psycopg2.sql import SQL, Identifier
 
 from tests.kube_api import KubeApi
+from tests.mlflow_versions import NEWEST_MIGRATION
 from tests.operator_fixtures import OperatorHost
 from tests.operator_postgres import PostgresTeam, RealPostgres, a_postgres_class, a_postgres_team
 from tests.waiting import wait_until
@@ -55,7 +56,7 @@ def test_what_somebody_changed_in_postgresql_is_put_right(team: PostgresTeam) ->
 
 def test_a_job_that_is_gone_comes_back_only_when_the_schema_has_gone_back(team: PostgresTeam) -> None:
     before, deployment = team.postgres.log_size(), team.get(DEPLOYMENT)
-    team.api.delete(JOB, team.namespace, "mlflow-migrate-3-17-2")
+    team.api.delete(JOB, team.namespace, NEWEST_MIGRATION)
 
     wait_until(
         lambda: team.postgres.log_since(before).count('FROM ONLY "public"."alembic_version"') >= 2,

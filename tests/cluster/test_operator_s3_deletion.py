@@ -49,6 +49,10 @@ def refusing(class_: S3Class) -> Iterator[None]:
         class_.give_admin(class_.admin)
 
 
+MORE_THAN_A_PAGE = 1010
+"""Objects: S3 lists and removes a thousand at a time."""
+
+
 def test_retain_takes_the_identity_and_keeps_the_objects_for_a_successor(
     s3_team: S3Team, operator: RunningOperator
 ) -> None:
@@ -265,31 +269,49 @@ def test_a_namespace_with_a_retained_prefix_is_gone_although_the_store_is_down(
         assert team.object_keys() == [f"{team.namespace}/mlflow/model"]
 
 
-@pytest.mark.parametrize("way_out", ["emptied by hand", "left behind"])
-def test_a_namespace_with_a_prefix_to_delete_says_what_it_waits_for(
-    way_out: str, api: KubeApi, s3_class: S3Class, operator: RunningOperator
+def test_a_namespace_with_a_prefix_to_delete_is_gone_with_all_that_is_in_it(
+    api: KubeApi, s3_class: S3Class, operator: RunningOperator
+) -> None:
+    with an_s3_team(api, s3_class) as team, an_s3_team(api, s3_class) as neighbour:
+        neighbour.served()
+        neighbour.store.put(team.bucket, f"{neighbour.namespace}/mlflow/model")
+        team.served(deletionPolicy="Delete")
+        keys = [f"{team.namespace}/mlflow/{number}" for number in range(MORE_THAN_A_PAGE)]
+        team.store.put(team.bucket, *keys)
+        team.store.client(team.keys()).delete_object(Bucket=team.bucket, Key=keys[0])
+        team.store.put(team.bucket, f"{team.namespace}/mlflowing/model")
+
+        api.delete(NAMESPACE, None, team.namespace)
+
+        wait_until_no_namespace(api, team)
+        assert team.object_keys() == []
+        assert not team.users()
+        assert not team.statements()
+        assert own_objects(team) == []
+        assert team.store.object_keys(team.bucket, f"{team.namespace}/mlflowing/"), "another one's"
+        assert neighbour.object_keys() == [f"{neighbour.namespace}/mlflow/model"]
+        assert neighbour.works()
+
+
+def test_a_namespace_whose_prefix_cannot_be_deleted_says_what_it_waits_for(
+    api: KubeApi, s3_class: S3Class, operator: RunningOperator
 ) -> None:
     with an_s3_team(api, s3_class) as team:
         team.served(deletionPolicy="Delete")
         kept = f"{team.namespace}/mlflow/model"
         team.store.put(team.bucket, kept)
-
-        api.delete(NAMESPACE, None, team.namespace)
-
-        condition = team.wait_for_condition(
-            "ArtifactStoreReady", reason="DeletionBlocked", seconds=SECONDS_TO_SAY_SO
-        )
-        assert "is being deleted" in condition["message"]
-        assert FORCE_ORPHAN_ANNOTATION in condition["message"]
-        if way_out == "emptied by hand":
-            team.store.remove(team.bucket, f"{team.namespace}/mlflow/")
-        else:
+        with stopped(s3_class):
+            api.delete(NAMESPACE, None, team.namespace)
+            condition = team.wait_for_condition(
+                "ArtifactStoreReady", reason="DeletionBlocked", seconds=SECONDS_TO_SAY_SO
+            )
+            assert FORCE_ORPHAN_ANNOTATION in condition["message"]
             team.patch_server(FORCE_ORPHAN)
-        wait_until_no_namespace(api, team)
+            wait_until_no_namespace(api, team)
         wait_until(
             lambda: not team.users() and not team.statements(), SECONDS_TO_RECOVER, "its identity is gone"
         )
-        assert team.object_keys() == ([] if way_out == "emptied by hand" else [kept])
+        assert team.object_keys() == [kept]
 
 
 def own_objects(team: S3Team) -> list[str]:

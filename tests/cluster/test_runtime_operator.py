@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from dev.loopback import free_port
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import OPERATOR_NAMESPACE, RunningOperator, Team
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 from tracking_operator.kube.objects import LEASE
 
 MOST_RESIDENT_MEBIBYTES = 106
@@ -72,14 +73,8 @@ def starter(installation: Path, tmp_path: Path, api: KubeApi) -> Iterator[Starte
         api.delete(LEASE, OPERATOR_NAMESPACE, lease)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 def scrape(port: int) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=patient(10)) as answer:
         return str(answer.read().decode())
 
 
@@ -91,7 +86,7 @@ def resident_mebibytes(operator: RunningOperator) -> float:
 
 def last_words(operator: RunningOperator) -> str:
     """Return the last line of the log of an operator that gave up: a sentence, not a traceback."""
-    assert operator.process.wait(timeout=SECONDS_TO_GIVE_UP) == 1
+    assert operator.process.wait(timeout=patient(SECONDS_TO_GIVE_UP)) == 1
     last = operator.log_lines()[-1]
     assert "exception" not in last
     return str(last["message"])

@@ -1,6 +1,7 @@
 """MLflow as its users meet it: the REST API on a port of this machine, and the Python client in a pod."""
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,8 +11,10 @@ from typing import Any
 import urllib3
 
 from dev.development_cluster import DevelopmentCluster
-from tests.operator_fixtures import OPERATOR_NAMESPACE, Team
-from tests.waiting import wait_until
+from tests.kstatus import kstatus
+from tests.mlflow_versions import NEWEST_VERSION
+from tests.operator_fixtures import OPERATOR_NAMESPACE, Team, condition_of
+from tests.waiting import patient, wait_until
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
@@ -24,10 +27,10 @@ from tracking_operator.kube.objects import (
     KubeObjects,
 )
 
-IMAGE = "tracking-operator/mlflow:3.17.2"
+IMAGE = f"tracking-operator/mlflow:{NEWEST_VERSION}"
 API = "/api/2.0/mlflow"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts"
-SECONDS_TO_READY = 180.0
+SECONDS_TO_READY = 360.0
 SECONDS_TO_STOP = 60.0
 USER = 10001
 
@@ -97,7 +100,7 @@ class Tracking:
     host: str = ""
     prefix: str = ""
     login: tuple[str, str] | None = field(default=None, repr=False)
-    pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(timeout=30.0))
+    pool: urllib3.PoolManager = field(default_factory=lambda: urllib3.PoolManager(timeout=patient(30.0)))
 
     def answer(self, method: str, path: str, body: object = None, host: str = "") -> urllib3.BaseHTTPResponse:
         """Send a request, as from a browser that has reached the server under the name `host`."""
@@ -153,17 +156,40 @@ def forwarded(cluster: DevelopmentCluster, team: Team, name: str = "mlflow") -> 
 
 
 def wait_until_ready(team: Team, name: str = "mlflow", seconds: float = SECONDS_TO_READY) -> KubeObject:
-    """Return the server once it is Ready as it is specified now."""
+    """Return the server once it is Ready as it is specified now, and nothing is under way any more."""
 
     def is_ready() -> KubeObject | None:
         server = team.server(name)
         ready = team.condition("Ready", name) or {}
         is_current = ready.get("observedGeneration") == server["metadata"]["generation"]
-        return server if is_current and ready.get("status") == "True" else None
+        is_settled = is_current and team.condition("Reconciling", name) is None
+        return server if is_settled and ready.get("status") == "True" else None
 
     return wait_until(
         is_ready, seconds, lambda: f"{name} is Ready: {team.server(name).get('status')}", interval=0.2
     )
+
+
+@contextmanager
+def staying_ready(team: Team, name: str = "mlflow") -> Iterator[None]:
+    """Look at a server all the time: it is Ready at each look, and at one of them at least something is under way."""
+    seen, over = list[KubeObject](), threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            seen.append(team.server(name))
+            over.wait(0.3)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    not_ready = [one for one in seen if (condition_of(one, "Ready") or {}).get("status") != "True"]
+    assert not not_ready, [condition_of(one, "Ready") for one in not_ready][:3]
+    assert "InProgress" in {kstatus(one) for one in seen}, "nothing was under way"
 
 
 def wait_until_no_pods(team: Team) -> None:

@@ -14,8 +14,8 @@ import urllib3
 
 from dev.development_cluster import DevelopmentCluster
 from tests.e2e.exposed_servers import DOMAIN, ExposedServer
-from tests.e2e.mlflow import API, ARTIFACTS, Tracking, clients, forwarded, wait_until_ready
-from tests.waiting import wait_until
+from tests.e2e.mlflow import API, ARTIFACTS, Tracking, clients, forwarded, staying_ready, wait_until_ready
+from tests.waiting import patient, wait_until
 from tracking_operator.kube.objects import EVENT, KubeObject
 
 pytest_plugins = [
@@ -106,7 +106,7 @@ def send_blocks(tracking: Tracking, path: str, block: bytes, count: int) -> urll
 
     Of an upload in chunks MLflow 3.17 stores nothing, and answers 200, with an Ingress or without.
     """
-    return urllib3.PoolManager(timeout=SECONDS_FOR_A_LARGE_ARTIFACT).request(
+    return urllib3.PoolManager(timeout=patient(SECONDS_FOR_A_LARGE_ARTIFACT)).request(
         "PUT",
         url_of(tracking, path),
         body=(block for _ in range(count)),
@@ -116,7 +116,7 @@ def send_blocks(tracking: Tracking, path: str, block: bytes, count: int) -> urll
 
 def fetch(tracking: Tracking, path: str) -> tuple[str, int]:
     """Download an artifact piece by piece; what came, as a digest, and how much it was."""
-    answer = urllib3.PoolManager(timeout=SECONDS_FOR_A_LARGE_ARTIFACT).request(
+    answer = urllib3.PoolManager(timeout=patient(SECONDS_FOR_A_LARGE_ARTIFACT)).request(
         "GET", url_of(tracking, path), headers=headers_of(tracking), preload_content=False
     )
     assert answer.status == 200
@@ -165,7 +165,8 @@ def test_another_path_answers_once_the_pods_are_replaced_and_the_old_one_does_no
 ) -> None:
     old = server.tracking(server.member)
     path = f"/{server.team.namespace}/{uuid4().hex[:8]}"
-    move(server, path=path)
+    with staying_ready(server.team):
+        move(server, path=path)
     new = server.tracking(server.member)
     assert new.prefix == path
     wait_until(lambda: new.answer("GET", EXPERIMENTS).status == 200, 30, "the new path answers")

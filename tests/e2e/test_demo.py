@@ -9,7 +9,7 @@ import pytest
 from dev.database import ClusterPostgres
 from dev.demo.isolation import require_isolation, try_all_databases
 from dev.demo.prefixes import place_of, require_own_prefixes, try_all_prefixes
-from dev.demo.server import apply_class, apply_sample, make_namespace, remove_class, wait_until_ready
+from dev.demo.server import SERVER, apply_class, apply_sample, make_namespace, remove_class, wait_until_ready
 from dev.demo.tracking import COMMIT_TAG, Run, TrackingApi, tracking_api
 from dev.demo.training import ALIAS, EXPERIMENT, MODEL, predict, train
 from dev.development_cluster import DevelopmentCluster
@@ -39,7 +39,7 @@ def servers(
     for namespace in namespaces:
         make_namespace(cluster, namespace)
         apply_sample(cluster, namespace)
-    yield [wait_until_ready(cluster, namespace, "mlflow") for namespace in namespaces]
+    yield [wait_until_ready(cluster, namespace, SERVER) for namespace in namespaces]
     cluster.kubectl("delete", "namespace", *namespaces)
     remove_class(cluster)
 
@@ -123,7 +123,10 @@ def test_another_pod_predicts_with_the_model_of_that_alias(
 def test_training_again_adds_runs_and_moves_the_alias_to_a_new_version(
     cluster: DevelopmentCluster, server: TrackingServer, tracking: TrackingApi, runs: list[Run]
 ) -> None:
-    train(cluster, server, commit=COMMIT, alphas=[0.1])
+    printed = train(cluster, server, commit=COMMIT, alphas=[0.1])
+    assert f"look at the runs: {server.status.url}/#/experiments/" in printed
+    assert ".svc" not in printed, "no browser opens an address of the cluster"
+    assert "git" not in printed, "whoever has no git is not told so at each start"
     newest, *before = tracking.runs(EXPERIMENT)
     assert {run.info.run_id for run in before} == {run.info.run_id for run in runs}
     staged = tracking.version_with_alias(MODEL, ALIAS)
@@ -139,5 +142,5 @@ def test_each_server_opens_its_own_database_and_prefix_and_no_other(
     require_own_prefixes(attempts)
     teams = [server.metadata.namespace for server in servers]
     allowed = {(attempt.team, attempt.folder) for attempt in attempts if attempt.refusal is None}
-    assert allowed == {(team, f"{team}/mlflow/") for team in teams}
+    assert allowed == {(team, f"{team}/{SERVER}/") for team in teams}
     assert len(attempts) == len(teams) * (len(teams) + 1) * 4

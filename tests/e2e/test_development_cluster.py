@@ -20,7 +20,7 @@ from dev.local_cluster.layout import Layout
 from dev.local_cluster.network import in_namespace
 from dev.local_cluster.processes import recorded_processes
 from dev.local_cluster.slots import recorded_layout
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 
 IMAGE = "tracking-operator/busybox:1"
 SECONDS_TO_RUN = 90
@@ -126,7 +126,7 @@ def phase(cluster: DevelopmentCluster, namespace: str, name: str) -> str:
 
 def get_without_proxy(url: str) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=10) as answer:
+    with opener.open(url, timeout=patient(10)) as answer:
         return str(answer.read().decode())
 
 

@@ -1,6 +1,7 @@
 """A database of somebody else's: what is wrong with it is said, and with several pods nothing is ever interrupted."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from secrets import token_hex
 
 import pytest
@@ -15,14 +16,16 @@ from tests.e2e.mlflow import (
     clients,
     forwarded,
     pods_of,
+    uids,
     wait_until_ready,
     wait_until_rolled_out,
 )
-from tests.kube_api import KubeApi
+from tests.kube_api import KubeApi, Refused
+from tests.mlflow_versions import HEADS, NEWEST_VERSION
 from tests.operator_fixtures import Team, a_class, a_team
 from tests.postgres import Postgres, running_postgres
 from tests.waiting import wait_until
-from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject
+from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject, name_of, uid_of
 
 pytest_plugins = ["tests.cluster_object_store"]
 
@@ -76,7 +79,7 @@ def test_a_refused_login_is_reported_and_an_empty_database_is_migrated_once_it_i
 
         team.patch(SECRET, {"stringData": {"uri": uri}}, "db")
         wait_until_ready(team)
-        assert team.server()["status"]["schemaRevision"] == "dc11669786a5"
+        assert team.server()["status"]["schemaRevision"] == HEADS[NEWEST_VERSION]
         assert_says_nothing_of(WRONG, team)
         assert_says_nothing_of(PASSWORD, team)
 
@@ -113,6 +116,27 @@ def test_a_rolling_update_interrupts_nobody(team: Team, cluster: DevelopmentClus
     wait_until_ready(team)
 
 
+def test_pods_are_evicted_one_after_the_other_and_scaling_replaces_none(
+    team: Team, cluster: DevelopmentCluster
+) -> None:
+    wait_until_ready(team)
+    first, second = pods_of(team)
+
+    with clients(team, cluster) as seen:
+        team.api.evict(team.namespace, name_of(first))
+        with pytest.raises(Refused, match="disruption budget") as refused:
+            team.api.evict(team.namespace, name_of(second))
+        assert refused.value.status == HTTPStatus.TOO_MANY_REQUESTS
+        team.patch_server({"spec": {"replicas": 3}})
+        team.wait_until_so(DEPLOYMENT, "mlflow", lambda live: live["spec"]["replicas"] == 3, "three pods")
+        wait_until_rolled_out(team)
+        assert uid_of(second) in uids(team)
+        team.patch_server({"spec": {"replicas": 2}})
+        wait_until(lambda: len(pods_of(team)) == 2, SECONDS_TO_READY, "two pods")
+
+    assert seen["failures"] == []
+
+
 def test_an_image_that_cannot_be_pulled_leaves_the_running_pods_alone(
     team: Team, cluster: DevelopmentCluster
 ) -> None:
@@ -120,7 +144,7 @@ def test_an_image_that_cannot_be_pulled_leaves_the_running_pods_alone(
     before = {pod["metadata"]["uid"] for pod in pods_of(team)}
 
     with clients(team, cluster) as seen:
-        team.patch_server({"spec": {"image": "registry.invalid/mlflow:none", "version": "3.17.2"}})
+        team.patch_server({"spec": {"image": "registry.invalid/mlflow:none", "version": NEWEST_VERSION}})
         condition = team.wait_for_condition(
             "WorkloadReady", status="False", reason="ImagePullFailed", seconds=60
         )

@@ -19,13 +19,14 @@ from tests.e2e.mlflow import (
     wait_until_ready,
 )
 from tests.kube_api import KubeApi
+from tests.mlflow_versions import NEWEST_VERSION
 from tests.operator_fixtures import OPERATOR, OPERATOR_NAMESPACE, OperatorCalls, Team, a_class, a_team
 from tests.waiting import wait_until
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.kube.objects import DEPLOYMENT, LEASE, PERSISTENT_VOLUME_CLAIM, POD
 
-WORKING = {"version": "3.17.2", "image": IMAGE}
-BROKEN = {"version": "3.17.9", "image": "registry.invalid/mlflow:3.17.9"}
+WORKING = {"version": NEWEST_VERSION, "image": IMAGE}
+BROKEN = {"version": "99.0.0", "image": "registry.invalid/mlflow:99.0.0"}
 OPERATOR_PODS = "app.kubernetes.io/name=tracking-operator"
 
 LOG_A_RUN = """
@@ -107,7 +108,7 @@ def test_the_server_answers_under_its_own_names_only(
 def test_the_status_tells_what_runs(ready: Team) -> None:
     status = wait_until_ready(ready)["status"]
 
-    assert status["version"] == "3.17.2"
+    assert status["version"] == NEWEST_VERSION
     assert status["schemaRevision"]
     assert status["replicas"] == 1
     assert {condition["type"] for condition in status["conditions"] if condition["status"] == "True"} == {
@@ -240,7 +241,7 @@ def test_an_image_that_cannot_be_pulled_is_reported_and_the_data_is_there_afterw
     ready.patch_server({"spec": {"version": BROKEN["version"]}})
     condition = ready.wait_for_condition("Ready", status="False", reason="ImagePullFailed", seconds=60)
     assert BROKEN["image"] in condition["message"]
-    assert ready.server()["status"]["version"] == "3.17.2"
+    assert ready.server()["status"]["version"] == NEWEST_VERSION
     ready.patch_server({"spec": {"version": None}})
     wait_until_ready(ready)
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from threading import Event, Thread
 from uuid import uuid4
 
@@ -20,7 +21,8 @@ from tests.e2e.mlflow import SECONDS_TO_READY, Tracking, all_pods_of, forwarded,
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import Team, a_class, a_team
 from tests.waiting import wait_until
-from tracking_operator.kube.objects import DEPLOYMENT, SECRET
+from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject, name_of
+from tracking_operator.naming import CONTAINER_PORT
 from tracking_operator.pod_tools.start_server import SECONDS_A_LOGIN_IS_REMEMBERED
 
 pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
@@ -28,6 +30,8 @@ pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
 SMALL = {"requests": {"cpu": "250m", "memory": "400Mi"}, "limits": {"memory": "1Gi"}}
 SECONDS_TO_ROLL = 400.0
 SECONDS_TO_ROTATE = 90.0
+SECONDS_TO_LET_IN = 90.0
+"""A minute, and what a busy machine takes to start a Job."""
 SECONDS_TO_FOLLOW = 10.0
 """For a client that finds its password refused to read the new one."""
 
@@ -187,6 +191,56 @@ def test_a_user_that_somebody_deleted_is_made_again(team: Team, cluster: Develop
         wait_until_ready(team, seconds=SECONDS_TO_ROLL)
     with forwarded(cluster, team) as tracking:
         assert status(tracking, user_of(team)) == 200
+
+
+@pytest.mark.parametrize("which", ["team", "other_team"])
+def test_lost_passwords_are_replaced_within_a_minute_and_no_pod_restarts(
+    which: str, request: pytest.FixtureRequest, cluster: DevelopmentCluster
+) -> None:
+    team: Team = request.getfixturevalue(which)
+    prefix = PREFIX if which == "other_team" else ""
+    wait_until_ready(team, seconds=SECONDS_TO_READY)
+    before = uids(team)
+    with forwarded(cluster, team) as tracking:
+        # No operator knows this one, as after a restart in which all Secrets were lost.
+        unknown, known = Password("admin", f"known-to-nobody-{uuid4().hex}"), admin_of(team)
+        change_password(tracking, known, unknown, prefix)
+        wait_until(
+            lambda: all(is_refused(pod, known, prefix, cluster) for pod in pods_of(team)),
+            SECONDS_A_LOGIN_IS_REMEMBERED + 30,
+            "no pod remembers the password of before",
+        )
+        for name in ("auth", "client", "database"):
+            team.api.delete(SECRET, team.namespace, f"mlflow-{name}")
+
+        def is_let_in() -> bool:
+            secrets = secret_of(team, "mlflow-auth"), secret_of(team, "mlflow-client")
+            return all(secrets) and all(
+                status(tracking, login, prefix=prefix) == 200 for login in (admin_of(team), user_of(team))
+            )
+
+        wait_until(is_let_in, SECONDS_TO_LET_IN, lambda: f"all are let in; {team.server()['status']}")
+        assert status(tracking, unknown, prefix=prefix) == 401
+    assert uids(team) == before
+    assert_no_container_failed(team)
+    team.wait_for_condition("Exposed", status="True", seconds=SECONDS_TO_READY)
+
+
+def is_refused(pod: KubeObject, login: Password, prefix: str, cluster: DevelopmentCluster) -> bool:
+    """Whether this one pod lets nobody in by the login."""
+    where = "--namespace", pod["metadata"]["namespace"]
+    with cluster.port_forward(f"pod/{name_of(pod)}", CONTAINER_PORT, *where) as port:
+        return status(Tracking(port), login, prefix=prefix) == HTTPStatus.UNAUTHORIZED
+
+
+def change_password(tracking: Tracking, admin: Password, new: Password, prefix: str) -> None:
+    """Somebody changes a password in MLflow."""
+    headers = urllib3.make_headers(basic_auth=f"{admin.username}:{admin.password}")
+    url = f"http://127.0.0.1:{tracking.port}{prefix}/api/2.0/mlflow/users/update-password"
+    # Whoever changes their own password has to know the one before (MLflow's server/auth/__init__.py).
+    body = {"username": new.username, "password": new.password, "current_password": admin.password}
+    done = tracking.pool.request("PATCH", url, json=body, headers=headers)
+    assert done.status == 200, done.data
 
 
 def test_without_a_login_again_everybody_is_let_in(team: Team, cluster: DevelopmentCluster) -> None:

@@ -23,7 +23,7 @@ pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
 
 NODE = register(Kind("v1", "Node", "nodes", namespaced=False))
 
-MLFLOW, POSTGRES, S3, HTTP = 5000, 5432, 7070, 8000
+MLFLOW, METRICS, POSTGRES, S3, HTTP = 5000, 5001, 5432, 7070, 8000
 METADATA = "169.254.169.254"
 CONTROLLER = {"app": "ingress-controller"}
 SECONDS_TO_START = 300.0
@@ -59,10 +59,10 @@ class Scene:
     stranger: SmallPod
     """It listens on the ports of all stores, and everybody may connect to it who may go out."""
 
-    def servers(self) -> dict[str, Target]:
+    def servers(self, port: int = MLFLOW) -> dict[str, Target]:
         """The pods of both servers, by whose they are."""
         return {
-            whose: (pods_of(team)[0]["status"]["podIP"], MLFLOW)
+            whose: (pods_of(team)[0]["status"]["podIP"], port)
             for whose, team in (("team", self.team), ("other", self.other))
         }
 
@@ -87,10 +87,11 @@ def scene(
                         "namespaceSelector": {"matchLabels": {"role": f"ingress-{role}"}},
                         "podSelector": {"matchLabels": CONTROLLER},
                     },
-                    {"namespaceSelector": {"matchLabels": {"role": f"monitoring-{role}"}}},
-                ]
+                ],
+                "metricsFrom": [{"namespaceSelector": {"matchLabels": {"role": f"monitoring-{role}"}}}],
             }
         },
+        "defaults": {"metrics": {"enabled": True}},
     }
     with ExitStack() as stack:
         team, other = (stack.enter_context(a_team(api, **RESTRICTED)) for _ in range(2))
@@ -113,7 +114,7 @@ def scene(
             "stranger": start_pod(cluster, elsewhere, "client"),
         }
         stack.callback(api.delete, POD, OPERATOR_NAMESPACE, f"beside-{role}")
-        listener = start_pod(cluster, elsewhere, "listener", ports=(MLFLOW, POSTGRES, S3, HTTP))
+        listener = start_pod(cluster, elsewhere, "listener", ports=(MLFLOW, METRICS, POSTGRES, S3, HTTP))
         clients = {who: pod.running() for who, pod in making.items()}
         stranger = listener.running()
         wait_until_ready(team, seconds=SECONDS_TO_START)
@@ -131,18 +132,20 @@ def metadata_service(scene: Scene) -> Iterator[SmallPod]:
     scene.elsewhere.wait_until_gone(POD, "metadata")
 
 
-def test_a_server_is_reached_by_exactly_those_whom_its_namespace_and_class_let_in(scene: Scene) -> None:
-    servers, control = scene.servers(), (scene.stranger.address, MLFLOW)
-    both = {"team", "other"}
-    expected = {
-        "team": {"team"},
-        "other": {"other"},
-        "ingress controller": both,
-        "monitoring": both,
-        "beside the ingress controller": set(),
-        "in the operator's namespace": set(),
-        "stranger": set(),
-    }
+BOTH = {"team", "other"}
+LET_IN: dict[int, dict[str, set[str]]] = {
+    MLFLOW: {"team": {"team"}, "other": {"other"}, "ingress controller": BOTH},
+    METRICS: {"monitoring": BOTH},
+}
+"""Who gets to which port of whose server; everybody else to none."""
+
+
+@pytest.mark.parametrize("port", LET_IN)
+def test_a_server_is_reached_by_exactly_those_whom_its_namespace_and_class_let_in(
+    port: int, scene: Scene
+) -> None:
+    servers, control = scene.servers(port), (scene.stranger.address, port)
+    expected: dict[str, set[str]] = {who: LET_IN[port].get(who, set()) for who in scene.clients}
 
     def found() -> dict[str, set[str]]:
         answers = {}

@@ -11,9 +11,10 @@ from uuid import uuid4
 import pytest
 
 from dev.development_cluster import DevelopmentCluster
+from dev.loopback import free_port
 from tests.e2e.exposed_servers import ExposedServer
 from tests.e2e.mlflow import API, ARTIFACTS, Tracking
-from tests.operator_fixtures import free_port
+from tests.waiting import patient
 
 pytest_plugins = [
     "tests.cluster_ingress",
@@ -60,7 +61,7 @@ def opened(
         yield Tracking(port, "localhost", prefix=server.tracking().prefix, login=server.member), lines
     finally:
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=SECONDS)
+        said = process.communicate(timeout=patient(SECONDS))
     assert (process.returncode, said[1]) == (0, "")
 
 
@@ -110,6 +111,6 @@ def test_a_port_that_is_taken_and_a_server_that_is_not_there_are_said(
         (taken, "Choose another one with --port"),
         (absent, "There is no TrackingServer absent"),
     ):
-        _, said = process.communicate(timeout=SECONDS)
+        _, said = process.communicate(timeout=patient(SECONDS))
         assert process.returncode == 1
         assert sentence in said

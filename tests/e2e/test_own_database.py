@@ -22,9 +22,11 @@ from tests.e2e.mlflow import (
     clients,
     forwarded,
     pods_of,
+    staying_ready,
     wait_until_ready,
 )
 from tests.kube_api import KubeApi
+from tests.mlflow_versions import HEADS, NEWEST_VERSION, VERSION_BEFORE
 from tests.operator_fixtures import Team, a_class, a_team
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import JOB, SECRET
@@ -32,9 +34,7 @@ from tracking_operator.resources.database_secret import credentials_in
 
 pytest_plugins = ["tests.cluster_object_store", "tests.cluster_postgres"]
 
-OLD, NEW = "3.16.1", "3.17.2"
-HEADS = {OLD: "b7e2c1a4d9f3", NEW: "dc11669786a5"}
-"""The schema revisions of the two releases."""
+OLD, NEW = VERSION_BEFORE, NEWEST_VERSION
 
 SMALL = {"requests": {"cpu": "50m", "memory": "400Mi"}, "limits": {"memory": "1Gi"}}
 
@@ -60,7 +60,9 @@ def class_name(
 ) -> Iterator[str]:
     """A class with a PostgreSQL and two releases of MLflow."""
     load_images(cluster, build_images([mlflow_recipe(OLD)]))
-    versions = [{"version": version, "image": f"tracking-operator/mlflow:{version}"} for version in HEADS]
+    versions = [
+        {"version": version, "image": f"tracking-operator/mlflow:{version}"} for version in (OLD, NEW)
+    ]
     spec = {"postgres": cluster_postgres.class_spec(), "mlflow": {"versions": versions}}
     with a_class(api, spec) as name:
         yield name
@@ -89,7 +91,7 @@ def test_an_upgrade_migrates_first_and_interrupts_nobody(team: Team, cluster: De
     with forwarded(cluster, team) as tracking:
         run = tracking.call("POST", "/runs/create", {"experiment_id": "0", "run_name": "old"})["run"]
 
-    with clients(team, cluster) as seen:
+    with clients(team, cluster) as seen, staying_ready(team):
         team.patch_server({"spec": {"version": NEW}})
         wait_until_ready(team, seconds=SECONDS_TO_ROLL)
         wait_until(lambda: not before & uids(team), SECONDS_TO_READY, "the old pods are gone")

@@ -27,6 +27,7 @@ from tests.e2e.mlflow import (
     forwarded,
     output_of,
     start_pod,
+    staying_ready,
     uids,
     wait_until_ready,
 )
@@ -285,7 +286,7 @@ def test_keys_rotate_under_load_without_a_failed_request(
     wait_until_ready(team)
     before, old, revision = uids(team), keys(team), revision_of(team)
 
-    with clients(team, cluster, UP_AND_DOWN_AGAIN_AND_AGAIN) as seen:
+    with clients(team, cluster, UP_AND_DOWN_AGAIN_AND_AGAIN) as seen, staying_ready(team):
         metadata = {"annotations": {"tracking-operator.dev/rotate-credentials": uuid4().hex}}
         team.patch_server({"metadata": metadata})
         team.wait_for_condition(

@@ -8,8 +8,10 @@ from tests.e2e.mlflow import (
     forwarded,
     output_of,
     start_pod,
+    uids,
     wait_until_no_pods,
     wait_until_ready,
+    wait_until_rolled_out,
 )
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import CHILDREN_AT_LEAST, LEASE_NAME, OPERATOR_NAMESPACE, Team
@@ -51,7 +53,7 @@ def test_a_full_volume_is_reported_and_the_server_starts_when_there_is_room_agai
 def test_too_little_memory_is_reported_as_such(restricted_team: Team) -> None:
     team = restricted_team
 
-    team.apply({"resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "128Mi"}}})
+    team.apply({"resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "256Mi"}}})
 
     condition = team.wait_for_condition(
         "WorkloadReady", status="False", reason="OutOfMemory", seconds=SECONDS_TO_READY
@@ -89,10 +91,12 @@ def test_a_deployment_that_somebody_deletes_is_back_with_its_data(
     with forwarded(cluster, team) as tracking:
         run = tracking.log_run("kept")
 
-    uid = team.get(DEPLOYMENT)["metadata"]["uid"]
+    uid, former_pods = team.get(DEPLOYMENT)["metadata"]["uid"], uids(team)
     team.api.delete(DEPLOYMENT, team.namespace, "mlflow")
 
     team.wait_until_so(DEPLOYMENT, "mlflow", lambda live: live["metadata"]["uid"] != uid, "a new Deployment")
+    wait_until(lambda: not uids(team) & former_pods, SECONDS_TO_READY, "the former pods are gone")
+    wait_until_rolled_out(team)
     wait_until_ready(team)
     with forwarded(cluster, team) as tracking:
         tracking.assert_has(run, "kept")

@@ -17,7 +17,7 @@ from tests.e2e.mlflow import API, Tracking, uids, wait_until_ready
 from tests.e2e.short_timings import SHORT
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import HOSTS, Team, a_class, a_team
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import HTTP_ROUTE, INGRESS
 
@@ -49,7 +49,7 @@ class Way:
             server_hostname=self.host,
             assert_hostname=self.host,
             retries=False,
-            timeout=10.0,
+            timeout=patient(10.0),
         )
         try:
             return pool.request("GET", EXPERIMENTS, headers={"Host": self.host}).status

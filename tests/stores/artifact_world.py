@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from dev.loopback import free_port
 from dev.object_store.admin_api import AdminApi, User
 from dev.versitygw import VersitygwServer, versitygw_server
 from tests.pod_programs import Program
-from tests.postgres import free_port
+from tests.waiting import patient
 from tracking_operator.stores.s3.bucket_address import Keys
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def run_program(
 ) -> Answer:
     """Run a program to its end."""
     process = start_program(program, *arguments, folder=folder, environment=environment, python=python)
-    output, _ = process.communicate(timeout=SECONDS_OF_A_PROGRAM)
+    output, _ = process.communicate(timeout=patient(SECONDS_OF_A_PROGRAM))
     return answer_of(process.returncode, folder, output)
 
 
@@ -179,13 +180,17 @@ class World:
 
 
 @contextmanager
-def running_store(*, has_versioning: bool = False) -> Iterator[VersitygwServer]:
-    """A server until the block ends."""
-    with versitygw_server(free_port(), ROOT_ACCESS, ROOT_SECRET, has_versioning=has_versioning) as server:
+def running_store(
+    *, has_versioning: bool = False, certificate: tuple[Path, Path] | None = None
+) -> Iterator[VersitygwServer]:
+    """A server until the block ends; with the files of a certificate and its key it speaks TLS."""
+    with versitygw_server(
+        free_port(), ROOT_ACCESS, ROOT_SECRET, has_versioning=has_versioning, certificate=certificate
+    ) as server:
         yield server
 
 
-def new_world(server: VersitygwServer, *, has_versioning: bool = False) -> World:
+def new_world(server: VersitygwServer, *, has_versioning: bool = False, ca: Path | None = None) -> World:
     """A bucket of its own."""
     import boto3  # noqa: PLC0415
     from botocore.config import Config  # noqa: PLC0415
@@ -196,6 +201,7 @@ def new_world(server: VersitygwServer, *, has_versioning: bool = False) -> World
         region_name="us-east-1",
         aws_access_key_id=ROOT_ACCESS,
         aws_secret_access_key=ROOT_SECRET,
+        verify=str(ca) if ca else None,
         config=Config(s3={"addressing_style": "path"}),
     )
     world = World(server, client, f"artifacts-{uuid4().hex[:8]}")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dev.loopback import free_port
 from dev.object_store.admin_api import User
 from dev.versitygw import VersitygwServer
 from tests.pod_programs import CHECK_ARTIFACTS
-from tests.postgres import free_port
 from tests.stores.artifact_world import (
     OBJECTS,
     PREFIX,
@@ -22,6 +22,7 @@ from tests.stores.artifact_world import (
     running_store,
     start_program,
 )
+from tests.waiting import patient
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ class TestAccess:
         assert process.stdout is not None
         assert "Trying again" in process.stdout.readline()
         world.allow(*world.statements(user))
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=patient(60))
         answer = answer_of(process.returncode, tmp_path, output)
         assert (answer.exit_code, answer.reason) == (0, ""), answer.output
 
@@ -193,7 +194,7 @@ class TestIdentity:
         self, world: World, tmp_path: Path
     ) -> None:
         # Long enough for a second try on a machine on which the first takes a second.
-        answer = check(world, self.UNKNOWN, tmp_path, TRACKING_OPERATOR_PATIENCE_SECONDS="4")
+        answer = check(world, self.UNKNOWN, tmp_path, TRACKING_OPERATOR_PATIENCE_SECONDS=str(patient(4)))
         assert (answer.exit_code, answer.reason) == (43, "IdentityPending"), answer
         assert "Trying again" in answer.output
 

@@ -76,6 +76,15 @@ def test_everything_under_the_prefix_goes_and_the_neighbours_stay(world: World, 
     assert all(world.versions(neighbour) == 1 for neighbour in NEIGHBOURS)
 
 
+def test_keys_that_xml_carries_badly_keep_nothing(world: World, tmp_path: Path) -> None:
+    # versitygw lists worse ones under another name: tests/unit/test_object_removal.py has these.
+    world.put(f"{PREFIX}/a", f"{PREFIX}/return\r", f"{PREFIX}/new\nline\t<&>")
+    answer = delete(world, tenant(world), tmp_path)
+    assert (answer.exit_code, answer.reason) == (0, ""), answer.output
+    assert world.versions(f"{PREFIX}/") == 0
+    assert world.keys() == set(NEIGHBOURS)
+
+
 def test_thousands_of_objects_go_although_the_first_run_is_killed_in_the_middle(
     world: World, tmp_path: Path
 ) -> None:

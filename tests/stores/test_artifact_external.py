@@ -14,11 +14,24 @@ import pytest
 
 from dev.azurite import azurite_server
 from dev.fake_gcs import fake_gcs_server
+from dev.loopback import free_port
 from dev.object_store.admin_api import User
-from tests.mlflow_versions import mlflow_python
+from tests.certificates import Authority
+from tests.mlflow_versions import MLFLOW_VERSION, mlflow_python
 from tests.pod_programs import CHECK_ARTIFACTS
-from tests.postgres import free_port
-from tests.stores.artifact_world import OBJECTS, Answer, World, new_world, run_program, running_store
+from tests.stores.artifact_world import (
+    OBJECTS,
+    ROOT_ACCESS,
+    ROOT_SECRET,
+    Answer,
+    World,
+    new_world,
+    run_program,
+    running_store,
+)
+from tests.unit.examples import Manifest, model
+
+pytestmark = pytest.mark.each_mlflow
 
 ACCOUNT = "devstoreaccount1.blob.core.windows.net"
 IN_CONTAINER = """
@@ -34,7 +47,7 @@ print(*[blob.name for blob in container.list_blobs()])
 @pytest.fixture(scope="module")
 def python() -> str:
     """The interpreter of an image that is built with both extras."""
-    return str(mlflow_python("3.17.2", "azure", "gcs"))
+    return str(mlflow_python(MLFLOW_VERSION, "azure", "gcs"))
 
 
 def check(uri: str, folder: Path, python: str, **environment: str) -> Answer:
@@ -97,6 +110,62 @@ class TestS3:
     def test_without_the_bucket_is_named(self, world: World, tmp_path: Path, python: str) -> None:
         answer = check("s3://no-such-bucket/x", tmp_path, python, **world.environment(world.user()))
         assert (answer.exit_code, answer.reason) == (42, "BucketNotFound"), answer
+
+
+class TestS3BehindAPrivateCa:
+    """The variables are those that a server gets."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def authority(cls) -> Authority:
+        return Authority.new()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def world(cls, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+        folder = tmp_path_factory.mktemp("tls")
+        certificate, key = authority.issue("s3", "127.0.0.1")
+        (folder / "server.crt").write_text(certificate)
+        (folder / "server.key").write_text(key)
+        (folder / "ca.crt").write_text(authority.certificate)
+        with running_store(certificate=(folder / "server.crt", folder / "server.key")) as server:
+            yield new_world(server, ca=folder / "ca.crt")
+
+    @staticmethod
+    def check(world: World, folder: Path, ca: str | None, **more: str) -> Answer:
+        external: Manifest = {
+            "uri": f"s3://{world.bucket}/x",
+            "endpoint": world.server.endpoint,
+            "region": "us-east-1",
+        }
+        if ca is not None:
+            external |= {"caConfigMapRef": {"name": "company-ca"}}
+        variables = dict(
+            model({"artifactStore": {"external": external}}).artifact_store.pod_parts().variables
+        )
+        if ca is not None:
+            variables["AWS_CA_BUNDLE"] = str(folder / "ca.crt")
+            (folder / "ca.crt").write_text(ca)
+        keys = {"AWS_ACCESS_KEY_ID": ROOT_ACCESS, "AWS_SECRET_ACCESS_KEY": ROOT_SECRET}
+        return run_program(
+            CHECK_ARTIFACTS,
+            "external",
+            f"s3://{world.bucket}/x",
+            folder=folder,
+            environment=variables | keys | more,
+        )
+
+    def test_is_reached_with_it(self, world: World, authority: Authority, tmp_path: Path) -> None:
+        answer = self.check(world, tmp_path, authority.certificate)
+        assert (answer.exit_code, answer.reason) == (0, ""), answer
+        assert world.keys() == set()
+
+    def test_is_not_reached_with_another_ca_or_none(self, world: World, tmp_path: Path) -> None:
+        for ca in (Authority.new().certificate, None):
+            answer = self.check(world, tmp_path, ca)
+            assert (answer.exit_code, answer.reason) == (46, "TlsFailed"), answer
+            assert "caConfigMapRef" in answer.message
+            assert ROOT_SECRET not in answer.output + answer.message
 
 
 class TestGoogle:
@@ -216,7 +285,7 @@ class TestUnusable:
     def test_an_image_without_the_library_is_told_which_extra_it_needs(
         self, tmp_path: Path, uri: str, library: str, extra: str
     ) -> None:
-        answer = check(uri, tmp_path, str(mlflow_python("3.17.2")))
+        answer = check(uri, tmp_path, str(mlflow_python(MLFLOW_VERSION)))
         assert (answer.exit_code, answer.reason) == (27, "UnsupportedUri"), answer
         assert library in answer.message
         assert f"extra {extra}" in answer.message

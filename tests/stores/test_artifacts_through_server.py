@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.mlflow_versions import mlflow_python
+from dev.loopback import free_port
+from tests.mlflow_versions import MLFLOW_VERSION, mlflow_python
 from tests.pod_programs import START_SERVER
-from tests.postgres import free_port
 from tests.stores.artifact_world import (
     PREFIX,
     ROOT_ACCESS,
@@ -21,10 +21,12 @@ from tests.stores.artifact_world import (
     running_store,
     start_program,
 )
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 
-SECONDS_TO_START = 120
-SECONDS_TO_STOP = 20
+pytestmark = pytest.mark.each_mlflow
+
+SECONDS_TO_START = 400
+SECONDS_TO_STOP = 120
 ARTIFACTS = "/api/2.0/mlflow-artifacts"
 
 
@@ -39,8 +41,10 @@ class Server:
         url = f"http://127.0.0.1:{self.port}{path}"
         data = io.BytesIO(body) if body is not None else None
         headers = {"Content-Length": str(len(body))} if body is not None else {}
+        if method == "POST":
+            headers["Content-Type"] = "application/json"
         request = urllib.request.Request(url, data=data, method=method, headers=headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=patient(30)) as answer:  # noqa: S310
             return bytes(answer.read())
 
     def is_up(self) -> bool:
@@ -61,7 +65,7 @@ def world() -> Iterator[World]:
 @pytest.fixture(scope="module")
 def server(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder, port = tmp_path_factory.mktemp("server"), free_port()
-    python = mlflow_python("3.17.2")
+    python = mlflow_python(MLFLOW_VERSION)
     # The environment was moved after its installation, so that the path in its own programs is not right any more.
     program = folder / "mlflow"
     program.write_text(f'#!/bin/sh\nexec {python} -m mlflow "$@"\n')
@@ -93,12 +97,19 @@ def server(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield server
     finally:
         process.terminate()
-        process.wait(SECONDS_TO_STOP)
+        process.wait(patient(SECONDS_TO_STOP))
 
 
 def test_the_server_offers_no_way_around_itself(server: Server) -> None:
     info = json.loads(server.ask("/api/3.0/mlflow/server-info"))
     assert (info["multipart_uploads_enabled"], info["multipart_downloads_enabled"]) == (False, False)
+
+
+def test_nor_does_it_show_one_to_whoever_asks_for_it(server: Server) -> None:
+    body = json.dumps({"path": "large.bin", "num_parts": 2}).encode()
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        server.ask(f"{ARTIFACTS}/mpu/create/2", method="POST", body=body)
+    assert refusal.value.code == 501
 
 
 def test_artifacts_go_to_the_prefix_and_back_through_the_server(server: Server, world: World) -> None:

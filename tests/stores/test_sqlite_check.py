@@ -22,6 +22,7 @@ from tests.mlflow_image import (
     write_database,
 )
 from tests.pod_programs import CHECK_STORE
+from tests.waiting import patient
 from tracking_operator.pod_tools import check_backend_store as script
 from tracking_operator.pod_tools import checks, sqlite_file
 
@@ -283,7 +284,7 @@ class TestFullVolume:
             env=image.environment(),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
         assert done.returncode not in (90, 91), f"no small file system could be mounted: {done.stderr}"

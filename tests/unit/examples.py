@@ -27,6 +27,7 @@ UID = "0b5f5f2e-0000-4000-8000-000000000001"
 SETTINGS = ReconcileSettings(cluster_name="test-cluster", image_repository="tracking-operator/mlflow")
 
 GOLDEN = Path(__file__).parents[1] / "golden"
+VERSION_OF_GOLDEN_SERVERS = "3.17.2"
 GOLDEN_SERVERS = sorted(path.stem for path in (GOLDEN / "servers").glob("*.yaml"))
 
 EXTERNAL_DATABASE: Manifest = {"external": {"uriSecretRef": {"name": "mlflow-db", "key": "uri"}}}
@@ -192,12 +193,18 @@ def program_and_arguments(container: Manifest) -> list[str]:
 
 
 def golden_plan(case: str) -> Plan:
-    """Plan the server (and its class) of one golden file."""
+    """Plan the server (and its class) of one golden file, which stands for servers that there are already.
+
+    So a server without a version is of the release that was the newest when the first of them was written: another default
+    rolls nobody.
+    """
     documents = list(yaml.safe_load_all((GOLDEN / "servers" / f"{case}.yaml").read_text()))
     classes = [
         TrackingServerClass.model_validate(one | {"spec": generous(one.get("spec") or {})})
         for one in documents
         if one["kind"] == "TrackingServerClass"
     ]
-    (resource,) = (TrackingServer.model_validate(one) for one in documents if one["kind"] == "TrackingServer")
-    return plan_of(resource, *classes)
+    (resource,) = (one for one in documents if one["kind"] == "TrackingServer")
+    if not classes or not classes[0].spec.mlflow.versions:
+        resource["spec"] = {"version": VERSION_OF_GOLDEN_SERVERS} | (resource.get("spec") or {})
+    return plan_of(TrackingServer.model_validate(resource), *classes)

@@ -150,6 +150,14 @@ StorageSize = Annotated[
 ]
 """The size of a volume in bytes, in Kubernetes' notation."""
 
+_HOST_PART: Final = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
+_REGISTRY: Final = f"({_HOST_PART}([.]{_HOST_PART})*|[[][0-9a-fA-F:.]+[]])(:[0-9]+)?/"
+_IMAGE_PART: Final = "[a-z0-9]+(([.]|_|__|-+)[a-z0-9]+)*"
+_TAG: Final = ":[a-zA-Z0-9_][-a-zA-Z0-9_.]{0,127}"
+_DIGEST: Final = "@[a-zA-Z][a-zA-Z0-9]*([-_+.][a-zA-Z][a-zA-Z0-9]*)*:[0-9a-fA-F]{32,}"
+IMAGE_PATTERN: Final = f"^({_REGISTRY})?{_IMAGE_PART}(/{_IMAGE_PART})*({_TAG})?({_DIGEST})?$"
+"""What a kubelet can read as an image (github.com/distribution/reference, regexp.go)."""
+
 ImageReference = Annotated[
     str,
     Field(
@@ -157,8 +165,9 @@ ImageReference = Annotated[
         max_length=1024,
         json_schema_extra=rules(
             Rule(
-                r"self.matches('^[^\\s]+$')",
-                "must be an image without spaces in it, such as registry.example.com/mlflow:3.17.2",
+                f"self.matches('{IMAGE_PATTERN}')",
+                "must be an image as a container runtime reads it, with no scheme such as https:// and no spaces: "
+                "registry.example.com/mlflow:3.17.2, or with a digest, mlflow@sha256:…",
             )
         ),
     ),
@@ -226,7 +235,7 @@ MlflowVersion = Annotated[
         json_schema_extra=rules(
             Rule(
                 "self.matches('^[0-9]+[.][0-9]+[.][0-9]+$')",
-                'must be an exact MLflow release of three numbers, such as "3.17.2"',
+                'must be an exact MLflow release of three numbers in quotes, such as "3.17.2"',
             )
         ),
     ),

@@ -29,7 +29,11 @@ class ConditionType(StrEnum):
         member.meaning = meaning
         return member
 
-    READY = "Ready", "The server answers, and everything is as its specification asks (the summary)."
+    READY = (
+        "Ready",
+        "The server answers, and nothing keeps it from becoming what its specification asks for (the summary). While the operator "
+        "works on a change and requests are answered, it stays true; Reconciling and WorkloadReady say when the change is done.",
+    )
     SPEC_VALID = "SpecValid", "The specification can be carried out: class, version and permissions allow it."
     BACKEND_STORE_READY = "BackendStoreReady", "The database for runs, parameters and metrics can be used."
     ARTIFACT_STORE_READY = "ArtifactStoreReady", "The place for artifacts and models can be used."
@@ -67,6 +71,10 @@ class Reason(StrEnum):
     WORKLOAD_AVAILABLE = "WorkloadAvailable", "All replicas are updated and available."
     REACHABLE = "Reachable", "A request to the API with the host that people use got 200."
     REACHABLE_IN_CLUSTER = "ReachableInCluster", "A request to the API through the Service got 200."
+    NOT_PROBED = (
+        "NotProbed",
+        "The class says access.probe: None, so that nobody has asked whether the server answers.",
+    )
     UPGRADE_AVAILABLE = (
         "UpgradeAvailable",
         "The class's default version is newer than the one that this server runs. Servers are never upgraded by themselves.",
@@ -83,8 +91,8 @@ class Reason(StrEnum):
     VOLUME_PENDING = (
         "VolumePending",
         "A volume is not bound yet.",
-        "If it stays like this: check that the StorageClass exists and can provision the access mode and size; "
-        "`kubectl describe pvc` tells.",
+        "Nothing in the first minute. After that the server is Stalled, and the message names the StorageClasses that there are "
+        "and what the provisioner says.",
     )
     ADDRESS_CHANGING = (
         "AddressChanging",
@@ -212,7 +220,7 @@ class Reason(StrEnum):
     TLS_FAILED = (
         "TlsFailed",
         "The store's TLS certificate does not verify, or one side asks for TLS and the other has none.",
-        "Correct the class's sslMode, host and caConfigMapRef, or the server's certificate.",
+        "Correct the class's or the external store's host and caConfigMapRef, the class's sslMode, or the server's certificate.",
     )
     SERVER_TOO_OLD = (
         "ServerTooOld",
@@ -371,6 +379,11 @@ class Reason(StrEnum):
         "A larger size was asked for, but the volume's StorageClass cannot expand volumes. The server goes on with the size it has.",
         "Have the platform team set allowVolumeExpansion, or move the data to a larger volume.",
     )
+    VOLUME_CANNOT_SHRINK = (
+        "VolumeCannotShrink",
+        "A smaller size was asked for than the volume has. The server goes on with the size it has.",
+        "Set the field that the message names to that size or more, or remove it.",
+    )
     VOLUME_LOST = (
         "VolumeLost",
         "The volume behind a claim is gone, and the data with it.",
@@ -407,6 +420,11 @@ class Reason(StrEnum):
         "GatewayApiMissing",
         "The class has a Gateway, but the cluster does not know HTTPRoutes.",
         "Have the platform team install the Gateway API; the operator looks again by itself.",
+    )
+    GATEWAY_NOT_FOUND = (
+        "GatewayNotFound",
+        "The class names a Gateway that the cluster does not have, or a listener that the Gateway does not have.",
+        "Have the platform team create it, or correct access.gateway.parentRef of the class; the operator looks again by itself.",
     )
     ROUTE_NOT_ACCEPTED = (
         "RouteNotAccepted",
@@ -450,6 +468,11 @@ class Reason(StrEnum):
         "The image holds another MLflow version than spec.version says.",
         "Make spec.version and spec.image agree.",
     )
+    IMAGE_INCOMPLETE = (
+        "ImageIncomplete",
+        "The image has no python3 in its PATH, or not all modules that the server's stores need, such as psycopg2.",
+        "Take an image that has what the message names; the class's own images have all of it.",
+    )
 
     # Pods
     IMAGE_PULL_FAILED = (
@@ -461,6 +484,11 @@ class Reason(StrEnum):
         "CrashLooping",
         "The server ends again and again soon after its start.",
         "Read its log: `kubectl logs deployment/NAME --previous`.",
+    )
+    CPU_LIMIT_TOO_LOW = (
+        "CpuLimitTooLow",
+        "The server's CPU limit is so small that MLflow does not come up in the time that a start may take.",
+        "Raise spec.resources.limits.cpu, or remove it.",
     )
     OUT_OF_MEMORY = (
         "OutOfMemory",
@@ -477,10 +505,16 @@ class Reason(StrEnum):
         "The API server refuses to create the pod (Pod Security, an admission webhook, a missing priority class).",
         "The message says what refused it and why.",
     )
+    CHANGED_BY_OTHERS = (
+        "ChangedByOthers",
+        "Something else in the cluster, such as a mutating admission policy, changes an object of the server right after every "
+        "write. After three tries it is left as it is.",
+        "Ask for what the policy makes, or have it leave the object out; the message names the difference.",
+    )
     QUOTA_EXCEEDED = (
         "QuotaExceeded",
         "The namespace's ResourceQuota, or a quota of the object store's identities, leaves no room.",
-        "Ask for less, or have the quota raised.",
+        "Ask for less, or have the quota raised; the message says which field helps.",
     )
 
     # The cluster

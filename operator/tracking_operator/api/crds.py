@@ -27,7 +27,15 @@ def tracking_server_crd() -> Schema:
         TrackingServer,
         scope="Namespaced",
         short_name="trk",
-        columns=[_READY, _REASON, _column("Version", ".status.version"), _column("URL", ".status.url"), _AGE],
+        columns=[
+            _READY,
+            _REASON,
+            _column("Version", ".status.version"),
+            _column("URL", ".status.url"),
+            _column("Class", ".status.className", priority=1),
+            _column("Replicas", ".status.replicas", "integer", priority=1),
+            _AGE,
+        ],
         subresources={
             "status": {},
             "scale": {
@@ -51,7 +59,8 @@ def tracking_server_class_crd() -> Schema:
             _column(
                 "Default", rf".metadata.annotations.{GROUP.replace('.', chr(92) + '.')}/is-default-class"
             ),
-            _column("Version", ".spec.mlflow.defaultVersion"),
+            _column("Version", ".status.defaultVersion"),
+            _column("Versions", ".status.versions"),
             _AGE,
         ],
         subresources={"status": {}},
@@ -140,7 +149,7 @@ def _column(name: str, path: str, type_: str = "string", priority: int = 0) -> S
 
 
 _READY: Final = _column("Ready", '.status.conditions[?(@.type=="Ready")].status')
-_REASON: Final = _column("Reason", '.status.conditions[?(@.type=="Ready")].reason', priority=1)
+_REASON: Final = _column("Reason", '.status.conditions[?(@.type=="Ready")].reason')
 _AGE: Final = _column("Age", ".metadata.creationTimestamp", "date")
 
 

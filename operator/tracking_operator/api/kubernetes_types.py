@@ -18,15 +18,31 @@ from tracking_operator.api.base import (
     with_rules,
 )
 
+_QUALIFIED_NAME: Final = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 _KEYS_ARE_QUALIFIED_NAMES: Final = rules(
     Rule(
-        "self.all(key, key.size() <= 317 && key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",
+        f"self.all(key, key.size() <= 317 && key.matches('{_QUALIFIED_NAME}'))",
         "keys must be letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, and may have a "
         "prefix such as example.com/",
     )
 )
 
-LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, json_schema_extra={"pattern": _QUALIFIED_NAME})]
+"""A pattern, because there may be so many of them that a rule for each costs the API server too much."""
+TopologyKey = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=317,
+        json_schema_extra=rules(
+            Rule(
+                f"self.matches('{_QUALIFIED_NAME}')",
+                "must be the key of a node's label, such as kubernetes.io/hostname: letters, digits, '-', '_' and '.', beginning and ending with a letter or digit, "
+                "with a prefix such as example.com/ or without",
+            )
+        ),
+    ),
+]
 LabelValue = Annotated[
     str,
     Field(
@@ -160,7 +176,21 @@ class EnvFromSource(ApiModel):
         )
     )
 
-    prefix: Annotated[str, Field(max_length=256)] | None = None
+    prefix: (
+        Annotated[
+            str,
+            Field(
+                max_length=256,
+                json_schema_extra=rules(
+                    Rule(
+                        "self.matches('^([-._a-zA-Z][-._a-zA-Z0-9]*)?$')",
+                        "must be how the name of a variable begins: letters, digits, '-', '_' and '.', with no digit in front",
+                    )
+                ),
+            ),
+        ]
+        | None
+    ) = None
     """Put before each key."""
     config_map_ref: "OptionalReference | None" = None
     """A ConfigMap in the server's namespace."""
@@ -195,6 +225,23 @@ class ResourceRequirements(ApiModel):
     """What is reserved, for example {cpu: 250m, memory: 640Mi}."""
     limits: ResourceList | None = None
     """What is never exceeded, for example {memory: 1Gi}."""
+
+
+LEAST_MEMORY: Final = "256Mi"
+"""MLflow 3.17 with one worker process takes 420 MiB when it has started; with less than this it never comes so far."""
+
+
+def enough_memory_for_mlflow(field: str) -> Rule:
+    """Return the rule that a container which runs MLflow is not limited to less memory than its start takes."""
+    resources = f"self.{field}"
+    limit = f"{resources}.limits['memory']"
+    return Rule(
+        f"!has({resources}) || !has({resources}.limits) || !('memory' in {resources}.limits) "
+        f"|| !isQuantity(string({limit})) || quantity(string({limit})).compareTo(quantity('{LEAST_MEMORY}')) >= 0",
+        f"{field}.limits.memory may not be less than {LEAST_MEMORY}, because MLflow cannot start with that; one worker needs "
+        "640Mi, each further one 256Mi more, and a number without a unit means bytes",
+        f".{field}.limits",
+    )
 
 
 class LabelSelectorRequirement(ApiModel):
@@ -246,7 +293,7 @@ class TopologySpreadConstraint(ApiModel):
 
     max_skew: Annotated[int, Field(ge=1, json_schema_extra={"format": "int32"})]
     """By how many pods the domains may differ."""
-    topology_key: LabelKey
+    topology_key: TopologyKey
     """The node label that tells the domains apart, for example topology.kubernetes.io/zone."""
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"]
     """What happens to a pod that would exceed the skew."""
@@ -329,7 +376,7 @@ class PodAffinityTerm(ApiModel):
     """Namespaces of the other pods, by label."""
     namespaces: Annotated[tuple[SelectorValue, ...], Field(max_length=64, json_schema_extra=ATOMIC)] = ()
     """Namespaces of the other pods, by name. Both absent: the server's own."""
-    topology_key: LabelKey
+    topology_key: TopologyKey
     """The node label whose value near pods share, for example kubernetes.io/hostname."""
     match_label_keys: SelectorKeys = ()
     """Labels of the pod whose values the other pods must share."""

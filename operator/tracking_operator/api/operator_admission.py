@@ -32,6 +32,7 @@ CHILDREN: Final[Mapping[str, tuple[str, ...]]] = {
     "batch": ("jobs",),
     "networking.k8s.io": ("ingresses", "networkpolicies"),
     "gateway.networking.k8s.io": ("httproutes",),
+    "policy": ("poddisruptionbudgets",),
 }
 """The kinds that servers are made of, by API group."""
 

@@ -16,6 +16,7 @@ from tracking_operator.api.kubernetes_types import (
     TopologySpreadConstraint,
 )
 from tracking_operator.api.labels_and_annotations import GROUP
+from tracking_operator.api.pod_settings import Rollout
 
 RESERVED_ENV: Final = (
     "DO_NOT_TRACK",
@@ -26,6 +27,7 @@ RESERVED_ENV: Final = (
     "LD_PRELOAD",
     "MLFLOW_ARTIFACTS_DESTINATION",
     "MLFLOW_ARTIFACTS_ONLY",
+    "MLFLOW_ARTIFACTS_PRESIGNED_ONLY",
     "MLFLOW_AUTH_ADMIN_PASSWORD",
     "MLFLOW_AUTH_ADMIN_USERNAME",
     "MLFLOW_AUTH_CONFIG_PATH",
@@ -148,6 +150,8 @@ class PodTemplate(ApiModel):
     env_from: Annotated[tuple[EnvFromSource, ...], Field(max_length=32, json_schema_extra=ATOMIC)] = ()
     """ConfigMaps and Secrets whose keys become environment variables of the server, as far as env could set them: others are
     taken away when it starts. What the operator sets wins."""
+    rollout: Rollout = Rollout()
+    """How the pods give way to new ones."""
     image_pull_secrets: Annotated[
         tuple[LocalObjectReference, ...], Field(max_length=16, json_schema_extra=map_by("name"))
     ] = ()

@@ -58,9 +58,9 @@ def _conditions_page() -> str:
     return f"""{_HEADER}
 # Conditions and reasons
 
-`status.conditions` holds standard Kubernetes conditions. `kubectl wait --for=condition=Ready` waits for the
-summary; `kubectl describe` shows all of them, with a message that says what to do. `Reconciling` and
-`Stalled` are there only while they are true.
+`status.conditions` holds standard Kubernetes conditions. `kubectl wait --for=condition=Ready --timeout=5m` waits for the
+summary, and after a change `--for=condition=WorkloadReady` until all pods are new; `kubectl describe` shows all of them, with a
+message that says what to do. `Reconciling` and `Stalled` are there only while they are true, and name the condition that says why.
 
 ## Conditions
 

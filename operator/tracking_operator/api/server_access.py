@@ -174,6 +174,13 @@ class ServerNetworkPolicy(ApiModel):
     """Further peers, for example the namespace of a pipeline."""
 
 
+class Probe(StrEnum):
+    """Who asks servers whether they answer."""
+
+    OPERATOR = "Operator"
+    NONE = "None"
+
+
 class IngressTls(ApiModel):
     """How the Ingress encrypts."""
 
@@ -217,7 +224,10 @@ class NetworkPolicySpec(ApiModel):
     """What the NetworkPolicy of each server lets through, beside what it needs."""
 
     ingress_from: NetworkPolicyPeers = ()
-    """Who may connect to every server: the pods of the ingress controller or gateway, and of monitoring."""
+    """Who may connect to every server: the pods of the ingress controller or gateway."""
+    metrics_from: NetworkPolicyPeers = ()
+    """Who may read the metrics of every server that has them (metrics.enabled), on port 5001, and nothing else: the pods of
+    Prometheus. Default: nobody."""
     egress: Annotated[
         tuple[NetworkPolicyEgressRule, ...], Field(max_length=32, json_schema_extra=ATOMIC)
     ] = ()
@@ -246,5 +256,10 @@ class ServerAccessSpec(ApiModel):
     the host, with https where the Ingress encrypts or there is a gateway."""
     authentication: AuthenticationSpec | None = None
     """Who is let in by servers that do not say. Has to be said: basic, or none spelled out."""
+    probe: Probe = Probe.OPERATOR
+    """Operator: once pods serve, the operator's own pod sends requests to each server's Service, by plain HTTP, to see whether
+    clients get through and to make the users of a login. None: it sends none, for a mesh that refuses what is not encrypted
+    by mutual TLS. Exposed then says NotProbed, and a Job gives the users their passwords in the server's store. Default:
+    Operator."""
     network_policy: NetworkPolicySpec = NetworkPolicySpec()
     """What the NetworkPolicy of each server lets through, beside what it needs."""

@@ -23,6 +23,7 @@ from tracking_operator.api.kubernetes_types import (
     ObjectMeta,
     ResourceRequirements,
     SecretKeyReference,
+    enough_memory_for_mlflow,
 )
 from tracking_operator.api.labels_and_annotations import (
     ALLOW_EMPTY_STORE_ANNOTATION,
@@ -32,7 +33,9 @@ from tracking_operator.api.labels_and_annotations import (
     ROTATE_CREDENTIALS_ANNOTATION,
 )
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind, Placement
+from tracking_operator.api.pod_settings import JobSettings, Metrics
 from tracking_operator.api.pod_template import PodTemplate
+from tracking_operator.api.s3_connection import AddressingStyle, Endpoint
 from tracking_operator.api.server_access import Access, ServerNetworkPolicy
 
 MAX_NAME_LENGTH: Final = 40
@@ -60,31 +63,17 @@ class AccessMode(StrEnum):
     READ_WRITE_MANY = "ReadWriteMany"
 
 
-def _does_not_shrink(member: str, default: str) -> Rule:
-    """Return the rule, for a store that the specification names, that its volume does not become smaller."""
-    size, old_size = (
-        f"quantity(has({of}.size) ? string({of}.size) : '{default}')" for of in ("self", "oldSelf")
-    )
+def _does_not_shrink(member: str) -> Rule:
+    """Return the rule that a volume does not become smaller.
+
+    What a class makes of a size that is absent is not known here: such a volume keeps its size, and the operator says so.
+    """
     return Rule(
-        f"(has(self.size) && !isQuantity(string(self.size))) || {size}.compareTo({old_size}) >= 0",
-        f"{member}.size may not become smaller, because volumes cannot shrink (absent means {default}); "
-        "set it back to at least the size it had",
+        "!has(self.size) || !has(oldSelf.size) || !isQuantity(string(self.size)) "
+        "|| quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0",
+        f"{member}.size may not become smaller, because volumes cannot shrink; set it back to at least the size it had, or "
+        "remove it",
         ".size",
-    )
-
-
-def _is_not_named_smaller(store: str, member: str, default: str) -> Rule:
-    """Return the rule, for the whole resource, for a store of default size that the specification names only now."""
-    new, old = f"self.spec.{store}", f"oldSelf.spec.{store}"
-    return Rule(
-        f"!has(oldSelf.status) || !has(oldSelf.status.{store}) || oldSelf.status.{store}.kind != '{member}' "
-        f"|| (has(oldSelf.spec) && has({old}) && has({old}.{member})) "
-        f"|| !has(self.spec) || !has({new}) || !has({new}.{member}) || !has({new}.{member}.size) "
-        f"|| !isQuantity(string({new}.{member}.size)) "
-        f"|| quantity(string({new}.{member}.size)).compareTo(quantity('{default}')) >= 0",
-        f"spec.{store}.{member}.size may not be less than {default}, because the volume exists with that size and "
-        "cannot shrink; raise it or remove it",
-        f".spec.{store}.{member}.size",
     )
 
 
@@ -103,10 +92,11 @@ class PostgresStore(ApiModel):
 class SqliteStore(ApiModel):
     """An SQLite file on a volume of its own. One replica only."""
 
-    model_config = with_rules(_does_not_shrink("backendStore.sqlite", DEFAULT_SQLITE_SIZE))
+    model_config = with_rules(_does_not_shrink("backendStore.sqlite"))
 
     size: StorageSize = DEFAULT_SQLITE_SIZE
-    """The size of the volume. It can grow (where the StorageClass allows it) but not shrink. Default: 1Gi."""
+    """The size of the volume. It can grow (where the StorageClass allows it) but not shrink. Default: the class's, else 1Gi; a volume
+    that exists keeps its size."""
     storage_class_name: ObjectName | None = None
     """The StorageClass of the volume, fixed once it exists. Default: the cluster's default."""
 
@@ -116,7 +106,13 @@ class ExternalBackendStore(ApiModel):
 
     uri_secret_ref: SecretKeyReference
     """The Secret, in the server's namespace, and its key that hold the SQLAlchemy URI, for example
-    postgresql+psycopg2://user:password@host:5432/database."""
+    postgresql+psycopg2://user:password@host:5432/database. Options of it that name files of the pod are refused."""
+    ca_config_map_ref: LocalObjectReference | None = None
+    """A ConfigMap in the server's namespace with the CA certificates (PEM) under the key ca.crt, for PostgreSQL: certificate and
+    host of the database are verified (sslmode verify-full, unless the URI says verify-ca). Default: as the URI says."""
+    client_certificate_secret_ref: LocalObjectReference | None = None
+    """A Secret in the server's namespace with the keys tls.crt and tls.key (PEM), for PostgreSQL: the certificate that the
+    server shows, beside a password or instead of one. Default: none."""
 
 
 class BackendStore(ApiModel):
@@ -153,10 +149,11 @@ class S3Store(ApiModel):
 class ArtifactVolume(ApiModel):
     """A volume of the cluster, served by the tracking server itself."""
 
-    model_config = with_rules(_does_not_shrink("artifactStore.volume", DEFAULT_ARTIFACT_VOLUME_SIZE))
+    model_config = with_rules(_does_not_shrink("artifactStore.volume"))
 
     size: StorageSize = DEFAULT_ARTIFACT_VOLUME_SIZE
-    """The size of the volume. It can grow (where the StorageClass allows it) but not shrink. Default: 10Gi."""
+    """The size of the volume. It can grow (where the StorageClass allows it) but not shrink. Default: the class's, else 10Gi; a volume
+    that exists keeps its size."""
     storage_class_name: ObjectName | None = None
     """The StorageClass of the volume, fixed once it exists. Default: the cluster's default."""
     access_mode: AccessMode = AccessMode.READ_WRITE_ONCE
@@ -165,6 +162,20 @@ class ArtifactVolume(ApiModel):
 
 class ExternalArtifactStore(ApiModel):
     """A bucket or container that somebody else made. It is never created and never deleted by the operator."""
+
+    model_config = with_rules(
+        Rule(
+            "self.uri.startsWith('s3://') || !(has(self.endpoint) || has(self.region) || has(self.addressingStyle) "
+            "|| has(self.caConfigMapRef))",
+            "endpoint, region, addressingStyle and caConfigMapRef of artifactStore.external are for s3:// only; remove them",
+        ),
+        Rule(
+            "!has(self.caConfigMapRef) || !has(self.endpoint) || self.endpoint.startsWith('https://')",
+            "artifactStore.external.endpoint must begin with https:// beside caConfigMapRef, because a CA verifies nothing "
+            "without TLS",
+            ".endpoint",
+        ),
+    )
 
     uri: Annotated[
         str,
@@ -184,6 +195,16 @@ class ExternalArtifactStore(ApiModel):
     """A Secret in the server's namespace with the keys accessKeyId and secretAccessKey (and sessionToken), or
     credentials (an AWS credentials file), for s3://; credentials.json for gs://; connectionString or accountKey for
     abfss:// and wasbs://. Default: none, for a ServiceAccount that has the right itself."""
+    endpoint: Endpoint | None = None
+    """The URL of the S3 server, as pods and, where artifacts are not proxied, clients reach it. Default: AWS's own, unless the
+    Secret or a variable names it."""
+    region: Annotated[str, Field(min_length=1, max_length=63)] | None = None
+    """The region of the bucket. Default: none."""
+    addressing_style: AddressingStyle | None = None
+    """Where requests name the bucket. Default: path with an endpoint, else as the bucket's name allows."""
+    ca_config_map_ref: LocalObjectReference | None = None
+    """A ConfigMap in the server's namespace with the CA certificates (PEM) under the key ca.crt, with which the S3 server's
+    certificate is verified. Default: the CAs of the image."""
 
 
 class ArtifactStore(ApiModel):
@@ -233,6 +254,7 @@ class TrackingServerSpec(ApiModel):
     """What a team asks for. Every field is optional: an empty specification is a working server."""
 
     model_config = with_rules(
+        enough_memory_for_mlflow("resources"),
         Rule(
             "!has(self.image) || has(self.version)",
             "image needs version, because the operator cannot see which MLflow an image holds; "
@@ -259,7 +281,8 @@ class TrackingServerSpec(ApiModel):
     """The TrackingServerClass that sets rules and defaults; fixed once the server exists. Default: the class that is
     annotated tracking-operator.dev/is-default-class: "true", and without one a built-in class (SQLite and a volume)."""
     version: MlflowVersion | None = None
-    """The MLflow release, one that the class offers, such as "3.17.2". Default: the class's defaultVersion at creation."""
+    """The MLflow release, one that the class offers, in quotes, such as "3.17.2": YAML takes 3.17 for a number, which the API
+    server refuses ("must be of type string"). Default: the class's defaultVersion at creation."""
     image: ImageReference | None = None
     """An image of your own to run instead of the class's. Needs version, and the class's permission. Default: the
     class's image for the version."""
@@ -271,6 +294,8 @@ class TrackingServerSpec(ApiModel):
     """Whether the server is put to sleep: no pods run, everything else is kept. Default: false."""
     resources: ResourceRequirements | None = None
     """CPU and memory of the server's container. Default: the class's, else a request and limit that fit the workers."""
+    jobs: JobSettings = JobSettings()
+    """The Jobs of the server."""
     backend_store: BackendStore = BackendStore()
     """Where runs, parameters, metrics and the model registry are kept; at most one kind. Default: postgres where
     the class has it, else sqlite. The kind is fixed once the server exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
@@ -281,6 +306,8 @@ class TrackingServerSpec(ApiModel):
     """How people and programs reach the server."""
     network_policy: ServerNetworkPolicy = ServerNetworkPolicy()
     """Who may connect to the server's pods."""
+    metrics: Metrics = Metrics()
+    """What is told to Prometheus."""
     deletion_policy: DeletionPolicy | None = None
     """What happens to the data when this resource is deleted: Retain keeps it for a server of the same name, Delete
     removes it. Deleting the namespace always takes its volumes. Default: the class's, else Retain."""
@@ -342,7 +369,7 @@ class ClientStatus(ApiModel):
     """What a client pod uses by envFrom."""
 
     config_map_name: StatusText | None = None
-    """The ConfigMap that holds MLFLOW_TRACKING_URI."""
+    """The ConfigMap that holds MLFLOW_TRACKING_URI, and TRACKING_SERVER_URL, which a person opens."""
     secret_name: StatusText | None = None
     """The Secret that holds what clients need to log in; absent where they need nothing."""
 
@@ -472,8 +499,6 @@ class TrackingServer(ApiModel):
             "spec.replicas must be 0 or 1, because this server keeps its artifacts on a volume; if several nodes can "
             "mount it, say so with spec.artifactStore.volume.accessMode: ReadWriteMany",
         ),
-        _is_not_named_smaller("backendStore", BackendStoreKind.SQLITE, DEFAULT_SQLITE_SIZE),
-        _is_not_named_smaller("artifactStore", ArtifactStoreKind.VOLUME, DEFAULT_ARTIFACT_VOLUME_SIZE),
     )
 
     api_version: str = API_VERSION

@@ -15,6 +15,7 @@ from tracking_operator.api.base import (
     MlflowVersion,
     ObjectName,
     Rule,
+    StorageSize,
     map_by,
     rules,
     with_rules,
@@ -26,8 +27,11 @@ from tracking_operator.api.kubernetes_types import (
     ObjectMeta,
     ResourceList,
     ResourceRequirements,
+    enough_memory_for_mlflow,
 )
 from tracking_operator.api.labels_and_annotations import API_VERSION, DEFAULT_CLASS_ANNOTATION
+from tracking_operator.api.pod_settings import JobSettings, Metrics, PodSecurity, Rollout
+from tracking_operator.api.s3_connection import AddressingStyle, Endpoint, addressing_style_with
 from tracking_operator.api.server_access import HostPattern, ServerAccessSpec, Template
 from tracking_operator.api.tracking_server import ConnectionLimit, DeletionPolicy
 
@@ -146,13 +150,6 @@ class PostgresStoreSpec(ApiModel):
     """After how many hours or days each server gets new database credentials, for example 90d. Default: never."""
 
 
-class AddressingStyle(StrEnum):
-    """Where a request names the bucket: in the path of the URL, or as the first part of its host."""
-
-    PATH = "path"
-    VIRTUAL = "virtual"
-
-
 class Isolation(StrEnum):
     """What keeps a server's identity within its prefix."""
 
@@ -161,23 +158,7 @@ class Isolation(StrEnum):
 
 
 _BUCKET_NAME: Final = "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
-_ENDPOINT: Final = "https?://([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|[[][0-9A-Fa-f:.]+[]])(:[0-9]{1,5})?"
 _ROLE_ARN: Final = "arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+"
-
-Endpoint = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=300,
-        json_schema_extra=rules(
-            Rule(
-                f"self.matches('^{_ENDPOINT}$')",
-                "must be a URL of scheme, host and port without a path, for example http://s3.s3.svc:7070",
-            )
-        ),
-    ),
-]
-"""The URL of an S3 server."""
 
 
 class CreateBucket(ApiModel):
@@ -370,7 +351,7 @@ class S3StoreSpec(ApiModel):
     @property
     def effective_addressing_style(self) -> AddressingStyle:
         """Where requests name the bucket."""
-        return self.addressing_style or (AddressingStyle.PATH if self.endpoint else AddressingStyle.VIRTUAL)
+        return self.addressing_style or addressing_style_with(self.endpoint)
 
 
 class PodTemplatePermissions(ApiModel):
@@ -448,8 +429,28 @@ class Limits(ApiModel):
     named: 8 and 16Gi."""
 
 
+class VolumeDefaults(ApiModel):
+    """A volume whose server does not say."""
+
+    size: StorageSize | None = None
+    """The size of new volumes; those that exist keep theirs."""
+    storage_class_name: ObjectName | None = None
+    """The StorageClass of new volumes. Default: the cluster's default."""
+
+
+class Volumes(ApiModel):
+    """The volumes of servers that do not say."""
+
+    backend_store: VolumeDefaults = VolumeDefaults()
+    """The volume with the SQLite file. Default of its size: 1Gi."""
+    artifact_store: VolumeDefaults = VolumeDefaults()
+    """The volume with artifacts. Default of its size: 10Gi."""
+
+
 class Defaults(ApiModel):
     """What servers get that do not say."""
+
+    model_config = with_rules(enough_memory_for_mlflow("resources"))
 
     replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
     """How many pods run. Default: 1."""
@@ -459,6 +460,10 @@ class Defaults(ApiModel):
     """CPU and memory of the server's container. Default: a request and limit that fit the workers."""
     deletion_policy: DeletionPolicy | None = None
     """What happens to the data when a server is deleted. Default: Retain."""
+    metrics: Metrics = Metrics()
+    """What is told to Prometheus."""
+    volumes: Volumes = Volumes()
+    """Size and StorageClass of volumes."""
 
 
 class Rotation(ApiModel):
@@ -533,6 +538,12 @@ class TrackingServerClassSpec(ApiModel):
     """How much tenants may ask for."""
     defaults: Defaults = Defaults()
     """What servers get that do not say."""
+    jobs: JobSettings = JobSettings()
+    """The Jobs of servers that do not say."""
+    rollout: Rollout = Rollout()
+    """How the pods of servers that do not say give way to new ones."""
+    pod_security: PodSecurity = PodSecurity()
+    """As whom the pods of servers run."""
     hand_over: Annotated[
         tuple[HandOver, ...], Field(max_length=256, json_schema_extra=map_by("namespace", "name"))
     ] = ()
@@ -568,6 +579,10 @@ class TrackingServerClassStatus(ApiModel):
     """The metadata.generation that this status was found for. Older than the resource's own: out of date."""
     conditions: Conditions = ()
     """How the class is, by type. Ready is the summary."""
+    versions: Annotated[tuple[MlflowVersion, ...], Field(max_length=64, json_schema_extra=SET)] = ()
+    """The MLflow releases that servers of the class may use, oldest first."""
+    default_version: MlflowVersion | None = None
+    """The release of new servers that name none."""
 
     def condition(self, type_: ConditionType) -> Condition | None:
         """Return the condition of this type, or None."""

@@ -1,6 +1,9 @@
 """The ``tracking-operator`` command."""
 
 import argparse
+import errno
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -8,6 +11,11 @@ from tracking_operator.cli import check, crds, render, run
 from tracking_operator.cli import open as open_command
 
 COMMANDS = {"run": run, "crds": crds, "render": render, "check": check, "open": open_command}
+
+ENDED_BY_SIGPIPE, ENDED_BY_SIGINT = 128 + signal.SIGPIPE, 128 + signal.SIGINT
+"""How shells tell of programs that a signal has ended."""
+NO_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Why what is printed cannot be written to a file."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,8 +34,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         module.add_arguments(command)
     options = parser.parse_args(arguments)
-    exit_code: int = COMMANDS[options.command].execute(options)
+    try:
+        exit_code: int = COMMANDS[options.command].execute(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_what_is_left()  # who reads has enough, as with `| head`
+        return ENDED_BY_SIGPIPE
+    except OSError as error:
+        if error.errno not in NO_PLACE:
+            raise
+        _drop_what_is_left()
+        print(f"What was to be printed cannot be written: {error.strerror}.", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return ENDED_BY_SIGINT
     return exit_code
+
+
+def _drop_what_is_left() -> None:
+    """Give what is in the buffer a place to go to at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -39,20 +39,20 @@ class Reconciler:
         now: Callable[[], datetime],
     ) -> None:
         postgres = PostgresAdmin(kube, cache, executor, settings.namespace)
-        buckets = S3Admin(kube, cache, executor, settings.namespace)
+        s3_admin = S3Admin(kube, cache, executor, settings.namespace)
         self._servers = ServerReconciler(
             kube=kube,
             cache=cache,
             events=events,
             settings=settings,
             postgres=postgres,
-            buckets=buckets,
+            s3_admin=s3_admin,
             mlflow=mlflow,
             gateway_api=gateway_api,
             now=now,
         )
         self._classes = ClassReconciler(
-            kube, cache, postgres, buckets, gateway_api, settings=settings, now=now
+            kube, cache, postgres, s3_admin, gateway_api, settings=settings, now=now
         )
 
     async def reconcile(self, key: Request, *, resync: bool) -> Outcome:

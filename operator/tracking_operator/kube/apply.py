@@ -22,7 +22,6 @@ from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.compare import (
     Difference,
     differences,
-    first_difference,
 )
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.field_managers import claim_own_updates, own_updates
@@ -38,9 +37,6 @@ from tracking_operator.kube.objects import (
 )
 
 CONCURRENT_WRITES: Final = 8
-_IMMUTABLE_CONTENT: Final = ("binaryData", "data", "immutable")
-"""What the API server lets nobody change in a ConfigMap or Secret that says ``immutable: true``."""
-
 MAX_WRITES_PER_OBJECT: Final = 3
 """Apply, then take out what it left, then apply what the leftover had made impossible: never more."""
 
@@ -73,16 +69,7 @@ class JsonPatch:
     why: str
 
 
-@dataclass(frozen=True)
-class Replace:
-    """Delete the live object, which is immutable, and apply this one in its place."""
-
-    obj: KubeObject
-    uid: str | None
-    why: str
-
-
-Write = Apply | JsonPatch | Replace
+Write = Apply | JsonPatch
 
 
 @dataclass(frozen=True)
@@ -111,6 +98,8 @@ class AppliedSet:
     conflicts: list[KubeObject] = field(default_factory=list)
     leaving: list[KubeObject] = field(default_factory=list)
     unsettled: list[Unsettled] = field(default_factory=list)
+    contested: list[Unsettled] = field(default_factory=list)
+    """Those of them that are left as they are by now."""
     failures: list[tuple[KubeObject, ApiError]] = field(default_factory=list)
 
 
@@ -137,8 +126,6 @@ def plan(desired: KubeObject, live: KubeObject | None, mark: str | None = None) 
     if live is None:
         return Apply(_stamped(desired, mark), "it is missing")
     found = list(differences(desired, live))
-    if live.get("immutable") and (content := _first_in_content(found)):
-        return Replace(_stamped(desired, mark), uid_of(live), str(content))
     if _stamp(live) != mark:
         why = str(found[0]) if found else "its previous version had fields that are no longer wanted"
         return Apply(_for_exactly(live, _stamped(desired, mark)), why)
@@ -150,14 +137,20 @@ def plan(desired: KubeObject, live: KubeObject | None, mark: str | None = None) 
 
 
 async def apply_all(
-    client: KubeClient, cache: ObjectCache, desired: Sequence[KubeObject], *, owner: OwnerCheck
+    client: KubeClient,
+    cache: ObjectCache,
+    desired: Sequence[KubeObject],
+    *,
+    owner: OwnerCheck,
+    asks_again: bool = False,
 ) -> AppliedSet:
     """Make every desired object exist as desired, side by side; what is right already costs no call.
 
     ``owner`` decides whether a live object may be touched. Refusals of the API server do not raise: they
-    are in the result, so that one refused object does not hold up the others.
+    are in the result, so that one refused object does not hold up the others. ``asks_again`` is whether to find out by a
+    dry run if what is left to others would stay as desired by now: no watch tells that a policy has gone.
     """
-    applier = _Applier(client, cache, owner)
+    applier = _Applier(client, cache, owner, asks_again=asks_again)
     await asyncio.gather(*(applier.ensure(obj) for obj in desired))
     return applier.result
 
@@ -200,8 +193,11 @@ def is_being_deleted(obj: KubeObject) -> bool:
 class _Applier:
     """Brings one desired set about, and collects what came of it."""
 
-    def __init__(self, client: KubeClient, cache: ObjectCache, owner: OwnerCheck) -> None:
+    def __init__(
+        self, client: KubeClient, cache: ObjectCache, owner: OwnerCheck, *, asks_again: bool
+    ) -> None:
         self.result = AppliedSet()
+        self._asks_again = asks_again
         self._client = client
         self._cache = cache
         self._owner = owner
@@ -214,7 +210,9 @@ class _Applier:
                 mark = digest(desired)
                 if live is not None and not self._may_touch(live):
                     return
-                if live is None or not self._cache.is_settled(live, mark):
+                if live is not None and (left := await self._left_to_others(desired, live, mark)):
+                    self.result.contested.append(left)
+                elif live is None or not self._cache.is_settled(live, mark):
                     live = await self._write_until_settled(desired, live, mark)
                 if live is not None:
                     self.result.objects.append(live)
@@ -249,11 +247,38 @@ class _Applier:
                 break
         if live is None:
             return None
+        place = place_of(desired)
         if write is None:
             self._cache.note_settled(live, mark)
-        elif difference := first_difference(desired, live):
-            self.result.unsettled.append(Unsettled(live, difference))
+            self._cache.contests.forget(place)
+        elif found := list(differences(desired, live)):
+            self._cache.contests.note(place, mark, [str(one) for one in found])
+            self.result.unsettled.append(Unsettled(live, found[0]))
         return live
+
+    async def _left_to_others(self, desired: KubeObject, live: KubeObject, mark: str) -> Unsettled | None:
+        """How an object differs that is left as it is, because each write of it is changed back."""
+        contests, place = self._cache.contests, place_of(desired)
+        if not contests.knows(place) or _stamp(live) != mark or self._cache.is_shortened(live):
+            return None
+        found = list(differences(desired, live))
+        if not contests.has_given_way(place, mark, [str(one) for one in found]):
+            return None
+        if self._asks_again and await self._would_stay(desired, live, mark):
+            contests.forget(place)
+            return None
+        return Unsettled(live, found[0])
+
+    async def _would_stay(self, desired: KubeObject, live: KubeObject, mark: str) -> bool:
+        """Whether a write would not be changed back any more: admission sees a dry run as it sees a write."""
+        write = plan(desired, live, mark)
+        if write is None:
+            return True
+        try:
+            answer = await self._request(desired, write, dry_run=True)
+        except ApiError:  # also of a webhook that takes no dry runs
+            return False
+        return next(differences(desired, trim(answer)), None) is None
 
     def _may_touch(self, live: KubeObject) -> bool:
         match self._owner(live):
@@ -271,23 +296,16 @@ class _Applier:
         return self._cache.get(*place_of(desired)) or await self._client.get(*place_of(desired))
 
     async def _send(self, desired: KubeObject, live: KubeObject | None, write: Write) -> KubeObject:
-        kind, namespace, name = place_of(desired)
-        if isinstance(write, JsonPatch):
-            answer = await self._client.json_patch(kind, namespace, name, write.operations)
-        elif isinstance(write, Replace):
-            answer = await self._replace(write, live)
-        else:
-            if live is not None and own_updates(live):
-                await claim_own_updates(self._client, kind, namespace, name)
-            answer = await self._client.apply(write.obj)
+        if isinstance(write, Apply) and live is not None and own_updates(live):
+            await claim_own_updates(self._client, *place_of(desired))
+        answer = await self._request(desired, write)
         self._cache.upsert(answer)
         return trim(answer)
 
-    async def _replace(self, write: Replace, live: KubeObject | None) -> KubeObject:
-        await self._client.delete(*place_of(write.obj), uid=write.uid)
-        if live is not None:
-            self._cache.remove(live)
-        return await self._client.apply(write.obj)
+    async def _request(self, desired: KubeObject, write: Write, *, dry_run: bool = False) -> KubeObject:
+        if isinstance(write, JsonPatch):
+            return await self._client.json_patch(*place_of(desired), write.operations, dry_run=dry_run)
+        return await self._client.apply(write.obj, dry_run=dry_run)
 
     async def _read_again(
         self, desired: KubeObject, live: KubeObject | None, error: ApiError
@@ -314,10 +332,6 @@ def _way_around(desired: KubeObject, live: KubeObject | None, write: Write, erro
     if live is None or isinstance(write, JsonPatch) or not _survivors(desired, live):
         raise error
     return _patch(desired, live, write.why)
-
-
-def _first_in_content(found: Sequence[Difference]) -> Difference | None:
-    return next((one for one in found if one.path.partition(".")[0] in _IMMUTABLE_CONTENT), None)
 
 
 def _survivors(desired: KubeObject, live: KubeObject) -> list[Difference]:

@@ -19,6 +19,7 @@ from tracking_operator.kube.cache_memory import (
     last_state,
     outline,
 )
+from tracking_operator.kube.contested import Contests
 from tracking_operator.kube.objects import (
     Kind,
     KubeObject,
@@ -92,6 +93,8 @@ class ObjectCache:
         self._owners: dict[Place, str] = {}
         self._removed: OrderedDict[Place, int] = OrderedDict()
         self._settled: dict[Place, tuple[int, str]] = {}
+        self.contests: Contests[Place] = Contests()
+        """Objects that something else changes right after each write."""
         self._removed_before_finalized: OrderedDict[Place, KubeObject] = OrderedDict()
         self._finalized: set[str] = set()
 

@@ -28,6 +28,8 @@ JSON_PATCH: Final = "application/json-patch+json"
 JSON: Final = "application/json"
 PORT_FORWARD_PROTOCOL: Final = "v4.channel.k8s.io"
 MOST_OF_A_LOG: Final = 2**20
+READ_BYTES: Final = 16_384
+"""Of an answer with a limit, at a time."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +117,24 @@ class KubeClient:
         namespace: str | None = None,
         label_selector: str | None = None,
         *,
+        field_selector: str | None = None,
         limit: int | None = None,
+        most_bytes: int | None = None,
     ) -> KubeObjects:
-        """Return the objects of one namespace, or of all, with ``apiVersion`` and ``kind`` filled in."""
-        found, _ = await self.list_with_version(kind, namespace, label_selector, limit=limit)
+        """Return the objects of one namespace, or of all, with ``apiVersion`` and ``kind`` filled in.
+
+        Raises:
+            ApiError: also where the answer is longer than ``most_bytes``, of which no more is read.
+
+        """
+        found, _ = await self.list_with_version(
+            kind,
+            namespace,
+            label_selector,
+            field_selector=field_selector,
+            limit=limit,
+            most_bytes=most_bytes,
+        )
         return found
 
     async def list_with_version(
@@ -127,20 +143,29 @@ class KubeClient:
         namespace: str | None = None,
         label_selector: str | None = None,
         *,
+        field_selector: str | None = None,
         limit: int | None = None,
+        most_bytes: int | None = None,
     ) -> tuple[KubeObjects, int]:
         """Return the objects and the resource version at which the list was true."""
         query = {"labelSelector": label_selector} if label_selector else {}
+        if field_selector:
+            query["fieldSelector"] = field_selector
         if limit:
             query["limit"] = str(limit)
-        answer = await self._request("list", kind, kind.path(namespace), query=query)
+        answer = await self._request("list", kind, kind.path(namespace), query=query, most_bytes=most_bytes)
         types = {"apiVersion": kind.api_version, "kind": kind.kind}
         return [types | item for item in answer["items"]], int(answer["metadata"]["resourceVersion"])
 
-    async def apply(self, obj: KubeObject, *, subresource: str | None = None) -> KubeObject:
-        """Server-side apply the object under our field manager and return what is stored now."""
+    async def apply(
+        self, obj: KubeObject, *, subresource: str | None = None, dry_run: bool = False
+    ) -> KubeObject:
+        """Server-side apply the object under our field manager and return what is stored now.
+
+        A dry run is admitted, changed or refused like any other request, and nothing is stored.
+        """
         kind = kind_of(obj)
-        query = {"fieldManager": self._field_manager, "force": "true"}
+        query = {"fieldManager": self._field_manager, "force": "true"} | _dry(run=dry_run)
         path = kind.path(namespace_of(obj), name_of(obj), subresource)
         return await self._request("apply", kind, path, query=query, body=obj, content_type=APPLY_PATCH)
 
@@ -152,10 +177,11 @@ class KubeClient:
         operations: Sequence[JsonPatchOperation],
         *,
         subresource: str | None = None,
+        dry_run: bool = False,
     ) -> KubeObject:
-        """Apply RFC 6902 operations and return what is stored now."""
+        """Apply RFC 6902 operations and return what is stored now; with a dry run, what would be."""
         path = kind.path(namespace, name, subresource)
-        query = {"fieldManager": self._field_manager}
+        query = {"fieldManager": self._field_manager} | _dry(run=dry_run)
         return await self._request(
             "patch", kind, path, query=query, body=list(operations), content_type=JSON_PATCH
         )
@@ -166,7 +192,7 @@ class KubeClient:
         A dry run is admitted or refused like any other request, and nothing is stored.
         """
         kind = kind_of(obj)
-        query = {"fieldManager": self._field_manager} | ({"dryRun": "All"} if dry_run else {})
+        query = {"fieldManager": self._field_manager} | _dry(run=dry_run)
         return await self._request("create", kind, kind.path(namespace_of(obj)), query=query, body=obj)
 
     async def replace(self, obj: KubeObject) -> KubeObject:
@@ -241,9 +267,12 @@ class KubeClient:
         query: Mapping[str, str] | None = None,
         body: KubeObject | Sequence[JsonPatchOperation] | None = None,
         content_type: str = JSON,
+        most_bytes: int | None = None,
     ) -> KubeObject:
         async with self._turn(namespace_in(path)):
-            return await self._send(verb, kind, path, query=query, body=body, content_type=content_type)
+            return await self._send(
+                verb, kind, path, query=query, body=body, content_type=content_type, most_bytes=most_bytes
+            )
 
     @asynccontextmanager
     async def _turn(self, namespace: str) -> AsyncIterator[None]:
@@ -267,6 +296,7 @@ class KubeClient:
         query: Mapping[str, str] | None,
         body: KubeObject | Sequence[JsonPatchOperation] | None,
         content_type: str,
+        most_bytes: int | None,
     ) -> KubeObject:
         status = NO_ANSWER
         try:
@@ -278,7 +308,7 @@ class KubeClient:
                 headers={"Content-Type": content_type, "Accept": JSON},
             ) as response:
                 status = response.status
-                content = await response.read()
+                content = await _read(response, most_bytes)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ApiError(NO_ANSWER, "NoAnswer", f"no answer from the API server: {error!r}") from error
         finally:
@@ -287,6 +317,21 @@ class KubeClient:
             raise _error_from(status, content, response.headers.get("Retry-After"))
         answer: KubeObject = json.loads(content)
         return answer
+
+
+async def _read(response: aiohttp.ClientResponse, most_bytes: int | None) -> bytes:
+    """The body of an answer. Raises ApiError: it is longer than ``most_bytes``."""
+    if most_bytes is None:
+        return await response.read()
+    content = bytearray()
+    async for chunk in response.content.iter_chunked(READ_BYTES):
+        content += chunk
+        if len(content) > most_bytes:
+            response.close()  # what is still on its way is not waited for
+            raise ApiError(
+                NO_ANSWER, "TooLong", f"the answer of the API server is longer than {most_bytes} bytes"
+            )
+    return bytes(content)
 
 
 _ACCESS_REVIEW: Final = Kind(
@@ -307,6 +352,10 @@ def namespace_in(path: str) -> str:
     """Return the namespace in the path of a request; empty for what is in none."""
     _, _, rest = path.partition("/namespaces/")
     return rest.partition("/")[0]
+
+
+def _dry(*, run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if run else {}
 
 
 def _error_from(status: int, content: bytes, retry_after: str | None) -> ApiError:

@@ -130,7 +130,10 @@ def is_contained(desired: object, live: object, context: Context) -> bool:
 
 
 def _compare(desired: object, live: object, context: Context) -> Iterator[Difference]:
-    if desired is None or (live is None and not desired):
+    if not desired and not live and (desired is None or live is None):
+        return
+    if desired is None:  # wanted to be absent; an apply leaves what others have added
+        yield Difference(context.path, desired, live, survives_apply=not context.in_atomic)
         return
     if isinstance(desired, dict) and isinstance(live, dict):
         yield from _compare_maps(desired, live, context)

@@ -8,7 +8,7 @@ from tracking_operator.failures import CONFLICT_RETRY_SECONDS, Failure, Invalid,
 NO_ANSWER = 0
 """The ``status`` of an ApiError when no answer came at all: refused, reset, timed out."""
 
-_QUOTA_WORDS = ("exceeded quota", "status unknown for quota")
+_QUOTA_WORDS = ("exceeded quota", "failed quota", "status unknown for quota")
 
 TERMINATING_RETRY_SECONDS = 30.0
 
@@ -45,12 +45,17 @@ class ApiError(Exception):
     @property
     def is_quota_exceeded(self) -> bool:
         """Whether a ResourceQuota of the namespace left no room, or has not been computed yet."""
-        return self.status == HTTPStatus.FORBIDDEN and any(words in self.message for words in _QUOTA_WORDS)
+        return self.status == HTTPStatus.FORBIDDEN and is_of_a_quota(self.message)
 
     @property
     def is_missing_permission(self) -> bool:
         """Whether RBAC refused the request: admission plugins say 403 as well, RBAC says ``cannot``."""
         return self.status == HTTPStatus.FORBIDDEN and " cannot " in self.message
+
+
+def is_of_a_quota(message: str) -> bool:
+    """Whether a refusal is the word of a ResourceQuota (kubernetes, apiserver/pkg/admission/plugin/resourcequota)."""
+    return any(words in message for words in _QUOTA_WORDS)
 
 
 def failure_from(error: ApiError, what: str) -> Failure:

@@ -45,7 +45,8 @@ def _merge(desired: object, live: object, context: Context) -> object:
 
 
 def _merge_maps(desired: KubeObject, live: KubeObject, context: Context) -> KubeObject:
-    strangers = {*added_keys(desired, live, context), *rival_keys(desired, live, context)}
+    absent = (key for key, value in desired.items() if value is None)
+    strangers = {*absent, *added_keys(desired, live, context), *rival_keys(desired, live, context)}
     kept = {key: value for key, value in live.items() if key not in strangers}
     # Of a volume, even an empty field says something: which sort of volume it is.
     stated = {

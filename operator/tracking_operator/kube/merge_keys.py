@@ -31,6 +31,7 @@ MERGE_KEYS: Final[Mapping[str, MergeKeys]] = {
     "spec.initContainers.resources.claims": {"name": ""},
     "spec.initContainers.volumeDevices": {"devicePath": ""},
     "spec.initContainers.volumeMounts": {"mountPath": ""},
+    "spec.listeners": {"name": None},
     "spec.ports": {"port": 0, "protocol": "TCP"},
     "spec.resourceClaims": {"name": ""},
     "spec.resources.claims": {"name": ""},

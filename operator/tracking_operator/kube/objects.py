@@ -56,8 +56,11 @@ REPLICA_SET: Final = Kind("apps/v1", "ReplicaSet", "replicasets")
 JOB: Final = Kind("batch/v1", "Job", "jobs")
 INGRESS: Final = Kind("networking.k8s.io/v1", "Ingress", "ingresses")
 INGRESS_CLASS: Final = Kind("networking.k8s.io/v1", "IngressClass", "ingressclasses", namespaced=False)
+GATEWAY: Final = Kind("gateway.networking.k8s.io/v1", "Gateway", "gateways")
 HTTP_ROUTE: Final = Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes")
 NETWORK_POLICY: Final = Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies")
+POD_DISRUPTION_BUDGET: Final = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+STORAGE_CLASS: Final = Kind("storage.k8s.io/v1", "StorageClass", "storageclasses", namespaced=False)
 LEASE: Final = Kind("coordination.k8s.io/v1", "Lease", "leases")
 EVENT: Final = Kind("v1", "Event", "events")
 
@@ -83,8 +86,11 @@ for _kind in (
     JOB,
     INGRESS,
     INGRESS_CLASS,
+    GATEWAY,
     HTTP_ROUTE,
     NETWORK_POLICY,
+    POD_DISRUPTION_BUDGET,
+    STORAGE_CLASS,
     LEASE,
     EVENT,
 ):

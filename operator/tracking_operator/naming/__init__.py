@@ -20,6 +20,7 @@ DEFAULT_ARTIFACT_PREFIX: Final = "{{ namespace }}/{{ name }}"
 
 SERVICE_PORT: Final = 80
 CONTAINER_PORT: Final = 5000
+METRICS_PORT: Final = 5001
 
 MAX_HOST_LENGTH: Final = 253
 MAX_PATH_LENGTH: Final = 200
@@ -141,8 +142,13 @@ class ChildNames:
         return f"{self.server}-migrate-{version.replace('.', '-')}"
 
     @property
+    def reset_login(self) -> str:
+        """The Job that gives MLflow's admin the password of the Secret."""
+        return f"{self.server}-reset-login"
+
+    @property
     def migration_policy(self) -> str:
-        """The NetworkPolicy of the Jobs that migrate the schema, of whatever version."""
+        """The NetworkPolicy of the Jobs that change the backend store: those that migrate it, and that of the login."""
         return f"{self.server}-migrate"
 
     @property

@@ -10,6 +10,7 @@ import importlib
 import signal
 import sys
 
+from tracking_operator.pod_tools.checks import report
 from tracking_operator.pod_tools.programs import PROGRAMS
 
 
@@ -19,8 +20,20 @@ def main() -> None:
     if program not in PROGRAMS:
         sys.exit(f"{program!r} is no program: name one of {', '.join(PROGRAMS)}.")
     end_when_told()
-    module = importlib.import_module(f"{__package__}.{program.replace('-', '_')}")
-    sys.exit(module.main(arguments))
+    try:
+        module = importlib.import_module(f"{__package__}.{program.replace('-', '_')}")
+        sys.exit(module.main(arguments))
+    except ModuleNotFoundError as missing:
+        sys.exit(without(str(missing.name)))
+
+
+def without(module: str) -> int:
+    """Tell the operator what the image lacks, which may be a team's own; return the exit code."""
+    return report(
+        "ImageIncomplete",
+        f"The image has no Python module {module!r}, which this server needs for its stores: install it in the image, for the "
+        "Python that 'python3' starts, or take the class's image.",
+    )
 
 
 def end_when_told() -> None:

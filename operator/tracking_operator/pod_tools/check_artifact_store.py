@@ -29,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Try out the store that the command line names and report; return the exit code."""
     options = parse_arguments(arguments)
     os.environ.update(start_server.credentials_environment(CREDENTIALS))
+    os.environ.update(start_server.settings_of_other_servers(os.environ))
     try:
         found = with_retries(
             lambda: try_out(options),

@@ -19,9 +19,9 @@ from tracking_operator.pod_tools.checks import CheckFailed, report, with_retries
 from tracking_operator.pod_tools.database_servers import (
     check_external,
     check_postgres,
-    read_uri,
     use_service_file,
 )
+from tracking_operator.pod_tools.database_uri import read_uri
 from tracking_operator.pod_tools.encrypted_rows import move_encryption
 from tracking_operator.pod_tools.schema_revision import (
     LOGIN_TABLE,

@@ -4,7 +4,6 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracking_operator.pod_tools.checks import CheckFailed
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
 
 
 CONNECT_TIMEOUT_SECONDS = 5
+CLOSED = "server closed the connection unexpectedly"
+"""What libpq says when a connection ends without a word."""
 SERVICE = "mlflow"
 """The section of libpq's service file that the operator writes."""
 SERVICE_URI = f"postgresql+psycopg2:///?service={SERVICE}"
@@ -25,9 +26,10 @@ WAIT_FOR_JOB = "the migration Job brings it up; the server's condition SchemaRea
 
 @dataclass(frozen=True)
 class Kind:
-    """Whose database it is: what somebody should do about a refused login, and what the operator still brings."""
+    """Whose database it is: what somebody should do about a refused login or certificate, and what the operator still brings."""
 
     login: str
+    certificate: str = ""
     brought: frozenset[str] = frozenset()
     """Reasons that a pod waits for, because the operator is at it."""
 
@@ -36,7 +38,11 @@ class Kind:
         return CheckFailed(reason, message, is_awaited=True if reason in self.brought else None)
 
 
-EXTERNAL = Kind(login="Correct the URI in the Secret.")
+EXTERNAL = Kind(
+    login="Correct the URI in the Secret.",
+    certificate=" Name the CA that has signed it in spec.backendStore.external.caConfigMapRef, and in the URI the host that it is "
+    "for.",
+)
 POSTGRES = Kind(
     login="The operator makes the login and its Secret: the server's condition BackendStoreReady says how far it is.",
     # The kubelet may still bring the Secret, the operator may still make the role, the Job may still run.
@@ -86,14 +92,6 @@ def postgres_revision(table: str = SCHEMA_TABLE) -> str | None:
     return str(row[0]) if row else None
 
 
-def read_uri(place: Path) -> str:
-    """Read the database URI that the mounted Secret holds."""
-    uri = place.read_text().strip()
-    if not uri:
-        raise CheckFailed("UnsupportedUri", "The Secret's database URI is empty: write a SQLAlchemy URI.")
-    return uri
-
-
 def check_external(uri: str, migrations: Migrations, version: str, table: str = SCHEMA_TABLE) -> str:
     """Log in, read a revision and compare it with the image's; return it."""
     return check_revision(external_revision(uri, table), EXTERNAL, migrations, version)
@@ -131,7 +129,33 @@ def connected(uri: str, kind: Kind) -> Iterator["sqlalchemy.Connection"]:
         with engine.connect() as connection:
             yield connection
     except sqlalchemy.exc.DBAPIError as error:
+        if CLOSED in str(error.orig) and pools_statements(url):
+            answer = Answer.NO_TRANSACTIONS
+            raise kind.failure(answer.reason, f"{WORDS[answer]}.") from error
         raise connection_failure(str(error.orig), url.password, kind, sqlstate_of(error.orig)) from error
+
+
+def pools_statements(url: "sqlalchemy.URL") -> bool:
+    """Whether single statements are answered, and a transaction ends the connection: PgBouncer's pool_mode statement.
+
+    It says so in its own log only. SQLAlchemy begins with a transaction, so the driver is asked itself.
+    """
+    if url.drivername != "postgresql+psycopg2":
+        return False
+    import psycopg2
+
+    answers = False
+    arguments, options = url.get_dialect()().create_connect_args(url)
+    with contextlib.suppress(psycopg2.Error):
+        connection = psycopg2.connect(*arguments, **{**options, **connect_args(url.drivername)})
+        with contextlib.closing(connection), connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute("SELECT 1")
+            answers = True
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT 1")
+            answers = False
+    return answers
 
 
 def revision_in(connection: "sqlalchemy.Connection", table: str = SCHEMA_TABLE) -> str | None:
@@ -161,6 +185,8 @@ def sqlstate_of(error: BaseException | None) -> str:
 WORDS = {
     Answer.UNKNOWN_OPTION: "The driver does not take the Secret's database URI",
     Answer.SETTINGS_DROPPED: "The database, or a pooler before it, does not take the options of the Secret's database URI",
+    Answer.NO_TRANSACTIONS: "A pooler before the database lets no transactions through, which MLflow needs: set its pool_mode to "
+    "transaction or session, or name the database server itself in the Secret's URI",
     Answer.HOST_NOT_FOUND: "The database's host is not known",
     Answer.TLS_FAILED: "The database's TLS certificate does not verify, or one side asks for TLS and the other has none",
     Answer.TOO_MANY_CONNECTIONS: "The database has no free connection slot",
@@ -184,4 +210,7 @@ def connection_failure(text: str, password: object, kind: Kind = EXTERNAL, sqlst
     answer = database_answer(sqlstate, line) or Answer.UNREACHABLE
     if answer.reason == "LoginRefused":
         return kind.failure("LoginRefused", f"The database refused the login: {line}. {kind.login}")
-    return kind.failure(answer.reason, f"{WORDS.get(answer, 'The database does not answer')}: {line}.")
+    remedy = kind.certificate if answer is Answer.TLS_FAILED else ""
+    return kind.failure(
+        answer.reason, f"{WORDS.get(answer, 'The database does not answer')}: {line}.{remedy}"
+    )

@@ -12,8 +12,10 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING
 
+from tracking_operator import object_removal
+from tracking_operator.object_removal import MOST_PER_REQUEST, remove_objects
 from tracking_operator.pod_tools import s3, start_server
 from tracking_operator.pod_tools.checks import CheckFailed, report, with_retries
 from tracking_operator.pod_tools.programs import CREDENTIALS
@@ -21,24 +23,15 @@ from tracking_operator.store_answers import object_store_answer
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ObjectIdentifierTypeDef as Version
 
 PATIENCE_SECONDS = float(os.environ.get("TRACKING_OPERATOR_PATIENCE_SECONDS", "40"))
 """How long the permission to delete versions, which is granted only now, may take to be known."""
-BATCH = 1000
-"""The most that S3 removes with one request."""
 ATTEMPTS = 5
 PREFIX = re.compile(r"[^/.][^/]*(/[^/.][^/]*)*")
 REFUSED = ("AccessDenied", "UnsupportedUri")
 """Reasons for which a listing is done without: not permitted, or not known to the store."""
-GONE = ("NoSuchKey", "NoSuchVersion")
 IDENTITY = s3.Identity("The identity was the server's; the operator makes it anew.", may_be_fresh=True)
-
-
-class Version(TypedDict, total=False):
-    """An object, or one version of it."""
-
-    Key: str
-    VersionId: str
 
 
 @dataclass(frozen=True)
@@ -105,7 +98,7 @@ def empty(folder: Folder) -> str:
     return f"Nothing is left under {place}: {removed} removed now, {aborted} unfinished uploads ended.{rest}"
 
 
-def remove_all(folder: Folder, next_batch: Callable[[Folder], list[Version]]) -> int:
+def remove_all(folder: Folder, next_batch: "Callable[[Folder], list[Version]]") -> int:
     """Remove batch after batch until there is none; return how many objects and versions that were."""
     removed = 0
     before: list[Version] = []
@@ -113,7 +106,7 @@ def remove_all(folder: Folder, next_batch: Callable[[Folder], list[Version]]) ->
         if batch == before:
             raise CheckFailed(
                 "AccessDenied",
-                f"{batch[0].get('Key')} and others are still there after they were removed: is there an object lock?",
+                f"{batch[0]['Key']} and others are still there after they were removed: is there an object lock?",
             )
         remove(folder, batch)
         before = batch
@@ -134,37 +127,37 @@ def lists_versions(folder: Folder) -> bool:
     return True
 
 
-def next_versions(folder: Folder) -> list[Version]:
+def next_versions(folder: Folder) -> "list[Version]":
     """The first versions and delete markers that are there."""
     with s3.asking(f"ListBucketVersions of {folder.prefix}", IDENTITY):
-        page = folder.client.list_object_versions(Bucket=folder.bucket, Prefix=folder.prefix, MaxKeys=BATCH)
+        page = folder.client.list_object_versions(
+            Bucket=folder.bucket, Prefix=folder.prefix, MaxKeys=MOST_PER_REQUEST
+        )
     return [
         version_of(folder, one["Key"], one.get("VersionId"))
         for one in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
     ]
 
 
-def next_objects(folder: Folder) -> list[Version]:
+def next_objects(folder: Folder) -> "list[Version]":
     """The first objects that are there, without their earlier versions."""
     with s3.asking(f"ListBucket of {folder.prefix}", IDENTITY):
-        page = folder.client.list_objects_v2(Bucket=folder.bucket, Prefix=folder.prefix, MaxKeys=BATCH)
+        page = folder.client.list_objects_v2(
+            Bucket=folder.bucket, Prefix=folder.prefix, MaxKeys=MOST_PER_REQUEST
+        )
     return [version_of(folder, one["Key"], None) for one in page.get("Contents", [])]
 
 
-def version_of(folder: Folder, key: str, version: str | None) -> Version:
+def version_of(folder: Folder, key: str, version: str | None) -> "Version":
     """What a request has to name to remove an object, or one version of it."""
     checked = folder.require_within(key)
-    return Version(Key=checked, VersionId=version) if version else Version(Key=checked)
+    return {"Key": checked, "VersionId": version} if version else {"Key": checked}
 
 
-def remove(folder: Folder, batch: Sequence[Version]) -> None:
+def remove(folder: Folder, batch: "Sequence[Version]") -> None:
     """Remove objects or versions; what is gone already is as good."""
     with s3.asking(f"DeleteObjects under {folder.prefix}", IDENTITY):
-        answer = folder.client.delete_objects(
-            Bucket=folder.bucket,
-            Delete={"Objects": [{**one} for one in batch], "Quiet": True},  # type: ignore[typeddict-item]
-        )
-    errors = [one for one in answer.get("Errors", []) if one.get("Code") not in GONE]
+        errors = remove_objects(folder.client, folder.bucket, batch)
     if errors:
         first = errors[0]
         raise CheckFailed(
@@ -176,24 +169,23 @@ def remove(folder: Folder, batch: Sequence[Version]) -> None:
 
 def abort_uploads(folder: Folder) -> int:
     """End the uploads under the prefix that were never finished; return how many. Whoever may not list them leaves them."""
-    ended = 0
+    ended: set[tuple[str, str]] = set()
     try:
-        while uploads := unfinished_uploads(folder):
+        # A store that goes on listing them has ended them all the same.
+        while uploads := set(unfinished_uploads(folder)) - ended:
             for key, upload in uploads:
                 with s3.asking(f"AbortMultipartUpload of {key}", IDENTITY):
                     folder.client.abort_multipart_upload(Bucket=folder.bucket, Key=key, UploadId=upload)
-                ended += 1
+            ended |= uploads
     except CheckFailed as failure:
         if failure.reason not in REFUSED:
             raise
         print(f"Unfinished uploads are left to the bucket's lifecycle. {failure.message}", flush=True)
-    return ended
+    return len(ended)
 
 
 def unfinished_uploads(folder: Folder) -> list[tuple[str, str]]:
     """The first uploads under the prefix that were never finished: key and id."""
     with s3.asking(f"ListMultipartUploads of {folder.prefix}", IDENTITY):
-        page = folder.client.list_multipart_uploads(
-            Bucket=folder.bucket, Prefix=folder.prefix, MaxUploads=BATCH
-        )
-    return [(folder.require_within(one["Key"]), one["UploadId"]) for one in page.get("Uploads", [])]
+        uploads = object_removal.unfinished_uploads(folder.client, folder.bucket, folder.prefix)
+    return [(folder.require_within(key), upload) for key, upload in uploads]

@@ -16,9 +16,9 @@ from tracking_operator.pod_tools.database_servers import (
     SERVICE_URI,
     connected,
     connection_failure,
-    read_uri,
     sqlstate_of,
 )
+from tracking_operator.pod_tools.database_uri import read_uri
 from tracking_operator.pod_tools.programs import CREDENTIALS, MOVE_ENCRYPTION, URI_VARIABLE, command_line
 
 ENCRYPTION_CREDENTIALS = CREDENTIALS / "encryption"

@@ -8,8 +8,8 @@ in the database keeps two runs apart. A run that finds the schema at the image's
 killed leaves what the next one goes on from, because MLflow's migrations are one transaction on PostgreSQL. What happened goes to the termination log, and into the exit code: a Job tries
 again after some of them, and not after those for which a person is needed: ``outcomes.py`` has the table.
 
-The lock belongs to a session, so the database must be reached directly, not through a pooler that hands
-out a session per transaction.
+On PostgreSQL the lock belongs to a transaction, which stays open meanwhile: it ends with the connection, and a pooler that
+hands out a session per transaction (PgBouncer's pool_mode transaction) keeps it apart from others' (decision 0054).
 """
 
 import argparse
@@ -18,6 +18,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -33,10 +34,10 @@ from tracking_operator.pod_tools.database_servers import (
     SERVICE_URI,
     Kind,
     connected,
-    read_uri,
     revision_in,
     use_service_file,
 )
+from tracking_operator.pod_tools.database_uri import read_uri
 from tracking_operator.pod_tools.programs import PREPARE_LOGIN, URI_VARIABLE, command_line
 from tracking_operator.pod_tools.schema_revision import (
     LOGIN_TABLE,
@@ -63,19 +64,34 @@ NOTICE_DEAD_CLIENTS = (
 LOCK_KEY = 5_718_032_964_001
 """Of the advisory lock: any number, and for ever the same one, or two releases of the operator would migrate at once."""
 TRY_TO_LOCK = {
-    "postgresql": f"SELECT pg_try_advisory_lock({LOCK_KEY})",
+    "postgresql": f"SELECT pg_try_advisory_xact_lock({LOCK_KEY})",
     # Locks of MySQL are of the whole server, and their names have at most 64 characters.
     "mysql": f"SELECT GET_LOCK(CONCAT('{LOCK_KEY}/', MD5(DATABASE())), 0)",
     "mariadb": f"SELECT GET_LOCK(CONCAT('{LOCK_KEY}/', MD5(DATABASE())), 0)",
 }
-"""By dialect, a query that says whether the session has the lock now. Elsewhere only the Job keeps to one pod."""
+"""By dialect, a query that says whether the transaction, or of MySQL the session, has the lock now. Elsewhere only the Job keeps
+to one pod."""
+WAIT_WHILE_IDLE = (
+    "SELECT pg_catalog.set_config(name, '0', true) FROM pg_catalog.pg_settings "
+    "WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"
+)
+"""The transaction with the lock lasts while MLflow migrates. PostgreSQL 17 has a limit for that, too."""
+SECONDS_BETWEEN_SIGNS = 10.0
+"""What lies between may end a transaction that says nothing, and the lock with it."""
 LOCK_PATIENCE_SECONDS = 600.0
 LOCK_RETRY_SECONDS = 1.0
 
+LOCK_IS_LOST = (
+    "The database, or a pooler before it, ended the session with the lock of the migration, which was stopped for that. The Job tries "
+    "again by itself."
+)
+UNDER_WAY: "set[subprocess.Popen[str]]" = set()
+"""The programs that work on the database under the lock."""
+
 UPGRADE = [sys.executable, "-m", "mlflow", "db", "upgrade"]
 UPGRADE_WITHOUT_ARGUMENTS = (
-    "import runpy, sys; from pathlib import Path; "
-    "sys.argv = ['mlflow', 'db', 'upgrade', Path(sys.argv[1]).read_text().strip()]; "
+    "import os, runpy, sys; "
+    f"sys.argv = ['mlflow', 'db', 'upgrade', os.environ['{URI_VARIABLE}']]; "
     "runpy.run_module('mlflow', run_name='__main__')"
 )
 """`mlflow db upgrade` takes the URI as an argument only, and everybody on a node may read arguments."""
@@ -152,7 +168,7 @@ def store_of(options: argparse.Namespace) -> Store:
         os.environ["PGOPTIONS"] = f"{os.environ.get('PGOPTIONS', '')} {NOTICE_DEAD_CLIENTS}".strip()
         return Store(POSTGRES, SERVICE_URI + KEEP_ALIVE, [*UPGRADE, SERVICE_URI], is_own=True)
     uri = read_uri(Path(options.place))
-    command = [sys.executable, "-c", UPGRADE_WITHOUT_ARGUMENTS, options.place]
+    command = [sys.executable, "-c", UPGRADE_WITHOUT_ARGUMENTS]
     return Store(EXTERNAL, uri, command, (uri, *passwords_in(uri)))
 
 
@@ -169,22 +185,59 @@ def passwords_in(uri: str) -> tuple[str, ...]:
 
 def migrate(store: Store, migrations: Migrations, logins: Migrations | None, version: str) -> tuple[str, str]:
     """Bring the database to the image's head, alone; return its revision, and that of the login's tables if there are any."""
-    with locked(store) as connection:
-        revision = bring_up_schema(store, revision_in(connection), migrations, version)
+    with locked(store):
+        revision = bring_up_schema(store, revision_of(store), migrations, version)
         if logins is not None:
-            require_known(revision_in(connection, LOGIN_TABLE) or logins.head, logins, version)
+            require_known(revision_of(store, LOGIN_TABLE) or logins.head, logins, version)
             prepare_login(store)
     revision = revision or prove(store, migrations)
     return revision, prove(store, logins, LOGIN_TABLE) if logins else ""
 
 
 @contextlib.contextmanager
-def locked(store: Store) -> "Iterator[sqlalchemy.Connection]":
+def locked(store: Store) -> Iterator[None]:
     """Hold the lock while the block runs, in a session of its own."""
     with contextlib.ExitStack() as session:
         connection = with_retries(lambda: connect(store, session))
         take_lock(connection)
-        yield connection
+        with held(connection):
+            yield
+
+
+@contextlib.contextmanager
+def held(connection: "sqlalchemy.Connection") -> Iterator[None]:
+    """Give a sign of life now and then; without an answer the lock may be gone, and what runs under it is ended.
+
+    Raises:
+        CheckFailed: the lock was lost.
+
+    """
+    is_over, is_lost = threading.Event(), threading.Event()
+
+    def keep() -> None:
+        from sqlalchemy import text
+        from sqlalchemy.exc import SQLAlchemyError
+
+        while not is_over.wait(SECONDS_BETWEEN_SIGNS):
+            try:
+                connection.scalar(text("SELECT 1"))
+            except SQLAlchemyError:  # whatever it is: nobody knows whose the lock is now
+                is_lost.set()
+                for one in list(UNDER_WAY):
+                    one.kill()
+                return
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    except Killed as killed:
+        if is_lost.is_set():
+            raise CheckFailed(Answer.UNREACHABLE.reason, LOCK_IS_LOST) from killed
+        raise
+    finally:
+        is_over.set()
+        keeper.join()
 
 
 def bring_up_schema(store: Store, found: str | None, migrations: Migrations, version: str) -> str:
@@ -195,29 +248,30 @@ def bring_up_schema(store: Store, found: str | None, migrations: Migrations, ver
     if found is not None:
         require_known(found, migrations, version)
     print(f"Migrating from revision {found or '(none)'} to {migrations.head}.", flush=True)
-    run_upgrade(store, store.upgrade, "mlflow db upgrade")
+    run_upgrade(store, store.upgrade, "mlflow db upgrade", {URI_VARIABLE: store.uri})
     return ""
 
 
-def prepare_login(store: Store) -> None:
-    """Bring up the login's tables and make the admin."""
+def prepare_login(store: Store, *options: str) -> None:
+    """Bring up the login's tables and make its users."""
     own_store = ["--own-store"] if store.is_own else []
     uri = store.uri.removesuffix(KEEP_ALIVE)
-    command = command_line(PREPARE_LOGIN, *own_store)
+    command = command_line(PREPARE_LOGIN, *own_store, *options)
     run_upgrade(store, command, "The preparation of the login", {URI_VARIABLE: uri})
 
 
 def connect(store: Store, session: contextlib.ExitStack) -> "sqlalchemy.Connection":
-    """Log in; each statement commits by itself, so that no transaction stays open while MLflow migrates."""
-    connection = session.enter_context(connected(store.uri, store.kind))
-    return connection.execution_options(isolation_level="AUTOCOMMIT")
+    """Log in."""
+    return session.enter_context(connected(store.uri, store.kind))
 
 
 def take_lock(connection: "sqlalchemy.Connection") -> None:
-    """Wait until no other run holds the lock, and hold it from then on for as long as the session lives."""
+    """Wait until no other run holds the lock, and hold it from then on for as long as the transaction, or session, lives."""
     from sqlalchemy import text
 
     query = TRY_TO_LOCK.get(connection.dialect.name)
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(WAIT_WHILE_IDLE))
     deadline = time.monotonic() + LOCK_PATIENCE_SECONDS
     waits = False
     while query and not connection.scalar(text(query)):
@@ -247,6 +301,7 @@ def run_upgrade(
         text=True,
         errors="replace",
     ) as upgrade:
+        UNDER_WAY.add(upgrade)
         try:
             for line in upgrade.stdout or ():
                 said.append(store.without_secrets(line.rstrip()))
@@ -254,6 +309,8 @@ def run_upgrade(
         except BaseException:
             upgrade.kill()  # or it would migrate on without the lock
             raise
+        finally:
+            UNDER_WAY.discard(upgrade)
     if upgrade.returncode < 0:
         raise Killed(-upgrade.returncode)
     if upgrade.returncode > 0:
@@ -286,8 +343,7 @@ def failure_of(store: Store, error: str, what: str = "mlflow db upgrade") -> Che
 
 def prove(store: Store, migrations: Migrations, table: str = SCHEMA_TABLE) -> str:
     """Look, through another connection, whether the database is where the migration should have brought it."""
-    with contextlib.ExitStack() as session:
-        found = revision_in(with_retries(lambda: connect(store, session)), table)
+    found = revision_of(store, table)
     if found != migrations.head:
         raise CheckFailed(
             "MigrationFailed",
@@ -295,6 +351,12 @@ def prove(store: Store, migrations: Migrations, table: str = SCHEMA_TABLE) -> st
             "read the log of the migration Job's pod, and see whether something else writes to the database.",
         )
     return found
+
+
+def revision_of(store: Store, table: str = SCHEMA_TABLE) -> str | None:
+    """Read a revision through a connection of its own: the transaction with the lock has no lock of a table."""
+    with contextlib.ExitStack() as session:
+        return revision_in(with_retries(lambda: connect(store, session)), table)
 
 
 class Killed(Exception):

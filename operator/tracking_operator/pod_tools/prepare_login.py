@@ -1,7 +1,7 @@
 """Brings the tables of MLflow's own login up to date in the backend store, and sees to it that the admin can log in.
 
-    prepare-login               makes the admin if there is none
-    prepare-login --own-store   the same; an admin with another password than the Secret's gets the Secret's
+    prepare-login               makes the admin, and the user of the team's programs, where there is none
+    prepare-login --own-store   the same; who has another password than the Secret's gets the Secret's
     prepare-login --reset       the same, in a pod that serves: for somebody who has lost the password
 
 The first two are started by ``migrate_backend_store.py`` (under its lock, which keeps two runs apart) and by
@@ -32,7 +32,9 @@ def main(arguments: list[str] | None = None) -> None:
         file = Path(scratch) / start.LOGIN_FILE
         start.write_login_file(file, database_uri(reset=options.reset), CREDENTIALS)
         os.environ[CONFIG_VARIABLE] = str(file)
-        ensure(passwords(CREDENTIALS / "login"), takes_over=options.own_store or options.reset)
+        takes_over = options.own_store or options.reset
+        ensure(passwords(CREDENTIALS / "login"), takes_over=takes_over)
+        try_user(CREDENTIALS / "login", takes_over=takes_over, is_required=options.users)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -41,6 +43,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--own-store", action="store_true", help="the database is the server's own")
+    parser.add_argument("--users", action="store_true", help="fail if the team's user cannot be made")
     parser.add_argument("--reset", action="store_true", help="give the admin the password of the Secret")
     return parser.parse_args(arguments)
 
@@ -56,9 +59,9 @@ def database_uri(*, reset: bool) -> str:
     return settings["mlflow"]["database_uri"]
 
 
-def passwords(folder: Path) -> list[str]:
-    """The admin's password, and the next one while they rotate."""
-    files = [folder / "password", folder / "nextPassword"]
+def passwords(folder: Path, *names: str) -> list[str]:
+    """A password, by default the admin's, and the next one while they rotate."""
+    files = [folder / name for name in names or ("password", "nextPassword")]
     return [file.read_text().strip() for file in files if file.is_file()]
 
 
@@ -72,5 +75,34 @@ def ensure(known: list[str], *, takes_over: bool) -> None:
     is_admin = auth.store.get_user(username).is_admin
     is_known = any(auth.store.authenticate_user(username, one) for one in known)
     if takes_over and not (is_admin and is_known):
-        auth.store.update_user(username, password=known[0], is_admin=True)
+        # The next one while they rotate: the other may be out of an old backup, and revoked.
+        auth.store.update_user(username, password=known[-1], is_admin=True)
+        print(f"User {username} has the password of the Secret now.", flush=True)
+
+
+def try_user(folder: Path, *, takes_over: bool, is_required: bool) -> None:
+    """Make the user of the team's programs. A name or password that MLflow does not take keeps no server from starting."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        ensure_user(folder, takes_over=takes_over)
+    except MlflowException:
+        if is_required:
+            raise
+        print("MLflow does not take the user of the team's programs as the Secret says.", flush=True)
+
+
+def ensure_user(folder: Path, *, takes_over: bool) -> None:
+    """Make the user of the team's programs; an ordinary one, as the operator makes by MLflow's API where it may ask."""
+    from mlflow.server import auth
+
+    known = passwords(folder, "clientPassword", "nextClientPassword")
+    if not known or not (folder / "clientUsername").is_file():
+        return  # made by an operator that does it later
+    username = (folder / "clientUsername").read_text().strip()
+    if not auth.store.has_user(username):
+        auth.store.create_user(username, known[-1])
+        print(f"There is a user {username} now.", flush=True)
+    elif takes_over and not any(auth.store.authenticate_user(username, one) for one in known):
+        auth.store.update_user(username, password=known[-1])
         print(f"User {username} has the password of the Secret now.", flush=True)

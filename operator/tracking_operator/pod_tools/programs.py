@@ -11,6 +11,16 @@ CREDENTIALS = Path(os.environ.get("TRACKING_OPERATOR_CREDENTIALS", "/etc/mlflow"
 """Below it Secrets are mounted."""
 URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
 """Where a program that another one starts finds which database is meant."""
+METRICS_PORT_VARIABLE = "TRACKING_OPERATOR_METRICS_PORT"
+"""Where a server's container finds on which port its metrics are told."""
+
+S3_ENDPOINT_VARIABLES = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+"""Where MLflow and botocore find the URL of an S3 server that is not AWS's."""
+SETTINGS_OF_OTHER_SERVERS = {
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+}
+"""Since 1.36 botocore adds checksums to every request that many S3 servers do not understand."""
 
 CHECK_ARTIFACT_STORE = "check-artifact-store"
 CHECK_BACKEND_STORE = "check-backend-store"
@@ -19,6 +29,8 @@ IN_CLEAN_ENVIRONMENT = "in-clean-environment"
 MIGRATE_BACKEND_STORE = "migrate-backend-store"
 MOVE_ENCRYPTION = "move-encryption"
 PREPARE_LOGIN = "prepare-login"
+RESET_LOGIN = "reset-login"
+SERVE_METRICS = "serve-metrics"
 START_SERVER = "start-server"
 
 PROGRAMS = (
@@ -29,6 +41,8 @@ PROGRAMS = (
     MIGRATE_BACKEND_STORE,
     MOVE_ENCRYPTION,
     PREPARE_LOGIN,
+    RESET_LOGIN,
+    SERVE_METRICS,
     START_SERVER,
 )
 """Each is the ``main`` of the module that is called like it, with underscores."""

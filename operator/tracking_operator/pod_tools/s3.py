@@ -165,7 +165,8 @@ def unanswered(text: str, request: str, *, cause: str = "") -> CheckFailed:
         return CheckFailed(
             answer.reason,
             f"The TLS certificate of the object store does not verify, or it speaks no TLS: {line}. The certificate has "
-            "to be for the host of the endpoint, and signed by a CA that the image or the class names.",
+            "to be for the host of the endpoint, and signed by a CA that the image, the class, or caConfigMapRef of an external store "
+            "names.",
         )
     if answer is Answer.HOST_NOT_FOUND:
         return CheckFailed(answer.reason, f"The object store's host is not known: {line}.")

@@ -4,22 +4,38 @@
 
 MLflow reads a database URI and the keys of an object store from its environment. They are read from
 mounted files here, so that the pod's specification, which many people may read, holds none of them.
-What trusts callers from localhost is taken out of it (without_local_routes.py).
-A server that proxies artifacts gets a plug-in that keeps it so (artifacts_through_server.py). One with a login gets the
+What it serves is changed (served_application.py): nothing trusts callers from localhost, and large artifacts stream.
+It listens on every address that the pod has, of IPv6 as well (addresses.py). A server that proxies artifacts gets a plug-in that keeps it so (artifacts_through_server.py). One with a login gets the
 settings of MLflow's own (mlflow/server/auth/config.py), which name the database and the admin's password, in a file.
+One with metrics has a second process, which tells them on a port of its own (serve_metrics.py).
 """
 
 import configparser
+import importlib.util
 import os
-import pkgutil
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tracking_operator.pod_tools.programs import CREDENTIALS
+from tracking_operator.pod_tools.addresses import ALL_OF_IPV4, every_address
+from tracking_operator.pod_tools.checks import CheckFailed, report
+from tracking_operator.pod_tools.database_uri import read_uri
+from tracking_operator.pod_tools.programs import (
+    ARCHIVE,
+    CREDENTIALS,
+    METRICS_PORT_VARIABLE,
+    S3_ENDPOINT_VARIABLES,
+    SERVE_METRICS,
+    SETTINGS_OF_OTHER_SERVERS,
+    command_line,
+)
 
+URI_OF_STORE = "MLFLOW_BACKEND_STORE_URI"
+URI_FILE = "backend-store/uri"
 CONTENT_VARIABLES = {
-    "backend-store/uri": "MLFLOW_BACKEND_STORE_URI",
     "artifact-store/accessKeyId": "AWS_ACCESS_KEY_ID",
     "artifact-store/secretAccessKey": "AWS_SECRET_ACCESS_KEY",
     "artifact-store/sessionToken": "AWS_SESSION_TOKEN",
@@ -57,17 +73,48 @@ CONTRADICTING_VARIABLES = (
 )
 """What would go before the settings in the file, or open what MLflow keeps closed."""
 
-LOCAL_ROUTES_MODULE = "without_local_routes.py"
+HOST_OPTION = "--host="
+METRICS_OPTION = "--expose-prometheus="
+EXPORTER = "prometheus_flask_exporter"
+
+FIRST_LINES = """try:
+    import tracking_operator.pod_tools.changes_to_mlflow as changes
+
+    changes.install()
+except BaseException:
+    import os, traceback
+
+    traceback.print_exc()
+    os._exit(1)
+"""
+"""What Python runs first in each of MLflow's processes, as ``sitecustomize``. Python itself goes on where that fails, and MLflow
+would start with its local routes open."""
+
+MEMORY_VARIABLES = {"MALLOC_MMAP_THRESHOLD_": str(2**20)}
+"""Each block of a MiB or more, as parts of artifacts and bodies are, goes back to the system as soon as it is free (man 3 mallopt). By
+default glibc comes to keep such blocks, for each thread apart, and a server grew by up to 30 MiB with every large upload."""
+
 PROXY_OPTION = "--serve-artifacts"
-PLUGIN_MODULE = "artifacts_through_server"
-PLUGIN_CLASS = "ArtifactsThroughServer"
-PLUGIN_SCHEMES = ("s3", "gs", "wasbs", "abfss")
+PLUGIN = "artifacts_through_server"
+PLUGIN_CLASSES = {
+    "s3": "S3ThroughServer",
+    "gs": "ArtifactsThroughServer",
+    "wasbs": "ArtifactsThroughServer",
+    "abfss": "ArtifactsThroughServer",
+}
+"""Scheme → the repository for it."""
 
 
 def main(arguments: list[str]) -> None:
     """Become MLflow, with what it reads from its environment."""
     scratch = Path(tempfile.gettempdir())
-    os.environ.update(credentials_environment(CREDENTIALS))
+    arguments = with_metrics(on_every_address(arguments))
+    try:
+        os.environ.update(credentials_environment(CREDENTIALS))
+    except CheckFailed as failure:  # the Secret has changed since the init container looked at it
+        sys.exit(report(failure.reason, failure.message))
+    os.environ.update(settings_of_other_servers(os.environ))
+    os.environ.update(MEMORY_VARIABLES)
     os.environ.update(plugin_environment(arguments, scratch))
     if login := login_environment(arguments, CREDENTIALS, scratch):
         os.environ.update(login)
@@ -76,14 +123,49 @@ def main(arguments: list[str]) -> None:
     os.execvp("mlflow", ["mlflow", *arguments])  # noqa: S606, S607 - the image's own mlflow, no shell
 
 
+def on_every_address(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a server that is reached by IPv6, too, where the pod is; it is not known before the pod runs."""
+    default = f"{HOST_OPTION}{ALL_OF_IPV4}"
+    return [f"{HOST_OPTION}{every_address()}" if one == default else one for one in arguments]
+
+
+def with_metrics(arguments: Sequence[str]) -> list[str]:
+    """Start what tells the metrics, if there are to be any; an image that cannot count serves without them."""
+    folders = [one.removeprefix(METRICS_OPTION) for one in arguments if one.startswith(METRICS_OPTION)]
+    if not folders:
+        return list(arguments)
+    if importlib.util.find_spec(EXPORTER) is None:
+        sentence = (
+            "tracking-operator: there are no metrics, because the image has no prometheus-flask-exporter."
+        )
+        print(sentence, file=sys.stderr, flush=True)
+        return [one for one in arguments if not one.startswith(METRICS_OPTION)]
+    folder = Path(folders[-1])
+    # What an earlier container of the pod has counted: Prometheus takes the new beginning for what it is.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    # Before any credential is in the environment.
+    subprocess.Popen(command_line(SERVE_METRICS, str(folder), os.environ[METRICS_PORT_VARIABLE]))
+    return list(arguments)
+
+
+DECIDED_BY = {
+    "AWS_CA_BUNDLE": ("AWS_CA_BUNDLE", "MLFLOW_S3_IGNORE_TLS"),
+    "MLFLOW_S3_ENDPOINT_URL": S3_ENDPOINT_VARIABLES,
+}
+"""What a variable of the container, which is the specification's word, leaves no key of a Secret to say."""
+
+
 def credentials_environment(folder: Path) -> Mapping[str, str]:
     """Collect the variables for every credential that is mounted below ``folder``."""
     variables = {}
     for name, variable in CONTENT_VARIABLES.items():
         if (folder / name).is_file():
             variables[variable] = (folder / name).read_text().strip()
+    if (folder / URI_FILE).is_file():
+        variables[URI_OF_STORE] = read_uri(folder / URI_FILE)
     for file in (folder / "artifact-store").glob("*"):
-        if file.name.startswith(VARIABLE_PREFIXES) and file.is_file():
+        if file.name.startswith(VARIABLE_PREFIXES) and file.is_file() and not is_decided(file.name):
             variables[file.name] = file.read_text().strip()
     for name, variable in PATH_VARIABLES.items():
         if (folder / name).is_file():
@@ -91,37 +173,41 @@ def credentials_environment(folder: Path) -> Mapping[str, str]:
     return variables
 
 
+def is_decided(name: str) -> bool:
+    """Whether the specification has an endpoint or a CA, which a key of the Secret would contradict."""
+    return any(name in names and variable in os.environ for variable, names in DECIDED_BY.items())
+
+
+def settings_of_other_servers(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """What an S3 server needs that is not AWS's, wherever its URL was named, unless the environment says otherwise."""
+    if not any(environment.get(name) for name in S3_ENDPOINT_VARIABLES):
+        return {}
+    return {name: value for name, value in SETTINGS_OF_OTHER_SERVERS.items() if name not in environment}
+
+
 def install_plugin(folder: Path) -> Path:
     """Put the plug-in into ``folder`` as an installed distribution, which is how MLflow finds plug-ins; return it.
 
-    The image's own packages cannot be written to, and may be of any image.
+    The image's own packages cannot be written to, and may be of any image. Its code stays in the archive.
     """
-    metadata = folder / f"{PLUGIN_MODULE}-1.dist-info"
+    metadata = folder / f"{PLUGIN}-1.dist-info"
     metadata.mkdir(parents=True, exist_ok=True)
-    (folder / f"{PLUGIN_MODULE}.py").write_bytes(source_of(f"{PLUGIN_MODULE}.py"))
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PLUGIN_MODULE}\nVersion: 1\n")
-    entries = [f"{scheme} = {PLUGIN_MODULE}:{PLUGIN_CLASS}\n" for scheme in PLUGIN_SCHEMES]
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {PLUGIN}\nVersion: 1\n")
+    entries = [f"{scheme} = {__package__}.{PLUGIN}:{name}\n" for scheme, name in PLUGIN_CLASSES.items()]
     (metadata / "entry_points.txt").write_text("".join(["[mlflow.artifact_repository]\n", *entries]))
     return folder
-
-
-def source_of(module: str) -> bytes:
-    """A module of the archive as text: MLflow's processes load it from a folder, as they know nothing of the archive."""
-    source = pkgutil.get_data(__package__, module)
-    if source is None:
-        raise FileNotFoundError(module)
-    return source
 
 
 def plugin_environment(arguments: Sequence[str], scratch: Path) -> Mapping[str, str]:
     """The variable by which Python finds what changes MLflow: the plug-in, if the server proxies artifacts, and the rest."""
     folder = scratch / "plugins"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "sitecustomize.py").write_bytes(source_of(LOCAL_ROUTES_MODULE))
+    (folder / "sitecustomize.py").write_text(FIRST_LINES)
     if PROXY_OPTION in arguments:
         install_plugin(folder)
     known = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": f"{folder}{os.pathsep}{known}" if known else str(folder)}
+    found = [str(folder), str(ARCHIVE), *([known] if known else [])]
+    return {"PYTHONPATH": os.pathsep.join(found)}
 
 
 def login_environment(arguments: Sequence[str], folder: Path, scratch: Path) -> Mapping[str, str]:
@@ -129,7 +215,7 @@ def login_environment(arguments: Sequence[str], folder: Path, scratch: Path) -> 
     if LOGIN_OPTION not in arguments:
         return {}
     named = [one.removeprefix(STORE_OPTION) for one in arguments if one.startswith(STORE_OPTION)]
-    uri = named[-1] if named else os.environ["MLFLOW_BACKEND_STORE_URI"]
+    uri = named[-1] if named else os.environ[URI_OF_STORE]
     file = scratch / LOGIN_FILE
     write_login_file(file, uri, folder)
     return {"MLFLOW_AUTH_CONFIG_PATH": str(file)}

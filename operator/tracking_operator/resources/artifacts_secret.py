@@ -12,7 +12,8 @@ from tracking_operator.resources.labels import ARTIFACT_STORE_COMPONENT
 from tracking_operator.resources.metadata import owned_metadata
 from tracking_operator.resources.secret import rotation_annotations, rotation_in, text_in, watched_secret
 from tracking_operator.resources.server_model import KubeObject, ServerModel
-from tracking_operator.resources.stores.s3 import CA_KEY, CREDENTIALS_KEY, S3Artifacts
+from tracking_operator.resources.stores.certificates import CA_KEY
+from tracking_operator.resources.stores.s3 import CREDENTIALS_KEY, S3Artifacts
 
 PROFILE = "default"
 

@@ -98,6 +98,11 @@ def login_credentials_in(secret: KubeObject | None, new: LoginCredentials) -> Lo
     return found.settled() if _is_settled(found) else found
 
 
+def has_client_login(secret: KubeObject) -> bool:
+    """Whether the ordinary user's name and password are there."""
+    return bool(_word(secret, "clientUsername") and _word(secret, "clientPassword"))
+
+
 def _is_settled(credentials: LoginCredentials) -> bool:
     """Whether the next passwords are the present ones."""
     present = (credentials.admin_password, credentials.user_password)

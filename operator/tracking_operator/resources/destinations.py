@@ -70,6 +70,8 @@ class Network:
     """The families of the cluster's addresses. There are implementations that fail at addresses of another."""
     ingress_from: tuple[NetworkPolicyPeer, ...] = ()
     """Who may connect to every server of the class."""
+    metrics_from: tuple[NetworkPolicyPeer, ...] = ()
+    """Who may read the metrics of every server of the class."""
     further_from: tuple[NetworkPolicyPeer, ...] = ()
     """Who may connect to this one."""
     egress: tuple[NetworkPolicyEgressRule, ...] = ()

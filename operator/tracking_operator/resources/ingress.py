@@ -11,20 +11,22 @@ def build_ingress(server: ServerModel) -> KubeObject | None:
     While the server moves to another address there are rules for both, so that a controller or cert-manager has the
     certificate of a new host before anybody uses it.
     """
-    offer = server.access.routing.ingress
-    if offer is None:
+    ingress = server.access.routing.ingress
+    if ingress is None:
         return None
     rules = _rules(server)
     spec: KubeObject = {
         "rules": rules,
-        "tls": _tls(server, [rule["host"] for rule in rules]) if offer.tls else [],
+        "tls": _tls(server, [rule["host"] for rule in rules]) if ingress.tls else [],
     }
-    if offer.class_name:
-        spec["ingressClassName"] = offer.class_name
+    if ingress.class_name:
+        spec["ingressClassName"] = ingress.class_name
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": owned_metadata(server, server.names.workload, SERVER_COMPONENT, dict(offer.annotations)),
+        "metadata": owned_metadata(
+            server, server.names.workload, SERVER_COMPONENT, dict(ingress.annotations)
+        ),
         "spec": spec,
     }
 

@@ -7,6 +7,8 @@ from tracking_operator.api.labels_and_annotations import (
     SERVER_LABEL,
 )
 
+INSTANCE_LABEL = "app.kubernetes.io/instance"
+
 SERVER_COMPONENT = "server"
 MIGRATION_COMPONENT = "migration"
 BACKEND_STORE_COMPONENT = "backend-store"
@@ -20,7 +22,7 @@ def owned_labels(server: str, component: str, version: str | None = None) -> dic
     """Label an object as one of ``server``'s; ``version`` is MLflow's, where the object depends on it."""
     labels = {
         "app.kubernetes.io/name": "mlflow",
-        "app.kubernetes.io/instance": server,
+        INSTANCE_LABEL: server,
         COMPONENT_LABEL: component,
         MANAGED_BY_LABEL: FIELD_MANAGER,
         SERVER_LABEL: server,

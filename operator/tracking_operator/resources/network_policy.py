@@ -9,7 +9,7 @@ from tracking_operator.api.network_policy import (
     NetworkPolicyPeer,
     NetworkPolicyPort,
 )
-from tracking_operator.naming import CONTAINER_PORT
+from tracking_operator.naming import CONTAINER_PORT, METRICS_PORT
 from tracking_operator.resources.destinations import Destination, Destinations, Port
 from tracking_operator.resources.labels import (
     ARTIFACT_CHECK_COMPONENT,
@@ -44,7 +44,7 @@ Google that are none."""
 def build_network_policies(server: ServerModel) -> list[KubeObject]:
     """Build the policy of the pods that serve, and those of the pods of the server's Jobs."""
     policies = [build_server_policy(server)]
-    if server.needs_migration_job:
+    if server.needs_migration_job or server.login is not None:
         policies.append(_build_migration_policy(server))
     if server.artifact_store.pod_parts().check_job_arguments:
         policies.append(build_artifact_jobs_policy(server))
@@ -59,13 +59,16 @@ def build_server_policy(server: ServerModel) -> KubeObject:
         server.names.workload,
         SERVER_COMPONENT,
         {"matchLabels": pod_selector(server.name)},
-        ingress=[{"from": _who_may_connect(server), "ports": _ports((CONTAINER_PORT,))}],
+        ingress=[
+            {"from": _who_may_connect(server), "ports": _ports((CONTAINER_PORT,))},
+            *_way_to_metrics(server),
+        ],
         egress=_egress(server, (*needed.backend_store, *needed.artifact_store)),
     )
 
 
 def _build_migration_policy(server: ServerModel) -> KubeObject:
-    """The Job that migrates goes to the database, and nobody to it."""
+    """The Jobs that migrate, and reset the login, go to the database, and nobody to them."""
     return _policy(
         server,
         server.names.migration_policy,
@@ -117,9 +120,15 @@ def _policy(
 def _who_may_connect(server: ServerModel) -> list[KubeObject]:
     """All pods of the server's namespace, the operator, and whom class and server name."""
     own_namespace: KubeObject = {"podSelector": {}}
-    operator = _pods_of(server.network.operator_namespace, OPERATOR_PODS)
+    operator = [_pods_of(server.network.operator_namespace, OPERATOR_PODS)] if server.is_probed else []
     named = [_peer(peer) for peer in (*server.network.ingress_from, *server.network.further_from)]
-    return [own_namespace, operator, *_without_repetitions(named)]
+    return [own_namespace, *operator, *_without_repetitions(named)]
+
+
+def _way_to_metrics(server: ServerModel) -> list[KubeObject]:
+    """The rule for those whom the class lets read metrics; none without them: no peers would mean everybody."""
+    peers = _without_repetitions(_peer(peer) for peer in server.network.metrics_from)
+    return [{"from": peers, "ports": _ports((METRICS_PORT,))}] if server.has_metrics and peers else []
 
 
 def _egress(server: ServerModel, destinations: Iterable[Destination]) -> list[KubeObject]:

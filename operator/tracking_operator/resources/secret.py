@@ -23,8 +23,13 @@ def watched_secret(metadata: KubeObject, contents: Mapping[str, str]) -> KubeObj
         "kind": "Secret",
         "metadata": metadata | {"labels": labels},
         "type": "Opaque",
-        "data": {key: base64.b64encode(text.encode()).decode() for key, text in contents.items()},
+        "data": data_of(contents),
     }
+
+
+def data_of(contents: Mapping[str, str]) -> dict[str, str]:
+    """Contents as a Secret has them: in base64."""
+    return {key: base64.b64encode(text.encode()).decode() for key, text in contents.items()}
 
 
 def text_in(secret: KubeObject, key: str) -> str:

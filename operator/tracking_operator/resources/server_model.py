@@ -12,8 +12,9 @@ from tracking_operator import naming
 from tracking_operator.api.kubernetes_types import ResourceRequirements
 from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.placement import Placement
+from tracking_operator.api.pod_settings import RolloutStrategy, UserIds
 from tracking_operator.api.pod_template import PodTemplate
-from tracking_operator.api.server_access import BasicAuthenticationSpec, Permission
+from tracking_operator.api.server_access import BasicAuthenticationSpec, Permission, Probe
 from tracking_operator.api.tracking_server import AccessMode, TrackingServer
 from tracking_operator.api.tracking_server_class import DEFAULT_CONNECTION_LIMIT, TrackingServerClassSpec
 from tracking_operator.resources.destinations import Destinations, Network
@@ -21,12 +22,13 @@ from tracking_operator.resources.server_address import Address, ServerAccess
 from tracking_operator.resources.stores.inputs import StoreInputs
 from tracking_operator.resources.stores.interface import ArtifactStore, BackendStore, Volume
 from tracking_operator.resources.stores.registry import artifact_store_of, backend_store_of
-from tracking_operator.stores.postgres.pool import pool_size
+from tracking_operator.stores.postgres.pool import connections_for, pool_size, require_budget, usual_limit
 
 KubeObject = dict[str, Any]
 
 CONNECTION_LIMIT_WITH_LOGIN = 60
-"""Where nobody says: with the login's own connections, as many replicas as 40 are good for without it."""
+"""Where nobody says, and no number of replicas or workers needs more: with the login's own connections, as many replicas as 40
+are good for without it."""
 
 # MLflow 3.17 takes about 420 MiB with one worker process and 180 to 240 MiB for each further one.
 FIRST_WORKER_REQUEST_MIB, FURTHER_WORKER_REQUEST_MIB = 640, 256
@@ -56,6 +58,9 @@ class ServerModel:
     """Pods wanted while the server is not suspended; at least 1."""
     workers: int
     resources: ResourceRequirements
+    """What the container that serves may use, and what checks the stores before it."""
+    job_resources: ResourceRequirements
+    """What the container of a Job may use."""
     backend_store: BackendStore
     artifact_store: ArtifactStore
     proxied: bool
@@ -71,6 +76,14 @@ class ServerModel:
     """Where the pods have to connect to, as Services and Secrets say; None before somebody has looked at these."""
     login: BasicLogin | None = None
     """Who is let in; None: whoever reaches the server."""
+    sets_user_ids: bool = True
+    """Whether pods say as which user and groups they run; if not, the cluster does."""
+    rollout: RolloutStrategy = RolloutStrategy.SURGE
+    """What comes first when a pod is replaced, where volumes leave a choice."""
+    is_probed: bool = True
+    """Whether the operator sends requests to the server."""
+    has_metrics: bool = False
+    """Whether pods count requests for Prometheus."""
     permitted_variables: tuple[str, ...] = ()
     """Names, or beginnings with a star, of variables by which teams may steer what runs in the pods."""
 
@@ -110,16 +123,33 @@ class ServerModel:
         return any(volume.access_mode != AccessMode.READ_WRITE_MANY for volume in self.volumes)
 
     @property
+    def surges(self) -> bool:
+        """Whether a new pod starts before the old one ends."""
+        return not self.is_bound_to_one_pod and self.rollout is RolloutStrategy.SURGE
+
+    @property
     def needs_migration_job(self) -> bool:
         """Whether a Job brings the schema up to date; if not, it is the init container's business."""
         return self.backend_store.pod_parts().needs_migration_job
 
     def pool_size(self, connection_limit: int) -> int:
-        """How many connections MLflow keeps, so that all pods together stay below the login's limit.
+        """How many connections each of MLflow's pools keeps: the same for any number of pods."""
+        return pool_size(connection_limit, workers=self.workers, has_login=self.login is not None)
 
-        Raises Invalid: the limit is too small for so many pods and workers.
+    def has_room_for_pools(self, size: int) -> bool:
+        """Whether pools of this size stay below the login's limit with as many pods as there are."""
+        limit = self.backend_store.pod_parts().connection_limit
+        needed = connections_for(
+            size, replicas=self.replicas_awake, workers=self.workers, has_login=self.login is not None
+        )
+        return limit is not None and needed <= limit
+
+    def require_connections(self, connection_limit: int) -> None:
+        """Require that all pods together can work with the login's limit.
+
+        Raises Invalid: it is too small for so many pods and workers.
         """
-        return pool_size(
+        require_budget(
             connection_limit,
             replicas=self.replicas_awake,
             workers=self.workers,
@@ -162,8 +192,9 @@ def model_server(
 
     ``artifact_secret`` and ``role_arn`` are what the class's templates for the identities ``secret`` and ``irsa`` write.
     """
-    spec, defaults = resource.spec, class_spec.defaults
+    spec = resource.spec
     workers = wanted_workers(resource, class_spec)
+    resources = wanted_resources(resource, class_spec)
     stores = StoreInputs(
         resource,
         placement,
@@ -181,11 +212,8 @@ def model_server(
         replicas=0 if spec.suspend else wanted_replicas(resource, class_spec),
         replicas_awake=max(1, wanted_replicas(resource, class_spec)),
         workers=workers,
-        resources=bounded_resources(
-            spec.resources or defaults.resources or default_resources(workers),
-            class_spec.most_resources,
-            default_resources(workers),
-        ),
+        resources=resources,
+        job_resources=wanted_job_resources(resource, class_spec, resources),
         backend_store=backend_store_of(stores),
         artifact_store=artifact_store_of(stores),
         proxied=spec.artifact_store.proxied,
@@ -193,6 +221,10 @@ def model_server(
         cluster_domain=cluster_domain,
         service_account_annotations=dict(spec.service_account.annotations),
         pod_template=spec.pod_template,
+        sets_user_ids=class_spec.pod_security.user_ids is UserIds.OPERATOR,
+        rollout=spec.pod_template.rollout.strategy or class_spec.rollout.strategy or RolloutStrategy.SURGE,
+        is_probed=class_spec.access.probe is Probe.OPERATOR,
+        has_metrics=wanted_metrics(resource, class_spec),
         permitted_variables=class_spec.permissions.pod_template.variables,
         credentials_digest=credentials_digest,
         network=network or Network(),
@@ -213,6 +245,12 @@ def wanted_login(resource: TrackingServer, class_spec: TrackingServerClassSpec) 
     return BasicLogin((basic or BasicAuthenticationSpec()).default_permission)
 
 
+def wanted_metrics(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> bool:
+    """Whether the team asks for metrics, or the class where the team does not say."""
+    asked, default = resource.spec.metrics.enabled, class_spec.defaults.metrics.enabled
+    return bool(default if asked is None else asked)
+
+
 def wanted_replicas(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
     """How many pods the team asks for, suspended or not."""
     return _first(resource.spec.replicas, class_spec.defaults.replicas, 1)
@@ -221,6 +259,32 @@ def wanted_replicas(resource: TrackingServer, class_spec: TrackingServerClassSpe
 def wanted_workers(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
     """How many MLflow worker processes each pod runs."""
     return _first(resource.spec.workers, class_spec.defaults.workers, 1)
+
+
+def wanted_resources(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> ResourceRequirements:
+    """CPU and memory of the container that serves."""
+    usual = default_resources(wanted_workers(resource, class_spec))
+    asked = resource.spec.resources or class_spec.defaults.resources or usual
+    return bounded_resources(asked, class_spec.most_resources, usual)
+
+
+def wanted_job_resources(
+    resource: TrackingServer, class_spec: TrackingServerClassSpec, of_server: ResourceRequirements
+) -> ResourceRequirements:
+    """CPU and memory of a Job's container: what fits the server fits its Jobs, unless somebody says otherwise.
+
+    A ResourceQuota, a LimitRange or a policy of the namespace that the server's pods satisfy lets its Jobs pass as well.
+    """
+    asked = resource.spec.jobs.resources or class_spec.jobs.resources
+    if asked is None:
+        return of_server
+    # A limit of the server's may be less than what is asked for here.
+    only_requested = set(asked.requests or {}) - set(asked.limits or {})
+    maxima = {
+        name: class_spec.most_resources.get(name, amount) if name in only_requested else amount
+        for name, amount in {**class_spec.most_resources, **(of_server.limits or {})}.items()
+    }
+    return bounded_resources(asked, maxima, of_server)
 
 
 def default_resources(workers: int) -> ResourceRequirements:
@@ -252,13 +316,19 @@ def bounded_resources(
 
 def wanted_connection_limit(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:
     """How many connections the logins of the server may have together at a time."""
-    asked, offer = resource.spec.backend_store.postgres, class_spec.postgres
+    asked, class_store = resource.spec.backend_store.postgres, class_spec.postgres
     if asked and asked.connection_limit:
         return asked.connection_limit
-    if offer and "connection_limit" in offer.model_fields_set:
-        return offer.connection_limit
-    default = CONNECTION_LIMIT_WITH_LOGIN if wanted_login(resource, class_spec) else DEFAULT_CONNECTION_LIMIT
-    return min(default, class_spec.most_connections)
+    if class_store and "connection_limit" in class_store.model_fields_set:
+        return class_store.connection_limit
+    has_login = wanted_login(resource, class_spec) is not None
+    default = CONNECTION_LIMIT_WITH_LOGIN if has_login else DEFAULT_CONNECTION_LIMIT
+    usual = usual_limit(
+        replicas=wanted_replicas(resource, class_spec),
+        workers=wanted_workers(resource, class_spec),
+        has_login=has_login,
+    )
+    return min(max(default, usual), class_spec.most_connections)
 
 
 def _first(*candidates: int | None) -> int:

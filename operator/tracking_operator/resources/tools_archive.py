@@ -32,7 +32,7 @@ TOOLS_COMPONENT: Final = "pod-tools"
 
 PACKAGE: Final = "tracking_operator"
 FOLDER: Final = "pod_tools"
-SHARED: Final = ("__init__.py", "outcomes.py", "store_answers.py")
+SHARED: Final = ("__init__.py", "object_removal.py", "outcomes.py", "store_answers.py")
 """What of the package itself goes into the archive; it may use the standard library only."""
 
 MAIN: Final = f"from {PACKAGE}.{FOLDER}.__main__ import main\n\nmain()\n"

@@ -60,7 +60,7 @@ class BoundedServer:
         self._seconds = seconds
         self._most = connections
         self._open: dict[_Connection, str] = {}
-        self._socket = socket.create_server(("", port), backlog=BACKLOG)
+        self._socket = _listen(port)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BYTES_IN_THE_KERNEL)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -124,6 +124,13 @@ class BoundedServer:
     def let_go(self, connection: "_Connection") -> None:
         """Forget a connection that has ended."""
         self._open.pop(connection, None)
+
+
+def _listen(port: int) -> socket.socket:
+    """Listen on every address: of both families where the kernel knows IPv6, as a pod may have only that."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=BACKLOG)
+    return socket.create_server(("", port), backlog=BACKLOG)
 
 
 class _Connection(asyncio.Protocol):

@@ -8,7 +8,9 @@ from contextlib import ExitStack, contextmanager
 import psycopg2
 import pytest
 
+from dev.loopback import free_port
 from dev.postgres import VERSIONS, postgres_server
+from tests.certificates import make_certificates
 from tests.stores.postgres.world import (
     ADMIN,
     ADMIN_PASSWORD,
@@ -16,8 +18,6 @@ from tests.stores.postgres.world import (
     SUPERUSER,
     World,
     desired,
-    free_port,
-    make_certificates,
     random_password,
     tenant,
 )

@@ -13,13 +13,13 @@ from pathlib import Path
 from tests.mlflow_image import Answer
 from tests.pod_programs import Program
 from tests.stores.postgres.world import World
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 from tracking_operator.resources.stores.postgres import PG_OPTIONS
 from tracking_operator.stores.postgres.tenant import Tenant
 
 PYTHON = Path(sys.executable)
 SECONDS_TO_SAY_SOMETHING = 60
-SECONDS_TO_END = 120
+SECONDS_TO_END = 300
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Container:
 
     def answer(self) -> Answer:
         """Wait for the end."""
-        code = self.process.wait(SECONDS_TO_END)
+        code = self.process.wait(patient(SECONDS_TO_END))
         said = json.loads(self.termination_log.read_text()) if self.termination_log.exists() else {}
         return Answer(
             code, said.get("reason", ""), said.get("message", ""), said.get("revision", ""), self.output

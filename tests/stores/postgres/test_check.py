@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from dev.loopback import free_port
 from tests.mlflow_image import CHAIN, HEAD, Answer, MlflowImage
 from tests.pod_programs import CHECK_STORE
 from tests.stores.postgres.pod import Container, Pod
-from tests.stores.postgres.world import World, desired, free_port, tenant
-from tests.waiting import wait_until
+from tests.stores.postgres.world import World, desired, tenant
+from tests.waiting import patient, wait_until
 from tracking_operator.pod_tools import check_backend_store as script
 from tracking_operator.pod_tools import checks
 
@@ -91,7 +92,7 @@ class TestSchema:
         started = time.monotonic()
         answer = check().answer()
         assert (answer.exit_code, answer.reason) == (24, "SchemaTooNew")
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - started < patient(20)
 
 
 class TestPatience:
@@ -156,7 +157,7 @@ class TestSilence:
             started = time.monotonic()
             answer = hurry()
         assert (answer.exit_code, answer.reason) == (20, "StoreUnreachable")
-        assert time.monotonic() - started < 8
+        assert time.monotonic() - started < patient(8)
 
     def test_after_the_login_is_noticed_too(
         self, pod: Pod, hurry: Callable[[], Answer], monkeypatch: pytest.MonkeyPatch

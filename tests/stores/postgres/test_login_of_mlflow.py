@@ -14,25 +14,34 @@ from urllib.parse import quote
 
 import pytest
 import urllib3
+from werkzeug.security import check_password_hash
 
+from dev.loopback import free_port
 from tests.mlflow_image import Answer
-from tests.mlflow_versions import mlflow_python
-from tests.pod_programs import CHECK_STORE, MIGRATE_STORE, PREPARE_LOGIN, START_SERVER
-from tests.postgres import free_port
+from tests.mlflow_versions import (
+    HEADS,
+    LOGIN_HEAD,
+    MLFLOW_VERSION,
+    NEWEST_VERSION,
+    VERSION_BEFORE,
+    mlflow_python,
+)
+from tests.pod_programs import CHECK_STORE, MIGRATE_STORE, PREPARE_LOGIN, RESET_LOGIN, START_SERVER, Program
+from tests.stores.mlflow_routes import not_refused, routes_of
 from tests.stores.postgres.conftest import WANTED, tidied
 from tests.stores.postgres.pod import Pod
 from tests.stores.postgres.world import World, desired, tenant
-from tests.waiting import wait_until
+from tests.waiting import patient, wait_until
 from tracking_operator.mlflow.client import ALREADY_EXISTS, Login, MlflowApi, Target
 from tracking_operator.mlflow.client import Answer as Reply
 from tracking_operator.resources.server_model import CONNECTION_LIMIT_WITH_LOGIN
 from tracking_operator.resources.stores.postgres import DATABASE_URI
 from tracking_operator.stores.postgres.pool import UNBOUNDED, pool_size
 
-VERSION = "3.17.2"
-OLD_VERSION = "3.16.1"
-HEAD = "dc11669786a5"
-LOGIN_HEAD = "f1a2b3c4d5e6"
+pytestmark = pytest.mark.each_mlflow
+
+VERSION = MLFLOW_VERSION
+HEAD = HEADS[VERSION]
 
 PASSWORD = "p%ss of the database"
 ADMIN = Login("admin", "password%-of-the-admin-with-32-c")
@@ -40,7 +49,7 @@ USER = Login("jobs", "password-of-the-ordinary-user-32")
 SECRET_KEY = "key-of-flask-that-replicas-share"
 PREFIX = "/team-a"
 
-SECONDS_TO_START = 180
+SECONDS_TO_START = 400
 AT_ONCE = 5
 """Requests; each of them takes two connections at a time."""
 
@@ -79,7 +88,7 @@ def post(target: Target, path: str, body: dict[str, object]) -> dict[str, Any]:
         json=body,
         headers=urllib3.make_headers(basic_auth=f"{ADMIN.username}:{ADMIN.password}"),
         retries=False,
-        timeout=60,
+        timeout=patient(60),
     )
     assert answer.status == 200, answer.data
     return dict(answer.json())
@@ -92,7 +101,7 @@ def status_of(url: str, *options: str) -> int:
 
 
 @contextmanager
-def serving(folder: Path, uri: str, *options: str, **environment: str) -> Iterator[Target]:
+def serving(folder: Path, uri: str, prefix: str, **environment: str) -> Iterator[Target]:
     """Run a server as its container does, until it answers."""
     port, scratch = free_port(), folder / f"scratch-{os.urandom(4).hex()}"
     scratch.mkdir()
@@ -111,7 +120,7 @@ def serving(folder: Path, uri: str, *options: str, **environment: str) -> Iterat
     arguments = [
         "server", "--host=127.0.0.1", f"--port={port}", "--workers=1", f"--backend-store-uri={uri}",
         "--serve-artifacts", f"--artifacts-destination={folder}/artifacts", "--app-name=basic-auth",
-        f"--static-prefix={PREFIX}", *options,
+        *([f"--static-prefix={prefix}"] if prefix else []),
     ]  # fmt: skip
     with (scratch / "log").open("w+b") as log:
         process = subprocess.Popen(
@@ -120,7 +129,7 @@ def serving(folder: Path, uri: str, *options: str, **environment: str) -> Iterat
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-        url = f"http://127.0.0.1:{port}{PREFIX}"
+        url = f"http://127.0.0.1:{port}{prefix}"
         try:
             wait_until(
                 lambda: process.poll() is not None or status_of_or_none(f"{url}/health") == 200,
@@ -131,7 +140,7 @@ def serving(folder: Path, uri: str, *options: str, **environment: str) -> Iterat
             yield Target(url)
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(patient(180))
 
 
 def status_of_or_none(url: str) -> int | None:
@@ -165,9 +174,9 @@ def prepared(pod: Pod) -> list[Answer]:
 
 @pytest.fixture(scope="module")
 def replicas(pod: Pod, prepared: list[Answer]) -> Iterator[list[Target]]:
-    """Two servers that start at once on one database."""
+    """Two servers that start at once on one database; the second is at the root, as one is while a prefix is changed."""
     assert all(answer.exit_code == 0 for answer in prepared), prepared
-    size = pool_size(CONNECTION_LIMIT_WITH_LOGIN, replicas=2, workers=1, has_login=True)
+    size = pool_size(CONNECTION_LIMIT_WITH_LOGIN, workers=1, has_login=True)
     environment = {
         "PGSERVICEFILE": str(pod.service_file),
         "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(size),
@@ -175,8 +184,8 @@ def replicas(pod: Pod, prepared: list[Answer]) -> Iterator[list[Target]]:
     }
     with ExitStack() as stack, ThreadPoolExecutor(2) as threads:
         starting = [
-            threads.submit(stack.enter_context, serving(pod.folder, DATABASE_URI, **environment))
-            for _ in range(2)
+            threads.submit(stack.enter_context, serving(pod.folder, DATABASE_URI, prefix, **environment))
+            for prefix in (PREFIX, "")
         ]
         yield [start.result() for start in starting]
 
@@ -206,14 +215,16 @@ class TestOnPostgres:
             assert ask(replica, Login("nobody", USER.password)).is_refused_login
 
     def test_without_a_login_only_health_and_what_a_page_is_made_of_is_open(
-        self, replicas: list[Target]
+        self, pod: Pod, replicas: list[Target]
     ) -> None:
-        url = replicas[0].url
-        open_ = {path for path in PATHS if status_of(f"{url}{path}") not in (401, 404)}
-        assert open_ == {"/health", "/api/3.0/mlflow/server-info"}
-        bare = url.removesuffix(PREFIX)
-        assert {status_of(f"{bare}{path}") for path in PATHS} <= {401, 404, 200}
-        assert status_of(f"{bare}/api/2.0/mlflow-artifacts/artifacts/0/x") == 401
+        login_file = next(pod.folder.glob("scratch-*/login.ini"))
+        routes = routes_of(mlflow_python(VERSION), login_file, pod.service_file)
+        assert len(routes) > 400
+        gone = {path: {404} for _, path in routes if "/mlflow/assistant/" in path}
+        for replica in replicas:
+            assert not_refused(replica.url, routes) == OPEN | gone, replica.url
+        bare = not_refused(replicas[0].url.removesuffix(PREFIX), routes)
+        assert {path for path, statuses in bare.items() if min(statuses) < 300} <= set(OPEN)
 
     def test_batches_that_come_at_the_same_time_do_not_wait_for_each_others_connections(
         self, replicas: list[Target]
@@ -282,9 +293,11 @@ class TestOnPostgres:
         assert prepared[0].exit_code == 0
         login, port = tenant().logins[0], pod.world.running.port
         uri = f"postgresql+psycopg2://{login}:{quote(PASSWORD)}@localhost:{port}/{tenant().database}?sslmode=require"
-        (pod.folder / "uri").write_text(uri)
+        mounted = pod.folder / "external"
+        mounted.mkdir(exist_ok=True)
+        (mounted / "uri").write_text(uri)
         mount_login(pod.folder, "password-of-somebody-else-32-chars")
-        arguments = ("external", str(pod.folder / "uri"), f"--version={VERSION}", "--login")
+        arguments = ("external", str(mounted / "uri"), f"--version={VERSION}", "--login")
         for script in (MIGRATE_STORE, CHECK_STORE):
             answer = pod.run(script, *arguments)
             assert (answer.exit_code, answer.revision) == (0, HEAD), answer
@@ -292,28 +305,46 @@ class TestOnPostgres:
             assert quote(PASSWORD) not in answer.output
         mount_login(pod.folder)
 
+    def test_the_job_gives_a_running_server_the_password_of_the_secret(
+        self, pod: Pod, replicas: list[Target]
+    ) -> None:
+        other, later = (
+            Login("admin", "password-of-a-new-secret-of-32-ch"),
+            "next-password-of-a-secret-32-char",
+        )
+        arguments = ("postgres", str(pod.service_file), f"--version={VERSION}", "--login")
+        mount_login(pod.folder, other.password)
+        assert ask(replicas[0], other, "log_in").is_refused_login
+        said = pod.run(RESET_LOGIN, *arguments)
+        assert (said.exit_code, said.reason) == (0, ""), said
+        assert all(ask(replica, other, "log_in").is_ok for replica in replicas)
+        mount_login(pod.folder, "password-out-of-an-old-backup-32", nextPassword=later)
+        assert pod.run(RESET_LOGIN, *arguments).exit_code == 0
+        assert ask(replicas[1], Login("admin", later), "log_in").is_ok
+        mount_login(pod.folder)
+        assert pod.run(RESET_LOGIN, *arguments).exit_code == 0
+        assert ask(replicas[0], ADMIN, "log_in").is_ok
+
     def test_who_has_lost_the_password_gets_that_of_the_secret(
         self, pod: Pod, replicas: list[Target]
     ) -> None:
         scratch = next(pod.folder.glob("scratch-*"))
-        said = pod.run(PREPARE_LOGIN, "--reset", TMPDIR=str(scratch))
-        assert (said.exit_code, "has the password of the Secret" in said.output) == (0, True), said
-        assert ask(replicas[0], ADMIN, "log_in").is_ok
+        forgotten = Login("admin", "password-that-was-forgotten-32-ch")
+        for login in (forgotten, ADMIN):
+            mount_login(pod.folder, login.password)
+            said = pod.run(PREPARE_LOGIN, "--reset", TMPDIR=str(scratch))
+            assert (said.exit_code, "has the password of the Secret" in said.output) == (0, True), said
+            assert ask(replicas[0], login, "log_in").is_ok
 
 
-PATHS = (
-    "/", "/health", "/version", "/signup", "/graphql", "/get-artifact?run_uuid=x&path=y", "/metrics",
-    "/api/2.0/mlflow/experiments/search?max_results=1", "/ajax-api/2.0/mlflow/experiments/search?max_results=1",
-    "/api/2.0/mlflow-artifacts/artifacts/0/x", "/ajax-api/2.0/mlflow-artifacts/artifacts/0/x",
-    "/api/2.0/mlflow-artifacts/artifacts?path=0", "/model-versions/get-artifact?name=x&version=1&path=y",
-    "/api/2.0/mlflow/users/list", "/api/3.0/mlflow/server-info", "/ajax-api/3.0/jobs/x", "/v1/traces",
-    "/gateway/mlflow/v1/models", "/api/3.0/mlflow/mcp-servers", "/ajax-api/3.0/mlflow/assistant/config",
-)  # fmt: skip
-"""A path of each part of MLflow 3.17.2 that answers GET."""
+SERVER_INFO = {"/api/3.0/mlflow/server-info": {200}, "/ajax-api/3.0/mlflow/server-info": {200}}
+"""How the server is set up, which 3.16.1 tells nobody without a login."""
+OPEN = {"/health": {200}, "/static-files/<path:path>": {404}} | ({} if VERSION == "3.16.1" else SERVER_INFO)
+"""The routes that need no login: there is no file of the name that is asked for."""
 
 
-def test_on_sqlite_the_pod_itself_prepares_the_login(tmp_path: Path) -> None:
-    version = OLD_VERSION
+def test_on_sqlite_the_pod_itself_prepares_the_login_and_upgrades(tmp_path: Path) -> None:
+    version = VERSION_BEFORE
     database = tmp_path / "mlflow.db"
     mount_login(tmp_path)
     first = check_sqlite(database, version)
@@ -330,11 +361,59 @@ def test_on_sqlite_the_pod_itself_prepares_the_login(tmp_path: Path) -> None:
         assert connection.execute("SELECT username, is_admin FROM users").fetchall() == [("admin", 1)]
         assert connection.execute("SELECT version_num FROM alembic_version_auth").fetchone()
 
+    assert check_sqlite(database, NEWEST_VERSION).exit_code == 0
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT username, is_admin FROM users").fetchall() == [("admin", 1)]
+        upgraded = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert upgraded == (HEADS[NEWEST_VERSION],)
 
-def check_sqlite(database: Path, version: str) -> Answer:
+
+def test_on_sqlite_the_job_writes_the_file_that_a_server_has_open(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+    mount_login(tmp_path)
+    assert check_sqlite(database, VERSION).exit_code == 0
+    inode, query = database.stat().st_ino, "SELECT password_hash FROM users WHERE username = 'admin'"
+    with closing(sqlite3.connect(database)) as server:
+        before = server.execute(query).fetchone()
+        mount_login(tmp_path, "password-of-a-new-secret-of-32-ch")
+        said = check_sqlite(database, VERSION, RESET_LOGIN)
+        assert (said.exit_code, '"reason": ""' in said.message) == (0, True), said
+        assert server.execute(query).fetchone() != before
+    assert database.stat().st_ino == inode
+    database.unlink()
+    assert "SchemaMissing" in check_sqlite(database, VERSION, RESET_LOGIN).message
+
+
+def test_the_job_makes_the_user_of_the_teams_programs_and_gives_it_the_password_of_the_secret(
+    tmp_path: Path,
+) -> None:
+    database = tmp_path / "mlflow.db"
+    mount_login(tmp_path)
+    assert check_sqlite(database, VERSION).exit_code == 0
+    found = []
+    for password in ("password-of-the-team-32-characters", "another-one-of-the-team-32-chars"):
+        mount_login(tmp_path, clientUsername="team", clientPassword=password)
+        said = check_sqlite(database, VERSION, RESET_LOGIN)
+        assert said.exit_code == 0, said
+        assert password not in said.output
+        with closing(sqlite3.connect(database)) as server:
+            query = "SELECT password_hash, is_admin FROM users WHERE username = 'team'"
+            (password_hash, is_admin) = server.execute(query).fetchone()
+        assert not is_admin
+        assert check_password_hash(password_hash, password)
+        found.append(password_hash)
+    assert len(set(found)) == 2
+
+    # A new user: 3.16.1 takes any password for one that there is.
+    mount_login(tmp_path, clientUsername="other", clientPassword="short")
+    assert check_sqlite(database, VERSION, RESET_LOGIN).exit_code != 0, "MLflow does not take it"
+    assert check_sqlite(database, VERSION).exit_code == 0, "the server starts all the same"
+
+
+def check_sqlite(database: Path, version: str, program: Program = CHECK_STORE) -> Answer:
     log = database.with_name("termination-log")
     done = subprocess.run(
-        [mlflow_python(version), *CHECK_STORE, "sqlite", database, f"--version={version}", "--login"],
+        [mlflow_python(version), *program, "sqlite", database, f"--version={version}", "--login"],
         env=os.environ
         | {
             "TRACKING_OPERATOR_CREDENTIALS": str(database.parent),
@@ -344,7 +423,7 @@ def check_sqlite(database: Path, version: str) -> Answer:
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=patient(180),
     )
     output = done.stdout + done.stderr
     assert ADMIN.password not in output

@@ -5,7 +5,6 @@ import os
 import signal
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,81 +13,20 @@ import sqlalchemy
 
 from tests.mlflow_image import CHAIN, HEAD, Answer, MlflowImage
 from tests.pod_programs import MIGRATE_STORE
-from tests.stores.postgres.pod import Container, Pod
-from tests.stores.postgres.world import Row, World, desired, tenant
+from tests.stores.postgres.migration_job import PASSWORD, Job, new_job
+from tests.stores.postgres.pod import Container
+from tests.stores.postgres.world import World, tenant
 from tests.waiting import wait_until
 from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
 from tracking_operator.pod_tools import checks, database_servers
 from tracking_operator.pod_tools import migrate_backend_store as script
 
-PASSWORD = "p@ss w/o:r#d=1;%20'x\"\\ü"
-VERSION = "--version=3.17.2"
 STEPS = [f"added_in_{revision}" for revision in CHAIN]
-
-
-@dataclass
-class Job:
-    """A migration Job's pods, one after the other or at the same time."""
-
-    pod: Pod
-    folder: Path
-
-    @property
-    def gate(self) -> Path:
-        """A migration that was told to stop at the gate goes on when this file is there."""
-        return self.folder / "gate"
-
-    @property
-    def upgrades(self) -> list[str]:
-        """The command line of each run of `mlflow db upgrade`."""
-        file = self.folder / "runs"
-        return file.read_text().splitlines() if file.exists() else []
-
-    def environment(self, **more: str) -> dict[str, str]:
-        return {"FAKE_MIGRATION_RUNS": str(self.folder / "runs")} | more
-
-    def arguments(self) -> tuple[str, ...]:
-        return ("postgres", str(self.pod.service_file), VERSION)
-
-    def run(self, **environment: str) -> Answer:
-        return self.pod.run(MIGRATE_STORE, *self.arguments(), **self.environment(**environment))
-
-    def run_external(self, uri: str, **environment: str) -> Answer:
-        place = self.folder / "uri"
-        place.write_text(uri)
-        arguments = ("external", str(place), VERSION)
-        return self.pod.run(MIGRATE_STORE, *arguments, **self.environment(**environment))
-
-    def tables(self) -> list[str]:
-        rows = self.rows(
-            "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname LIKE 'added%' ORDER BY 1"
-        )
-        return [str(name) for (name,) in rows]
-
-    def revisions(self) -> list[str]:
-        return [str(name) for (name,) in self.rows("SELECT version_num FROM alembic_version")]
-
-    def sessions(self) -> list[Row]:
-        query = "SELECT pid, state, query FROM pg_stat_activity WHERE usename = ANY(%s)"
-        return self.pod.world.sql(query, list(tenant().logins))
-
-    def rows(self, query: str) -> list[Row]:
-        connected = self.pod.world.connected(tenant().logins[0], PASSWORD, tenant().database)
-        with connected as connection, connection.cursor() as cursor:
-            cursor.execute(query)
-            return cursor.fetchall()
 
 
 @pytest.fixture
 def job(one_world: World, tmp_path: Path) -> Job:
-    """A Job whose database exists, is empty, and lets it in."""
-    one_world.provision(desired(tenant(), PASSWORD))
-    image = MlflowImage.build(tmp_path / "image")
-    folder = tmp_path / "backend-store"
-    folder.mkdir()
-    pod = Pod(folder, one_world, tenant(), image=image.environment())
-    pod.mount(tenant().logins[0], PASSWORD)
-    return Job(pod, tmp_path)
+    return new_job(one_world, tmp_path)
 
 
 class TestSchema:
@@ -256,12 +194,8 @@ def test_a_migration_outlasts_the_time_limits_of_the_role(job: Job) -> None:
 class TestExternal:
     """A database of somebody else's, where the class has us migrate it."""
 
-    def uri(self, job: Job, password: str = PASSWORD) -> str:
-        address = f"127.0.0.1:{job.pod.world.running.port}/{tenant().database}"
-        return f"postgresql+psycopg2://{tenant().logins[0]}:{quote(password, safe='')}@{address}"
-
     def test_is_migrated_and_nobody_can_read_the_password(self, job: Job) -> None:
-        answer = job.run_external(self.uri(job))
+        answer = job.run_external(job.uri())
         assert (answer.exit_code, answer.revision) == (0, HEAD), answer.output
         assert (job.tables(), job.revisions()) == (STEPS, [HEAD])
         for secret in (PASSWORD, quote(PASSWORD, safe="")):
@@ -270,13 +204,13 @@ class TestExternal:
     def test_a_failure_says_why_without_the_password(self, job: Job) -> None:
         secrets = f"{PASSWORD} {quote(PASSWORD, safe='')}".replace("'", "''")
         statement = f"DO $$ BEGIN RAISE EXCEPTION USING MESSAGE = 'so it is {secrets}'; END $$"
-        answer = job.run_external(self.uri(job), FAKE_MIGRATION_STATEMENT=statement)
+        answer = job.run_external(job.uri(), FAKE_MIGRATION_STATEMENT=statement)
         assert (answer.exit_code, answer.reason) == (28, "MigrationFailed"), answer.output
         assert "so it is ***" in answer.message
         assert quote(PASSWORD, safe="") not in answer.output + answer.message
 
     def test_with_a_wrong_password_is_refused_at_once(self, job: Job) -> None:
-        answer = job.run_external(self.uri(job, "wrong-password"))
+        answer = job.run_external(job.uri("wrong-password"))
         assert (answer.exit_code, answer.reason) == (21, "LoginRefused")
         assert "wrong-password" not in answer.output + answer.message
 

@@ -1,5 +1,6 @@
 """Whatever a name is made of: either it is refused with a sentence, or exactly it appears in the catalog."""
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -18,6 +19,9 @@ from tracking_operator.stores.postgres.observe import Observed
 from tracking_operator.stores.postgres.plan import plan
 from tracking_operator.stores.postgres.provision import provision
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
+
+EXAMPLES = int(os.environ.get("TRACKING_OPERATOR_TEST_NAMES", "2000"))
+"""`make matrix` takes 10,000."""
 
 RESERVED = ("public", "none", "user", "select", "current_user", "session_user", "all", "pg_monitor", "pg_x")
 NASTY = (
@@ -101,7 +105,7 @@ def plain(one_world: World) -> Iterator[tuple[str, list[str]]]:
     one_world.sql("RESET scram_iterations")
 
 
-@settings(max_examples=10_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=NAMES)
 def test_a_name_never_changes_what_a_statement_says(
     one_world: World, plain: tuple[str, list[str]], name: str

@@ -14,7 +14,7 @@ from tests.unit.controllers.server.database.test_databases import ASKED, WANTED
 from tests.unit.controllers.server.database.test_databases import World as LoopWorld
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.controllers.server.database.databases import DatabaseMemory, Databases
-from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
+from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
 from tracking_operator.resources.database_secret import DatabaseCredentials, credentials_in
 from tracking_operator.stores.executor import StoreExecutor
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer
@@ -61,7 +61,7 @@ class Loop(LoopWorld):
             self.store, host=HOST, port=postgres.server.port, database="mlflow_revoked", connection_limit=20
         )
         server = PostgresServer(HOST, postgres.server.port, ssl_mode=SslMode.DISABLE)
-        self.access = Access(server, Login(ADMIN, ADMIN_PASSWORD))
+        self.access = AdminConnection(server, Login(ADMIN, ADMIN_PASSWORD))
 
     def restart(self) -> None:
         servers = PostgresAdmin(self.api.as_client(), self.cache, cast(StoreExecutor, self.here), "system")

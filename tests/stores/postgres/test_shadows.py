@@ -12,7 +12,7 @@ from tests.stores.postgres.shadows import CANARY, make_shadows
 from tests.stores.postgres.world import ADMIN, ADMIN_PASSWORD, CLUSTER, World, desired, tenant
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable
-from tracking_operator.stores.postgres.connection import Watcher
+from tracking_operator.stores.postgres.connection import READ_BACK, Watcher
 from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.finalize import access_of_cluster, drop, retain, take_access
 from tracking_operator.stores.postgres.preflight import preflight
@@ -79,7 +79,7 @@ def test_lost_privileges_on_the_schema_are_reported_and_not_put_right_by_enterin
         entered: list[str] = []
         with world.sessions(watch=lambda statement: entered.append(text_of(statement))) as sessions:
             assert provision(sessions, desired(mine, "one")).steps == ()
-        assert entered.count("SHOW search_path") == 1  # one session, in the maintenance database
+        assert entered.count(READ_BACK.string) == 1  # one session, in the maintenance database
         with pytest.raises(
             Unavailable, match=f'GRANT USAGE, CREATE ON SCHEMA public TO "{mine.role}"'
         ) as caught:

@@ -1,19 +1,12 @@
 """A real PostgreSQL server as a test sees it: an admin with just two privileges, and a superuser who checks."""
 
 import secrets
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from typing import Any
 
 import psycopg2
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from psycopg2.sql import SQL, Composable, Identifier
 
 from dev.postgres import PostgresServer as RunningServer
@@ -189,57 +182,8 @@ def crash_before(number: int) -> Watcher:
     return watch
 
 
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind((HOST, 0))
-        return int(listening.getsockname()[1])
-
-
 def random_password() -> str:
     return secrets.token_urlsafe(16)
-
-
-def make_certificates(*host_names: str) -> tuple[str, str, str]:
-    """A CA's certificate, and the certificate and key of a server that has these names; all PEM."""
-    ca_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_name, server_name = (
-        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("test CA", "test server")
-    )
-    ca = _certificate(ca_name, ca_key, ca_name, ca_key).add_extension(
-        x509.BasicConstraints(ca=True, path_length=0), critical=True
-    )
-    names = [
-        x509.IPAddress(ip_address(name)) if name[0].isdigit() else x509.DNSName(name) for name in host_names
-    ]
-    server = _certificate(server_name, server_key, ca_name, ca_key).add_extension(
-        x509.SubjectAlternativeName(names), critical=False
-    )
-    key = server_key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    pem = [
-        builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        for builder in (ca, server)
-    ]
-    return pem[0].decode(), pem[1].decode(), key.decode()
-
-
-def _certificate(
-    subject: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    issuer: x509.Name,
-    issuer_key: ec.EllipticCurvePrivateKey,
-) -> x509.CertificateBuilder:
-    now = datetime.now(UTC)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-    )
 
 
 _ROLES = """

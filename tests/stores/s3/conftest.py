@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from moto.server import ThreadedMotoServer
 
+from dev.loopback import free_port
 from dev.versitygw import VersitygwServer, versitygw_server
 from tests.stores.s3.world import (
     ADMIN_NAME,
@@ -12,7 +13,6 @@ from tests.stores.s3.world import (
     HOST,
     ROOT,
     World,
-    free_port,
     new_name,
 )
 from tracking_operator.stores.s3.bucket_address import Bucket

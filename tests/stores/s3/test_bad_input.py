@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.loopback import free_port
 from dev.versitygw import versitygw_server
-from tests.stores.postgres.world import make_certificates
+from tests.certificates import make_certificates
 from tests.stores.s3.conftest import make_admin
 from tests.stores.s3.world import (
     ADMIN_NAME,
@@ -18,7 +19,6 @@ from tests.stores.s3.world import (
     ROOT,
     World,
     desired,
-    free_port,
     new_name,
     tenant,
 )

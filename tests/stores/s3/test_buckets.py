@@ -6,7 +6,7 @@ import pytest
 
 from tests.stores.s3.world import Crashed, Wire, World, client, new_name, tapped
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.tracking_server_class import AddressingStyle
+from tracking_operator.api.s3_connection import AddressingStyle
 from tracking_operator.failures import Invalid
 from tracking_operator.stores.s3.bucket_address import Bucket, Keys
 from tracking_operator.stores.s3.preflight import BucketSettings, preflight

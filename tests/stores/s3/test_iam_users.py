@@ -11,7 +11,8 @@ import pytest
 
 from tests.stores.s3.world import SESSION, Crashed, Wire, World, client, desired, new_name, tapped, tenant
 from tracking_operator.api.conditions import Reason
-from tracking_operator.api.tracking_server_class import AddressingStyle, Isolation
+from tracking_operator.api.s3_connection import AddressingStyle
+from tracking_operator.api.tracking_server_class import Isolation
 from tracking_operator.failures import Invalid, Unavailable, Waiting
 from tracking_operator.stores.s3 import policy
 from tracking_operator.stores.s3.bucket_address import Bucket, Keys

@@ -8,6 +8,7 @@ from threading import Event
 import pytest
 
 from tests.stores.s3.world import ADMIN_NAME, Wire, World, desired, tapped, tenant
+from tests.waiting import patient
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid, Unavailable, Waiting
 from tracking_operator.stores.s3 import bucket_policy, policy
@@ -189,7 +190,7 @@ def test_an_honest_server_waits_for_one_write_of_a_namespace_that_writes_all_the
         for _ in range(8):
             threads.submit(write_all_the_time)
         try:
-            assert begun.wait(10)
+            assert begun.wait(patient(10))
             for _ in range(20):
                 asked = len(turns)
                 with alone_on(world.bucket, "team-a"):

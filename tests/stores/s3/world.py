@@ -1,7 +1,6 @@
 """A real versitygw as a test sees it: a bucket of its own, an admin who is not root, and the keys of each server."""
 
 import secrets
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 
 from dev.versitygw import VersitygwServer
-from tracking_operator.api.tracking_server_class import AddressingStyle, Isolation
+from tracking_operator.api.s3_connection import AddressingStyle
+from tracking_operator.api.tracking_server_class import Isolation
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3 import policy
 from tracking_operator.stores.s3.bucket_address import Bucket, Keys
@@ -181,12 +181,6 @@ def tapped(wire: Wire) -> Iterator[Wire]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(URLLib3Session, "send", send)
         yield wire
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind((HOST, 0))
-        return int(listening.getsockname()[1])
 
 
 def new_name() -> str:

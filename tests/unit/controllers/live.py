@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 
 from tests.unit.examples import Manifest
 from tracking_operator.api.labels_and_annotations import (
@@ -21,6 +22,7 @@ def live(api_version: str, kind: str, name: str, **rest: object) -> Manifest:
         "namespace": "team-a",
         "uid": f"uid-of-{kind}-{name}",
         "resourceVersion": "1",
+        "creationTimestamp": "2026-01-01T09:00:00Z",
         "labels": OURS,
     }
     changed = rest.pop("metadata", {})
@@ -63,7 +65,7 @@ def pod(
     *,
     name: str = "mlflow-1",
     created: str = "2026-01-01T10:00:00Z",
-    version: str = "3.17.2",
+    version: str = "3.18.0",
     check: Manifest | None = None,
     artifacts: Manifest | None = None,
     server: Manifest | None = None,
@@ -132,10 +134,14 @@ def check_failed(exit_code: int, message: str | None) -> Manifest:
     }
 
 
-def crashed(exit_code: int, reason: str) -> Manifest:
-    """The server's container in its back-off."""
+def crashed(exit_code: int, reason: str, after_seconds: int = 5) -> Manifest:
+    """The server's container in its back-off, which had run for a while."""
+    started = datetime(2026, 1, 1, 10, tzinfo=UTC)
+    finished = started + timedelta(seconds=after_seconds)
+    ended = terminated(exit_code, reason)
+    ended["terminated"] |= {"startedAt": started.isoformat(), "finishedAt": finished.isoformat()}
     return {
         "state": waiting("CrashLoopBackOff", "back-off 10s restarting failed container=mlflow"),
-        "lastState": terminated(exit_code, reason),
+        "lastState": ended,
         "ready": False,
     }

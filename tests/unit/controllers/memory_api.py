@@ -61,7 +61,31 @@ class MemoryApi:
         self.calls.append(f"get {kind}")
         return self.objects.get((kind, namespace, name))
 
-    async def apply(self, obj: Manifest, *, subresource: str | None = None) -> Manifest:
+    async def list(
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        label_selector: str | None = None,
+        *,
+        field_selector: str | None = None,
+        limit: int | None = None,
+        most_bytes: int | None = None,
+    ) -> list[Manifest]:
+        """Return the objects of a kind; of Events those about one object, for one reason."""
+        self.calls.append(f"list {kind}")
+        wanted = dict(one.split("=", 1) for one in (field_selector or "").split(",") if one)
+        return [
+            obj
+            for (known, of_namespace, _), obj in self.objects.items()
+            if known == kind
+            and namespace in (None, of_namespace)
+            and wanted.get("reason") in (None, obj.get("reason"))
+            and wanted.get("involvedObject.uid") in (None, (obj.get("involvedObject") or {}).get("uid"))
+        ]
+
+    async def apply(
+        self, obj: Manifest, *, subresource: str | None = None, dry_run: bool = False
+    ) -> Manifest:
         """Merge the object into what is stored."""
         kind = kind_of(obj)
         self.calls.append(f"apply {kind}" + (f"/{subresource}" if subresource else ""))
@@ -78,7 +102,8 @@ class MemoryApi:
             raise ApiError(409, "Conflict", f"{describe(obj)} was changed since version {read}")
         if subresource == "status":  # all of it is ours, so that what is not mentioned goes
             return self.store({**(before or {}), "status": obj["status"]})
-        return self.store(_merged(before or {}, obj))
+        merged = _merged(before or {}, obj)
+        return merged if dry_run else self.store(merged)
 
     async def create(self, obj: Manifest) -> Manifest:
         """Store an object whose name is free."""
@@ -98,13 +123,15 @@ class MemoryApi:
         operations: Sequence[JsonPatchOperation],
         *,
         subresource: str | None = None,
+        dry_run: bool = False,
     ) -> Manifest:
         """Change metadata; the repair of merged lists is tested with the real API server."""
         self.calls.append(f"patch {kind}")
         before = self.objects[kind, namespace, name]
         # The API server's library takes what is missing for null; this one fails.
         operations = [one for one in operations if not _is_met_by_nothing(one, before)]
-        return self.store(jsonpatch.apply_patch(copy.deepcopy(before), operations))
+        patched = jsonpatch.apply_patch(copy.deepcopy(before), operations)
+        return patched if dry_run else self.store(patched)
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str | None = None) -> bool:
         """Remove the object, or note that this is wanted while something holds it."""
@@ -130,8 +157,9 @@ def _merged(before: Manifest, applied: Manifest) -> Manifest:
     for key, value in applied.items():
         if value is None:
             result.pop(key, None)
-        elif isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = _merged(result[key], value)
+        elif isinstance(value, dict):
+            known = result.get(key)
+            result[key] = _merged(known if isinstance(known, dict) else {}, value)
         else:
             result[key] = value
     return result

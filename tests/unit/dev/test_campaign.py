@@ -28,3 +28,16 @@ def test_a_failed_test_and_no_test_at_all_fail_the_campaign(
     monkeypatch.setattr(campaign, "PAGE", tmp_path / "page.md")
     (tmp_path / "report.xml").write_text(report)
     assert campaign.main(tmp_path / "report.xml") == 1
+
+
+PASSED = """<testsuites><testsuite>
+<testcase classname="tests.stores.test_large_artifacts" name="test_two" time="7"/></testsuite></testsuites>"""
+
+
+@pytest.mark.parametrize(("other", "code"), [(PASSED, 0), (REPORT, 1), ("<testsuites></testsuites>", 1)])
+def test_every_report_counts(other: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(campaign, "PAGE", tmp_path / "page.md")
+    for name, report in (("large.xml", PASSED), ("other.xml", other)):
+        (tmp_path / name).write_text(report)
+    assert campaign.main(tmp_path / "large.xml", tmp_path / "other.xml") == code
+    assert "`test_large_artifacts: test_two`" in (tmp_path / "page.md").read_text()

@@ -18,6 +18,7 @@ from dev.demo.jobs import QUIET, Program, build_config_map, build_job
 from dev.demo.prefixes import Place, Reach, place_of, reaches_in, require_own_prefixes
 from dev.demo.report import how_to_open, table_of_access, table_of_reach, table_of_runs
 from dev.demo.server import CLASS, SAMPLE, build_namespace, build_server, news
+from dev.demo.server import SERVER as NAME
 from dev.demo.tracking import Entry, Metric, ModelVersion, Run, RunData, RunInfo, prefix_of
 from dev.demo.watching import objects_in
 from dev.ingress.manifests import CLASS_NAME
@@ -230,8 +231,9 @@ def test_the_sample_is_the_smallest_server_there_is() -> None:
 
 
 def test_each_team_gets_the_sample_in_its_own_namespace() -> None:
-    assert build_server("team-a") == yaml.safe_load(SAMPLE.read_text())
-    assert build_server("team-b")["metadata"] == {"name": "mlflow", "namespace": "team-b"}
+    sample = yaml.safe_load(SAMPLE.read_text())
+    assert build_server("team-a") == sample | {"metadata": sample["metadata"] | {"namespace": "team-a"}}
+    assert build_server("team-b")["metadata"] == {"name": NAME, "namespace": "team-b"}
 
 
 def test_the_class_is_the_default_and_lets_the_teams_in() -> None:

@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from dev.images.recipes import mlflow_versions
 from dev.postgres import VERSIONS
 
 ROOT = Path(__file__).parents[3]
@@ -42,6 +43,10 @@ def test_make_test_runs_every_part() -> None:
 
 def test_make_matrix_names_every_postgresql() -> None:
     assert f'TRACKING_OPERATOR_TEST_POSTGRES="{" ".join(VERSIONS)}"' in planned("matrix")
+
+
+def test_make_matrix_runs_every_release_of_mlflow_but_the_newest() -> None:
+    assert f"for version in {' '.join(mlflow_versions()[:-1])}; do" in planned("matrix")
 
 
 def test_make_bench_measures_what_is_named_after_it() -> None:

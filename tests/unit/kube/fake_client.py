@@ -49,22 +49,29 @@ class FakeClient:
         self._called("get", name)
         return copy.deepcopy(self.stored.get((kind, namespace, name)))
 
-    async def apply(self, obj: KubeObject) -> KubeObject:
-        self._called("apply", name_of(obj))
+    async def apply(self, obj: KubeObject, *, dry_run: bool = False) -> KubeObject:
+        self._called("dry run" if dry_run else "apply", name_of(obj))
         place = kind_of(obj), namespace_of(obj), name_of(obj)
         live = self.stored.get(place)
         uid = obj["metadata"].get("uid")
         if uid and (live is None or live["metadata"]["uid"] != uid):
             raise conflict()
-        return self._store(_merge(live or {}, obj))
+        return self._answer(_merge(live or {}, obj), dry_run=dry_run)
 
     async def json_patch(
-        self, kind: Kind, namespace: str | None, name: str, operations: Sequence[JsonPatchOperation]
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        operations: Sequence[JsonPatchOperation],
+        *,
+        dry_run: bool = False,
     ) -> KubeObject:
-        self._called("patch", name)
+        self._called("dry run" if dry_run else "patch", name)
         live = self.stored[(kind, namespace, name)]
         try:
-            return self._store(jsonpatch.apply_patch(copy.deepcopy(live), list(operations)))
+            patched = jsonpatch.apply_patch(copy.deepcopy(live), list(operations))
+            return self._answer(patched, dry_run=dry_run)
         except jsonpatch.JsonPatchTestFailed as error:
             raise invalid("the test of the patch failed") from error
 
@@ -98,6 +105,13 @@ class FakeClient:
         self.calls.append((verb, name))
         if self.errors and verb != "get":
             raise self.errors.pop(0)
+
+    def _answer(self, obj: KubeObject, *, dry_run: bool) -> KubeObject:
+        if not dry_run:
+            return self._store(obj)
+        admitted = copy.deepcopy(obj)
+        self.after_write(admitted)
+        return admitted
 
     def _store(self, obj: KubeObject) -> KubeObject:
         new = self.put(obj)

@@ -11,15 +11,24 @@ from tracking_operator.kube.apply import (
     JsonPatch,
     OwnerCheck,
     Ownership,
-    Replace,
     apply_all,
     digest,
     plan,
     prune,
 )
 from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.contested import MOST_TRIES
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import KubeObject
+
+
+def _scale(obj: KubeObject) -> None:
+    obj["spec"]["replicas"] = 2
+
+
+def _add_sidecar(obj: KubeObject) -> None:
+    if len(containers(obj)) == 1:
+        containers(obj).append({"name": "sidecar", "image": "sidecar"})
 
 
 def ours(live: KubeObject) -> Ownership:
@@ -34,9 +43,13 @@ def new_cache(*objects: KubeObject) -> ObjectCache:
 
 
 async def applied(
-    client: FakeClient, cache: ObjectCache, *desired: KubeObject, owner: OwnerCheck = ours
+    client: FakeClient,
+    cache: ObjectCache,
+    *desired: KubeObject,
+    owner: OwnerCheck = ours,
+    asks_again: bool = False,
 ) -> AppliedSet:
-    return await apply_all(client.as_client(), cache, desired, owner=owner)
+    return await apply_all(client.as_client(), cache, desired, owner=owner, asks_again=asks_again)
 
 
 def live_in(client: FakeClient, desired: KubeObject) -> KubeObject:
@@ -100,14 +113,6 @@ class TestPlan:
         containers(desired)[0]["env"].pop()
         assert isinstance(plan(desired, live), Apply)
 
-    def test_an_immutable_object_with_another_content_is_replaced(self) -> None:
-        desired = config_map() | {"immutable": True}
-        live = stored(desired)
-        live["data"] = {"a": "another"}
-        write = plan(desired, live)
-        assert isinstance(write, Replace)
-        assert write.uid == live["metadata"]["uid"]
-
     def test_an_immutable_object_with_other_labels_is_applied(self) -> None:
         desired = config_map() | {"immutable": True}
         live = stored(desired)
@@ -164,23 +169,62 @@ class TestApplyAll:
 
     async def test_a_webhook_that_changes_it_back_is_reported_and_not_fought(self) -> None:
         client = FakeClient()
-
-        def webhook(obj: KubeObject) -> None:
-            obj["spec"]["replicas"] = 2
-
-        client.after_write = webhook
+        client.after_write = _scale
         result = await applied(client, new_cache(), deployment())
         assert client.verbs() == ["get", "apply"]
         assert [unsettled.difference.path for unsettled in result.unsettled] == ["spec.replicas"]
 
+    async def test_a_webhook_is_given_way_to_until_something_else_is_wanted(self) -> None:
+        client, cache = FakeClient(), new_cache()
+        client.after_write = _scale
+        for _ in range(MOST_TRIES):
+            assert (await applied(client, cache, deployment())).unsettled
+        client.calls.clear()
+        for _ in range(3):
+            result = await applied(client, cache, deployment())
+            assert [left.difference.path for left in result.contested] == ["spec.replicas"]
+            assert not result.unsettled
+        assert client.calls == []
+
+        other = deployment()
+        other["spec"]["paused"] = True
+        assert (await applied(client, cache, other)).unsettled
+        assert client.verbs() == ["apply"]
+
+    async def test_a_webhook_that_has_gone_is_noticed_by_a_dry_run(self) -> None:
+        for webhook in (_scale, _add_sidecar):
+            client, cache = FakeClient(), new_cache()
+            client.after_write = webhook
+            while not (await applied(client, cache, deployment())).contested:
+                pass
+            client.calls.clear()
+            assert (await applied(client, cache, deployment(), asks_again=True)).contested
+            assert client.verbs() == ["dry run"], "nothing is written while it is there"
+
+            client.after_write = lambda _: None
+            assert (await applied(client, cache, deployment())).contested, "nobody has asked"
+            client.calls.clear()
+            result = await applied(client, cache, deployment(), asks_again=True)
+            assert len(client.verbs()) == 2
+            assert not result.contested
+            assert not result.unsettled
+            assert plan(deployment(), result.objects[0]) is None
+
+    async def test_a_webhook_that_takes_no_dry_runs_is_left_alone(self) -> None:
+        client, cache = FakeClient(), new_cache()
+        client.after_write = _scale
+        while not (await applied(client, cache, deployment())).contested:
+            pass
+        client.errors = [ApiError(400, "BadRequest", "the webhook does not support dry run")]
+        client.calls.clear()
+        result = await applied(client, cache, deployment(), asks_again=True)
+        assert client.verbs() == ["dry run"]
+        assert result.contested
+        assert not result.failures
+
     async def test_a_webhook_that_adds_an_entry_is_fought_once(self) -> None:
         client = FakeClient()
-
-        def webhook(obj: KubeObject) -> None:
-            if len(containers(obj)) == 1:
-                containers(obj).append({"name": "sidecar", "image": "sidecar"})
-
-        client.after_write = webhook
+        client.after_write = _add_sidecar
         result = await applied(client, new_cache(), deployment())
         assert client.verbs() == ["get", "apply", "patch"]
         assert [unsettled.difference.path for unsettled in result.unsettled] == [

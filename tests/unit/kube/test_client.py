@@ -237,3 +237,13 @@ async def test_a_client_of_its_own_waits_for_nobody(server: ApiServer) -> None:
         assert not waiting.done()
         shares.give_back("team-a")
         assert await waiting == {}
+
+
+async def test_of_an_answer_with_a_limit_no_more_is_read(server: ApiServer, client: KubeClient) -> None:
+    large = {"message": "x" * 500_000}
+    server.will_answer({"metadata": {"resourceVersion": "1"}, "items": [large] * 20})
+    with pytest.raises(ApiError, match="longer than 100000 bytes"):
+        await client.list(SERVICE, "team-a", most_bytes=100_000)
+    server.will_answer({"metadata": {"resourceVersion": "1"}, "items": [{"message": "x"}]})
+    (found,) = await client.list(SERVICE, "team-a", most_bytes=100_000)
+    assert found["message"] == "x"

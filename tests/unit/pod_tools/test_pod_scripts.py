@@ -5,15 +5,21 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from tests.mlflow_image import MlflowImage
 from tests.pod_programs import START_SERVER
 from tests.unit.examples import model
 from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
-from tracking_operator.pod_tools import checks, database_servers, s3, schema_revision
+from tracking_operator.pod_tools import checks, database_servers, s3, schema_revision, start_server
 from tracking_operator.pod_tools import migrate_backend_store as migrate
-from tracking_operator.pod_tools.start_server import credentials_environment
+from tracking_operator.pod_tools.programs import S3_ENDPOINT_VARIABLES, SETTINGS_OF_OTHER_SERVERS
+from tracking_operator.pod_tools.start_server import (
+    credentials_environment,
+    settings_of_other_servers,
+)
 from tracking_operator.resources.pod.server_pod import server_arguments
 from tracking_operator.store_answers import OBJECT_STORE_CODES, Answer
 
@@ -319,6 +325,60 @@ class TestStartServer:
         folder = self.mounted(tmp_path, **{f"artifact_store__{file}": "content"})
         assert credentials_environment(folder) == {variable: str(folder / "artifact-store" / file)}
 
+    @pytest.mark.parametrize(
+        ("decided", "contradiction"),
+        [
+            ("AWS_CA_BUNDLE", "AWS_CA_BUNDLE"),
+            ("AWS_CA_BUNDLE", "MLFLOW_S3_IGNORE_TLS"),
+            ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+        ],
+    )
+    def test_a_key_of_the_secret_says_nothing_that_the_specification_has_decided(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decided: str, contradiction: str
+    ) -> None:
+        folder = self.mounted(tmp_path, **{f"artifact_store__{contradiction}": "other"})
+        monkeypatch.delenv(decided, raising=False)
+        assert credentials_environment(folder) == {contradiction: "other"}
+        monkeypatch.setenv(decided, "of the specification")
+        assert credentials_environment(folder) == {}
+
+    def test_what_is_beside_the_database_uri_goes_into_it_by_its_path(self, tmp_path: Path) -> None:
+        folder = self.mounted(
+            tmp_path, **{"backend_store__uri": "postgres://u:p@db/m", "backend_store__ca.crt": "a CA"}
+        )
+        uri = credentials_environment(folder)["MLFLOW_BACKEND_STORE_URI"]
+        assert f"sslrootcert={quote(str(folder), safe='')}" in uri
+        assert "a CA" not in uri
+
+    def test_a_database_uri_that_became_unusable_ends_the_container_with_a_sentence(
+        self, tmp_path: Path
+    ) -> None:
+        log = tmp_path / "termination-log"
+        folder = self.mounted(tmp_path, backend_store__uri="postgres://u:secret@db/m?service=mlflow")
+        variables = {
+            "TRACKING_OPERATOR_CREDENTIALS": str(folder),
+            "TRACKING_OPERATOR_TERMINATION_LOG": str(log),
+        }
+        ended = subprocess.run(
+            [sys.executable, *START_SERVER, "server"],
+            env=variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == EXIT_CODES["UnsupportedUri"]
+        assert "has the option service" in json.loads(log.read_text())["message"]
+        assert "secret" not in ended.stdout + ended.stderr
+
+    @pytest.mark.parametrize("named_by", S3_ENDPOINT_VARIABLES)
+    def test_an_s3_server_that_is_not_awss_is_sent_no_checksums_that_it_may_not_know(
+        self, named_by: str
+    ) -> None:
+        assert settings_of_other_servers({named_by: "https://s3"}) == SETTINGS_OF_OTHER_SERVERS
+        said = {named_by: "https://s3", "AWS_REQUEST_CHECKSUM_CALCULATION": "when_supported"}
+        assert settings_of_other_servers(said) == {"AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required"}
+        assert settings_of_other_servers({}) == {}
+
     def test_becomes_mlflow_with_all_arguments_and_no_secret_among_them(self, tmp_path: Path) -> None:
         bin_folder = tmp_path / "bin"
         bin_folder.mkdir()
@@ -328,7 +388,7 @@ class TestStartServer:
             "json.dump([os.getpid(), sys.argv[1:], os.environ['MLFLOW_BACKEND_STORE_URI']], sys.stdout)\n"
         )
         fake.chmod(0o755)
-        folder = self.mounted(tmp_path, backend_store__uri="postgresql://secret")
+        folder = self.mounted(tmp_path, backend_store__uri="postgres://secret")
         arguments = server_arguments(model())
         started = subprocess.Popen(
             [sys.executable, *START_SERVER, *arguments],
@@ -339,8 +399,8 @@ class TestStartServer:
         output, _ = started.communicate(timeout=30)
         pid, given, uri = json.loads(output)
         assert pid == started.pid, "a signal to the container must reach MLflow itself"
-        assert given == arguments
-        assert uri == "postgresql://secret"
+        assert given == start_server.on_every_address(arguments)
+        assert uri == "postgresql+psycopg2://secret"
 
 
 class TestObjectStores:
@@ -355,3 +415,46 @@ class TestObjectStores:
         fresh = s3.Identity("Wait.", may_be_fresh=True)
         failure = s3.failure_for(Answer.IDENTITY_UNKNOWN, "PutObject", "InvalidAccessKeyId", fresh)
         assert (failure.reason, failure.is_awaited) == ("IdentityPending", True)
+
+
+class TestMetrics:
+    def test_are_left_out_where_the_image_cannot_count(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(start_server, "EXPORTER", "no_such_module")
+        arguments = ["server", "--workers=1", "--expose-prometheus=/tmp/metrics"]
+        assert start_server.with_metrics(arguments) == ["server", "--workers=1"]
+        assert "no prometheus-flask-exporter" in capsys.readouterr().err
+
+    def test_begin_anew_with_each_container(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        started: list[list[str]] = []
+        monkeypatch.setattr(start_server, "EXPORTER", "json")
+        monkeypatch.setattr(subprocess, "Popen", started.append)
+        monkeypatch.setenv("TRACKING_OPERATOR_METRICS_PORT", "5001")
+        folder = tmp_path / "metrics"
+        folder.mkdir()
+        (folder / "counter_1.db").touch()
+        arguments = ["server", f"--expose-prometheus={folder}"]
+        assert start_server.with_metrics(arguments) == arguments
+        assert list(folder.iterdir()) == []
+        assert [command[-3:] for command in started] == [["serve-metrics", str(folder), "5001"]]
+
+
+class TestImage:
+    """Run as a container runs it, with a Python that lacks a driver."""
+
+    @pytest.mark.parametrize(
+        ("kind", "place", "module"),
+        [("postgres", "pg_service.conf", "psycopg2"), ("external", "uri", "sqlalchemy")],
+    )
+    def test_without_a_driver_is_called_so(self, tmp_path: Path, kind: str, place: str, module: str) -> None:
+        image = MlflowImage.build(tmp_path / "image")
+        (image.folder / f"{module}.py").write_text(
+            f"raise ModuleNotFoundError(\"No module named '{module}'\", name='{module}')"
+        )
+        (tmp_path / place).write_text("postgresql+psycopg2://user:secret@host/database")
+        answer = image.check(kind, str(tmp_path / place))
+        assert (answer.reason, answer.exit_code) == ("ImageIncomplete", EXIT_CODES["ImageIncomplete"])
+        assert f"no Python module '{module}'" in answer.message
+        assert "Traceback" not in answer.output
+        assert "secret" not in answer.output

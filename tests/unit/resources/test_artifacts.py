@@ -25,6 +25,7 @@ from tracking_operator.resources.artifacts_secret import (
     artifact_keys_in,
     build_artifacts_secret,
 )
+from tracking_operator.resources.client_config_map import QUIET
 from tracking_operator.resources.client_secret import build_client_secret
 from tracking_operator.resources.pod.artifact_jobs import (
     build_artifact_check_job,
@@ -131,11 +132,15 @@ class TestSecret:
         assert SECRET_KEY not in repr(artifact_keys(SECRET_KEY))
 
 
+WITHOUT_KEYS = {"MLFLOW_TRACKING_URI", "TRACKING_SERVER_URL", "MLFLOW_PORT", *QUIET}
+"""What clients are told that go through the server."""
+
+
 class TestClients:
     def test_that_go_through_the_server_get_neither_keys_nor_settings(self) -> None:
         server = own_prefix()
         assert build_client_secret(server, artifact_keys()) is None
-        assert object_named(server, "ConfigMap", "mlflow-client")["data"].keys() == {"MLFLOW_TRACKING_URI"}
+        assert object_named(server, "ConfigMap", "mlflow-client")["data"].keys() == WITHOUT_KEYS
 
     def test_that_reach_the_store_themselves_get_both_and_the_keys_only_in_the_secret(self) -> None:
         server = own_prefix(spec={"artifactStore": {"proxied": False}})
@@ -153,7 +158,7 @@ class TestClients:
     def test_of_an_external_store_get_what_they_got_before(self) -> None:
         server = model({"artifactStore": EXTERNAL_BUCKET | {"proxied": False}})
         assert build_client_secret(server, artifact_keys()) is None
-        assert object_named(server, "ConfigMap", "mlflow-client")["data"].keys() == {"MLFLOW_TRACKING_URI"}
+        assert object_named(server, "ConfigMap", "mlflow-client")["data"].keys() == WITHOUT_KEYS
 
 
 class TestPod:

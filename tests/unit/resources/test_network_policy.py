@@ -160,3 +160,35 @@ def test_an_address_of_another_family_is_left_out() -> None:
     ]
     only_ipv6 = replace(server, network=Network(ip_families=("IPv6",)))
     assert policies(only_ipv6)["mlflow"]["egress"] == [DNS]
+
+
+def metrics_of(spec: Manifest, peers: list[Manifest]) -> list[Manifest]:
+    """The rules about metrics of a server whose class lets these read them."""
+    offered = tracking_class({"access": {"networkPolicy": {"metricsFrom": peers}}}, is_default=True)
+    rules: list[Manifest] = policies(model(spec, offered))["mlflow"]["ingress"]
+    return [rule for rule in rules if {"port": 5001, "protocol": "TCP"} in rule["ports"]]
+
+
+def test_metrics_are_read_by_those_whom_the_class_names_and_these_get_to_no_other_port() -> None:
+    wanted: Manifest = {"metrics": {"enabled": True}}
+    assert metrics_of(wanted, [MONITORING, MONITORING]) == [
+        {
+            "from": [{"podSelector": {"matchLabels": {"app": "prometheus"}}, "namespaceSelector": {}}],
+            "ports": [{"port": 5001, "protocol": "TCP"}],
+        }
+    ]
+    assert metrics_of(wanted, []) == [], "a rule without peers would let everybody in"
+    assert metrics_of({}, [MONITORING]) == []
+
+
+def test_whoever_may_connect_otherwise_reads_no_metrics() -> None:
+    offered = tracking_class({"access": {"networkPolicy": {"ingressFrom": [INGRESS]}}}, is_default=True)
+    spec: Manifest = {"metrics": {"enabled": True}, "networkPolicy": {"from": [OFFICE]}}
+    (rule,) = policies(model(spec, offered))["mlflow"]["ingress"]
+    assert rule["ports"] == [{"port": 5000, "protocol": "TCP"}]
+
+
+def test_an_operator_that_asks_nobody_is_not_let_in() -> None:
+    offered = tracking_class({"access": {"probe": "None"}}, is_default=True)
+    (rule,) = policies(model({}, offered))["mlflow"]["ingress"]
+    assert rule["from"] == [{"podSelector": {}}]

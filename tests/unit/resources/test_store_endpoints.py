@@ -26,6 +26,7 @@ HTTPS = Endpoint("", 443)
     [
         ("postgresql+psycopg2://me:secret@pg.db.svc:6543/x", [Endpoint("pg.db.svc", 6543)]),
         ("postgresql://pg.db.svc/x", [Endpoint("pg.db.svc", 5432)]),
+        ("postgres://me:x@pg.db.svc/x", [Endpoint("pg.db.svc", 5432)]),
         ("postgresql://me:a/b#c?d@pg:6543/x", [Endpoint("pg", 6543)]),
         ("postgresql://me@pg", [Endpoint("pg", 5432)]),
         ("postgresql://me:x@[2001:db8::1]:6543/x", [Endpoint("2001:db8::1", 6543)]),

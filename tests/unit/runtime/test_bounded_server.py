@@ -35,8 +35,8 @@ def server() -> Iterator[BoundedServer]:
     server.stop()
 
 
-def ask(server: BoundedServer, path: str, method: str = "GET") -> tuple[int, bytes]:
-    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", method=method)
+def ask(server: BoundedServer, path: str, method: str = "GET", host: str = "127.0.0.1") -> tuple[int, bytes]:
+    request = urllib.request.Request(f"http://{host}:{server.port}{path}", method=method)
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 — our own URL
             return answer.status, answer.read()
@@ -97,3 +97,9 @@ def test_nonsense_is_refused(server: BoundedServer) -> None:
 def test_port_that_is_taken_is_an_os_error(server: BoundedServer) -> None:
     with pytest.raises(OSError, match="in use"):
         BoundedServer(server.port, respond, name="test")
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="the kernel knows no IPv6")
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_it_answers_by_both_families(server: BoundedServer, host: str) -> None:
+    assert ask(server, "/readyz", host=host) == (HTTPStatus.OK, b"/readyz")

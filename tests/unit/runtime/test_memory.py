@@ -43,7 +43,7 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2])))
 
 async def growth(flood: Flood, objects: int) -> int:
     """How many MiB a process that follows the flood has taken at most, beyond what it began with."""
-    async with flood.serve() as url, asyncio.timeout(60):
+    async with flood.serve() as url, asyncio.timeout(240):
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", FOLLOW, url, str(objects), stdout=asyncio.subprocess.PIPE
         )

@@ -1,16 +1,10 @@
 """What a scrape finds."""
 
-import socket
 import urllib.request
 
+from dev.loopback import free_port
 from tracking_operator.kube.client import Call
 from tracking_operator.runtime.metrics import Metrics
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def test_scrape_finds_all_that_was_reported() -> None:

@@ -1,12 +1,16 @@
 """Settings come from the environment, with defaults that fit the manifests."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from tracking_operator.runtime.settings import OperatorSettings, SettingsError, read_settings
 from tracking_operator.timings import Timings
+
+REPOSITORY = Path(__file__).parents[3]
 
 
 def test_defaults_serve_the_whole_cluster() -> None:
@@ -64,6 +68,21 @@ def test_nonsense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: 
 
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in OperatorSettings.model_fields.values())
+
+
+def test_documents_name_settings_that_there_are() -> None:
+    files = [
+        REPOSITORY / "README.md",
+        *(REPOSITORY / "docs").rglob("*.md"),
+        *(REPOSITORY / "manifests").rglob("*.yaml"),
+    ]
+    named = {
+        (name.lower(), file.relative_to(REPOSITORY).as_posix())
+        for file in files
+        for name in re.findall(r"TRACKING_OPERATOR_([A-Z][A-Z_]*[A-Z])", file.read_text())
+    }
+    known = {*OperatorSettings.model_fields}
+    assert {one for one in named if one[0] not in known and not one[0].startswith("test_")} == set()
 
 
 def test_times_are_those_of_production_but_for_what_a_test_sets_short(

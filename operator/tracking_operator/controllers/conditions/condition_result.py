@@ -44,6 +44,8 @@ class ConditionResult:
     verdict: Verdict
     reason: Reason
     message: str
+    look_again_after: float | None = None
+    """In how many seconds the work goes on that it tells of, if that is known better than by whoever waits for it."""
 
     @property
     def is_problem(self) -> bool:
@@ -70,23 +72,46 @@ def not_looked_at(type_: ConditionType, waits_for: str) -> ConditionResult:
     return ConditionResult(type_, Verdict.WORKING, Reason.PENDING, f"Waits for {waits_for}.")
 
 
-def summarise(condition_results: Sequence[ConditionResult], ready_message: str) -> list[WantedCondition]:
-    """Add Ready, the summary, and kstatus's Reconciling and Stalled to the single conditions."""
+def summarise(
+    condition_results: Sequence[ConditionResult], ready_message: str, *, answers: bool = False
+) -> list[WantedCondition]:
+    """Add Ready, the summary, and kstatus's Reconciling and Stalled to the single conditions.
+
+    ``answers`` tells whether requests are answered: then Ready stays true while the operator works, and Reconciling alone says
+    at what.
+    """
     decisive = most_pressing(condition_results)
     if decisive is None:
         return [
             WantedCondition(ConditionType.READY, True, Reason.AS_EXPECTED, ready_message),
             *_conditions(condition_results),
         ]
-    stalled = decisive.verdict is Verdict.BLOCKED
-    reconciling = decisive.verdict in (Verdict.WORKING, Verdict.FAILING)
-    reason, message = decisive.reason, decisive.message
+    is_working = decisive.verdict is Verdict.WORKING
     return [
-        WantedCondition(ConditionType.READY, False, reason, message),
+        _summary_of(decisive, ready_message) if is_working and answers else _not_ready(decisive),
         *_conditions(condition_results),
-        WantedCondition(ConditionType.RECONCILING, reconciling, reason, message),
-        WantedCondition(ConditionType.STALLED, stalled, reason, message),
+        WantedCondition(
+            ConditionType.RECONCILING,
+            is_working or decisive.verdict is Verdict.FAILING,
+            decisive.reason,
+            f"{decisive.type} is not true yet, and says why. The operator goes on by itself.",
+        ),
+        WantedCondition(
+            ConditionType.STALLED,
+            decisive.verdict is Verdict.BLOCKED,
+            decisive.reason,
+            f"{decisive.type} is not true, and says what somebody has to change.",
+        ),
     ]
+
+
+def _summary_of(work: ConditionResult, ready_message: str) -> WantedCondition:
+    """Ready of what serves while something is under way."""
+    return WantedCondition(ConditionType.READY, True, work.reason, f"{ready_message} {work.message}")
+
+
+def _not_ready(decisive: ConditionResult) -> WantedCondition:
+    return WantedCondition(ConditionType.READY, False, decisive.reason, decisive.message)
 
 
 def most_pressing(condition_results: Iterable[ConditionResult]) -> ConditionResult | None:

@@ -23,6 +23,8 @@ class StepResult(Generic[Found_co]):
     """Whether to try again with the growing delay of the work queue."""
     remarks: Mapping[ConditionType, ConditionResult] = field(default_factory=dict)
     """What is worth knowing about a condition that holds nevertheless."""
+    hints: Mapping[ConditionType, str] = field(default_factory=dict)
+    """What is worth knowing about a condition that later steps may find not to hold."""
 
 
 def stopped(failure: Failure, type_: ConditionType) -> StepResult[None]:

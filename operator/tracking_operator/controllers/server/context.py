@@ -7,17 +7,22 @@ from typing import Final, Generic, TypeVar
 
 from tracking_operator.api.kubernetes_types import ObjectMeta
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.controllers.conditions.busy import BusyMemory
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.address.claims import AddressMemory, ClaimsByHost
 from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck
-from tracking_operator.controllers.server.artifacts.prefixes import PrefixMemory, PrefixState
 from tracking_operator.controllers.server.children.jobs import LiveJob
 from tracking_operator.controllers.server.children.mounted_secrets import SecretsMemory
-from tracking_operator.controllers.server.database.databases import DatabaseMemory, DatabaseState
+from tracking_operator.controllers.server.database.encryption import EncryptionMemory
 from tracking_operator.controllers.server.database.schema_gate import Gate
 from tracking_operator.controllers.server.exposure.answer import AnswerMemory
 from tracking_operator.controllers.server.exposure.routes import RouteMemory
 from tracking_operator.controllers.server.login.logins import LoginMemory
+from tracking_operator.controllers.server.managed_stores.states import (
+    ArtifactState,
+    BackendState,
+    StoreMemories,
+)
 from tracking_operator.controllers.server.plan import Plan
 from tracking_operator.controllers.server.spec.owner_marks import NamespaceMemory
 from tracking_operator.controllers.server.workload.condition_results import Observed
@@ -41,16 +46,17 @@ class ServerMemory:
     uid: str
     address: AddressMemory
     of_namespace: NamespaceMemory = field(default_factory=NamespaceMemory)
-    database: DatabaseMemory = field(default_factory=DatabaseMemory)
-    prefix: PrefixMemory = field(default_factory=PrefixMemory)
+    stores: StoreMemories = field(default_factory=StoreMemories)
+    encryption: EncryptionMemory = field(default_factory=EncryptionMemory)
     secrets: SecretsMemory = field(default_factory=SecretsMemory)
     login: LoginMemory = field(default_factory=LoginMemory)
     route: RouteMemory = field(default_factory=RouteMemory)
     answer: AnswerMemory = field(default_factory=AnswerMemory)
+    busy: BusyMemory = field(default_factory=BusyMemory)
 
     def invalidate(self) -> None:
         """Have everything asked again that no watch tells of."""
-        for part in (self.database, self.prefix, self.secrets, self.login, self.route, self.answer):
+        for part in (self.stores, self.secrets, self.login, self.route, self.answer):
             part.invalidate()
 
     def evict(self) -> None:
@@ -137,8 +143,10 @@ class ReconcileContext:
     is_resync: bool = False
     """Whether what no watch tells of is asked afresh; what ``memory`` had of that is dropped already."""
     migration: LiveJob | None = None
-    database: DatabaseState | None = None
-    prefix: PrefixState | None = None
+    backend_state: BackendState | None = None
+    """How a backend store that the operator makes was found; None with another one, and while it could not be asked."""
+    artifact_state: ArtifactState | None = None
+    """The same of the artifact store."""
     passwords: LoginCredentials | None = None
     gate: Gate | None = None
     artifact_check: ArtifactCheck | None = None

@@ -207,6 +207,7 @@ def _network(server: TrackingServer, chosen: ChosenClass, settings: ReconcileSet
         operator_namespace=settings.namespace,
         ip_families=settings.ip_families,
         ingress_from=offered.ingress_from,
+        metrics_from=offered.metrics_from,
         further_from=server.spec.network_policy.from_,
         egress=offered.egress,
     )

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.controllers.conditions.step_result import StepResult, stopped_unwatched
+from tracking_operator.controllers.conditions.step_result import StepResult
 from tracking_operator.controllers.server.address.claims import AddressClaims
-from tracking_operator.controllers.server.artifacts.step import PrefixStep
 from tracking_operator.controllers.server.context import ReconcileContext
-from tracking_operator.controllers.server.database.step import DatabaseStep
+from tracking_operator.controllers.server.managed_stores.loop import ManagedStores
 from tracking_operator.controllers.server.plan import Plan, ReconcileSettings, make_plan, spec_result
 from tracking_operator.controllers.server.report import Report
 from tracking_operator.controllers.server.spec.inputs import inputs_of
@@ -32,8 +31,7 @@ class Planning:
     cache: ObjectCache
     settings: ReconcileSettings
     addresses: AddressClaims
-    database: DatabaseStep
-    prefix: PrefixStep
+    stores: ManagedStores
 
     async def plan(self, context: ReconcileContext) -> StepResult[Plan | Unplanned]:
         """Decide, and claim the address."""
@@ -41,7 +39,7 @@ class Planning:
         try:
             plan = self._plan(resource)
             if placement_of(resource) is None:
-                found = report.take(await self._find(context, plan))
+                found = report.take(await self.stores.find(plan, context.memory))
                 if found is None:
                     report.add(spec_result(plan))
                     return report.as_result(Unplanned("the stores to be asked"))
@@ -63,16 +61,3 @@ class Planning:
             raise
         self.addresses.claim(resource, plan.model)
         return plan
-
-    async def _find(self, context: ReconcileContext, plan: Plan) -> StepResult[Found | None]:
-        """Where the class's stores say that the data of a server is which has no placement; None where they do not.
-
-        A new server is looked for, too, once: nobody can tell it from one whose status was lost.
-        """
-        type_ = ConditionType.BACKEND_STORE_READY
-        try:
-            database = await self.database.find(plan, context.memory)
-            type_ = ConditionType.ARTIFACT_STORE_READY
-            return StepResult(Found(database, await self.prefix.find(plan, context.memory)))
-        except Failure as failure:
-            return stopped_unwatched(failure, type_)

@@ -11,8 +11,10 @@ from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
+from tracking_operator.controllers.server.children.pending_volumes import pending_volumes
 from tracking_operator.controllers.server.children.telling import telling_children
 from tracking_operator.controllers.server.context import ReconcileContext, ServerMemories
+from tracking_operator.controllers.server.database.encryption import ServerWithKeys
 from tracking_operator.controllers.server.database.schema_gate import live_migration
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.planning import Unplanned
@@ -41,7 +43,7 @@ class ServerReconciler:
         events: EventRecorder,
         settings: ReconcileSettings,
         postgres: PostgresAdmin,
-        buckets: S3Admin,
+        s3_admin: S3Admin,
         mlflow: MlflowApi,
         gateway_api: GatewayApi,
         now: Callable[[], datetime],
@@ -58,7 +60,7 @@ class ServerReconciler:
             events=events,
             settings=settings,
             postgres=postgres,
-            buckets=buckets,
+            s3_admin=s3_admin,
             mlflow=mlflow,
             gateway_api=gateway_api,
             memories=self._memories,
@@ -107,9 +109,9 @@ class ServerReconciler:
         # Looked at once: one that ends while PostgreSQL is asked is compared with what PostgreSQL says the next time.
         context.migration = live_migration(self._children(plan.model), plan.model)
 
-        context.database = report.take(await steps.database.ensure(context))
-        context.prefix = report.take(await steps.prefix.ensure(context))
-        report.take(await steps.encryption.ensure(plan.model))
+        context.backend_state = report.take(await steps.stores.ensure_backend_store(context))
+        context.artifact_state = report.take(await steps.stores.ensure_artifact_store(context))
+        report.take(await steps.encryption.ensure(_with_keys(context)))
         context.passwords = report.take(await steps.passwords.ensure(context))
         await steps.records.note_revoked_stores(context)
 
@@ -118,15 +120,28 @@ class ServerReconciler:
         context.artifact_check = report.take(await steps.gates.artifacts(context))
         report.take(await steps.apply.apply(context))
 
-        observed = self._observe(context)
+        observed = await self._with_pending_volumes(context, self._observe(context), report)
         exposed = report.take(await steps.exposure.probe(context, observed))
         context.observed = replace(observed, exposed=exposed)
         await steps.records.note_revoked_login(context)
         return await steps.reporting.report(context, report)
 
     def _observe(self, context: ReconcileContext) -> Observed:
-        found = context.database, context.gate, context.artifact_check
+        found = context.backend_state, context.gate, context.artifact_check
         return observe(self._children(context.model), context.model, *found)
+
+    async def _with_pending_volumes(
+        self, context: ReconcileContext, observed: Observed, report: Report
+    ) -> Observed:
+        """What was observed, and why volumes are not there that should be by now."""
+        found = await pending_volumes(self._kube, context.model, observed.claims, observed.pods, context.now)
+        report.look_again(found.look_again)
+        return replace(observed, pending_volumes=found.why) if found.why else observed
 
     def _children(self, server: ServerModel) -> KubeObjects:
         return telling_children(server, self._cache)
+
+
+def _with_keys(context: ReconcileContext) -> ServerWithKeys:
+    has_served = context.resource.status.schema_revision is not None
+    return ServerWithKeys(context.plan.model, context.memory.encryption, has_served, context.now)

@@ -42,7 +42,7 @@ class ServerRecords:
             context.live = await write_status(self._kube, self._cache, context.live, status)
         if RESOLVED_ANNOTATION in resource.metadata.annotations:
             context.live = await self._drop_former_record(resource)
-        wants_finalizer = needs_finalizer(resource, plan.placement, plan.chosen.spec)
+        wants_finalizer = needs_finalizer(resource, plan.model, plan.chosen.spec)
         if wants_finalizer != (FINALIZER in resource.metadata.finalizers):
             context.live = await self.set_finalizer(resource, present=wants_finalizer)
         if plan.news:
@@ -51,7 +51,11 @@ class ServerRecords:
     async def note_revoked_stores(self, context: ReconcileContext) -> None:
         """Write down what access has ended before pods are made, so that nothing new is taken for old and ended again."""
         done = revoked_parts(
-            context.resource, context.plan.model, context.database, context.prefix, context.passwords
+            context.resource,
+            context.plan.model,
+            context.backend_state,
+            context.artifact_state,
+            context.passwords,
         )
         await self._note_revoked(context, *done)
 

@@ -20,7 +20,7 @@ from tracking_operator.controllers.server.children.ownership import (
 )
 from tracking_operator.controllers.server.children.volumes import is_refused_growth
 from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure
-from tracking_operator.kube.apply import AppliedSet
+from tracking_operator.kube.apply import AppliedSet, Unsettled
 from tracking_operator.kube.errors import failure_from
 from tracking_operator.kube.objects import KubeObject, describe, name_of
 from tracking_operator.resources.server_model import ServerModel
@@ -39,6 +39,8 @@ class Report:
     failed: bool = False
     remarks: dict[ConditionType, ConditionResult] = field(default_factory=dict)
     """What is worth knowing about a condition that holds nevertheless."""
+    hints: dict[ConditionType, str] = field(default_factory=dict)
+    """What is worth knowing about one that does not."""
 
     def take(self, result: StepResult[Found]) -> Found:
         """Take in what a step answers; return what it found."""
@@ -46,13 +48,23 @@ class Report:
         self.look_again(result.requeue_after)
         self.failed = self.failed or result.failed
         self.remarks.update(result.remarks)
+        self.hints.update(result.hints)
         return result.found
 
     def as_result(self, found: Found) -> StepResult[Found]:
         """What a step answers that has several things to say."""
         return StepResult(
-            found, tuple(self.condition_results), self.requeue_after, self.failed, dict(self.remarks)
+            found,
+            tuple(self.condition_results),
+            self.requeue_after,
+            self.failed,
+            dict(self.remarks),
+            dict(self.hints),
         )
+
+    def _hinted(self, result: ConditionResult) -> ConditionResult:
+        hint = self.hints.get(result.type)
+        return replace(result, message=f"{result.message} {hint}") if hint and result.is_problem else result
 
     def look_again(self, seconds: float | None) -> None:
         """Look again after so many seconds, if nobody wants that earlier; None: when something changes."""
@@ -89,7 +101,8 @@ class Report:
 
     def _remarked(self, condition_result: ConditionResult) -> ConditionResult:
         remark = self.remarks.get(condition_result.type)
-        return remark if remark and condition_result.verdict is Verdict.OK else condition_result
+        is_well = condition_result.verdict is Verdict.OK
+        return remark if remark and is_well else self._hinted(condition_result)
 
     def add_applied(self, applied: AppliedSet, server: ServerModel) -> None:
         """Take in what could not be applied."""
@@ -104,6 +117,10 @@ class Report:
                 self.remarks[type_] = _stays_as_it_is(obj, type_)
                 continue
             self.add_failure(failure_from(error, f"write {describe(obj)}"), condition_of(obj, server))
+        for contested in applied.contested:
+            type_ = condition_of(contested.obj, server)
+            self.remarks[type_] = _is_left_to_others(contested, type_)
+            self.hints[type_] = self.remarks[type_].message  # what they changed may be why it does not work
         for unsettled in applied.unsettled:
             logger.warning(
                 "%s is changed back right after every write (%s).",
@@ -125,6 +142,17 @@ class Report:
             failed=self.failed,
             reason=pressing.reason.value if pressing and pressing.is_problem else "",
         )
+
+
+def _is_left_to_others(contested: Unsettled, type_: ConditionType) -> ConditionResult:
+    return ConditionResult(
+        type_,
+        Verdict.OK,
+        Reason.CHANGED_BY_OTHERS,
+        f"{describe(contested.obj)} is changed right after every write, as by an admission policy of the cluster "
+        f"({contested.difference}). It is left like that until something changes: ask for what that policy makes, for example "
+        "in spec.resources or spec.podTemplate, or have the policy leave this object out.",
+    )
 
 
 def _stays_as_it_is(claim: KubeObject, type_: ConditionType) -> ConditionResult:

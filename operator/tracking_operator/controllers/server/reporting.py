@@ -5,6 +5,7 @@ from typing import Final
 
 from tracking_operator.api.conditions import Condition, ConditionType, find_condition, merge_conditions
 from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus
+from tracking_operator.controllers.conditions.busy import kept_while_busy
 from tracking_operator.controllers.conditions.condition_result import (
     ConditionResult,
     not_looked_at,
@@ -18,7 +19,11 @@ from tracking_operator.controllers.server.planning import Unplanned
 from tracking_operator.controllers.server.report import Report
 from tracking_operator.controllers.server.revocation import waiting_results
 from tracking_operator.controllers.server.status import announce, status_of, write_status
-from tracking_operator.controllers.server.workload.condition_results import condition_results_of, observe
+from tracking_operator.controllers.server.workload.condition_results import (
+    answers,
+    condition_results_of,
+    observe,
+)
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.events import EventRecorder
@@ -50,7 +55,14 @@ class Reporting:
         resource, server = context.resource, context.model
         report.add_missing(condition_results_of(server, context.observed, _earlier(resource, server)))
         report.add_all(waiting_results(resource))
-        conditions = _conditions(context, report.condition_results, server.url)
+        report.condition_results = _with_patience(context, report.condition_results)
+        still_answers = answers(
+            server,
+            context.observed,
+            resource.status.condition(ConditionType.EXPOSED),
+            resource.status.condition(ConditionType.READY),
+        )
+        conditions = _conditions(context, report.condition_results, server.url, still_answers=still_answers)
         status = status_of(resource, conditions, context.plan.placement, server, context.observed)
         return await self._write(context, status, report)
 
@@ -65,6 +77,7 @@ class Reporting:
 
     async def report_only(self, context: ReconcileContext, report: Report, url: str = "") -> Outcome:
         """Say what was found out, and leave what the status says besides."""
+        report.condition_results = _with_patience(context, report.condition_results)
         status = context.resource.status.updated(
             observed_generation=context.resource.metadata.generation,
             conditions=_conditions(context, report.condition_results, url),
@@ -94,12 +107,23 @@ class Reporting:
         return condition_results_of(server, observed, _earlier(resource, server))
 
 
+def _with_patience(
+    context: ReconcileContext, condition_results: Sequence[ConditionResult]
+) -> list[ConditionResult]:
+    before, generation = context.resource.status.conditions, context.resource.metadata.generation
+    return kept_while_busy(condition_results, before, generation, context.memory.busy, context.now)
+
+
 def _conditions(
-    context: ReconcileContext, condition_results: Sequence[ConditionResult], url: str
+    context: ReconcileContext,
+    condition_results: Sequence[ConditionResult],
+    url: str,
+    *,
+    still_answers: bool = False,
 ) -> tuple[Condition, ...]:
     return merge_conditions(
         context.resource.status.conditions,
-        summarise(condition_results, f"MLflow answers at {url}."),
+        summarise(condition_results, f"MLflow answers at {url}.", answers=still_answers),
         observed_generation=context.resource.metadata.generation,
         now=context.now,
     )

@@ -11,8 +11,7 @@ from typing import Final
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import RevocationStatus, TrackingServer
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
-from tracking_operator.controllers.server.artifacts.prefixes import PrefixState
-from tracking_operator.controllers.server.database.databases import DatabaseState
+from tracking_operator.controllers.server.managed_stores.states import ArtifactState, BackendState
 from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.server_model import ServerModel
 
@@ -54,8 +53,8 @@ def is_due(resource: TrackingServer, part: RevocationPart) -> bool:
 def revoked_parts(
     resource: TrackingServer,
     server: ServerModel,
-    database: DatabaseState | None,
-    prefix: PrefixState | None,
+    backend: BackendState | None,
+    artifacts: ArtifactState | None,
     credentials: LoginCredentials | None,
 ) -> tuple[RevocationPart, ...]:
     """What of that which is asked has been done before pods are made: a store that has been brought about, or is not ours.
@@ -66,9 +65,9 @@ def revoked_parts(
         credentials is not None and credentials.revoked_for == resource.asked_revocation
     )
     parts = []
-    if database is not None or not server.backend_store.is_managed:
+    if backend is not None or not server.backend_store.is_managed:
         parts.append(RevocationPart.BACKEND_STORE)
-    if prefix is not None or not server.artifact_store.is_managed:
+    if artifacts is not None or not server.artifact_store.is_managed:
         parts.append(RevocationPart.ARTIFACT_STORE)
     after = with_done(resource, *parts)
     if is_known and not any(is_due(after, part) for part in STORES):

@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from tracking_operator.api.conditions import Condition
+from tracking_operator.api.conditions import Condition, ConditionType, find_condition
 from tracking_operator.api.placement import Placement
 from tracking_operator.api.tracking_server import (
     Address,
@@ -19,7 +19,7 @@ from tracking_operator.api.tracking_server import (
     TrackingServer,
     TrackingServerStatus,
 )
-from tracking_operator.controllers.conditions.condition_result import ConditionResult
+from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.conditions.unreadable import (
     conditions_in,
     status_with,
@@ -208,10 +208,12 @@ def announce(
 ) -> None:
     """Post an Event for each problem that is new, and one when the server becomes ready."""
     known = {(condition.type, condition.reason) for condition in before if not condition.is_true}
+    was_stalled = find_condition(before, ConditionType.STALLED) is not None
     for condition_result in condition_results:
-        if (
-            condition_result.is_problem
-            and (condition_result.type.value, condition_result.reason.value) not in known
+        if condition_result.is_problem and (
+            (condition_result.type.value, condition_result.reason.value) not in known
+            # What was on its way has come to a halt: a volume that nobody provides.
+            or (condition_result.verdict is Verdict.BLOCKED and not was_stalled)
         ):
             events.record(live, "Warning", condition_result.reason.value, condition_result.message)
     was_ready = any(condition.type == SUMMARY and condition.is_true for condition in before)

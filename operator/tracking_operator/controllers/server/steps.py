@@ -6,24 +6,21 @@ from datetime import datetime
 
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.server.address.claims import AddressClaims
-from tracking_operator.controllers.server.artifacts.prefixes import ArtifactPrefixes
-from tracking_operator.controllers.server.artifacts.step import PrefixStep
 from tracking_operator.controllers.server.children.mounted_secrets import Credentials
 from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.children.tools import Tools
 from tracking_operator.controllers.server.context import ServerMemories
-from tracking_operator.controllers.server.database.databases import Databases
 from tracking_operator.controllers.server.database.encryption import Encryption
-from tracking_operator.controllers.server.database.step import DatabaseStep
-from tracking_operator.controllers.server.deletion.artifacts import ArtifactsFinalization
-from tracking_operator.controllers.server.deletion.databases import DatabaseFinalization
 from tracking_operator.controllers.server.deletion.finalize import Finalization
 from tracking_operator.controllers.server.deletion.step import DeletionStep
 from tracking_operator.controllers.server.exposure.answer import Exposure
 from tracking_operator.controllers.server.exposure.routes import Routes
 from tracking_operator.controllers.server.exposure.step import ExposureStep
 from tracking_operator.controllers.server.login.logins import Logins
+from tracking_operator.controllers.server.login.reset import LoginReset
 from tracking_operator.controllers.server.login.step import PasswordStep
+from tracking_operator.controllers.server.managed_stores.loop import ManagedStores
+from tracking_operator.controllers.server.managed_stores.registry import StoreParts, stores_of
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.planning import Planning
 from tracking_operator.controllers.server.records import ServerRecords
@@ -46,8 +43,7 @@ class Steps:
 
     planning: Planning
     records: ServerRecords
-    database: DatabaseStep
-    prefix: PrefixStep
+    stores: ManagedStores
     encryption: Encryption
     passwords: PasswordStep
     model: ModelStep
@@ -65,45 +61,48 @@ def wired(
     events: EventRecorder,
     settings: ReconcileSettings,
     postgres: PostgresAdmin,
-    buckets: S3Admin,
+    s3_admin: S3Admin,
     mlflow: MlflowApi,
     gateway_api: GatewayApi,
     memories: ServerMemories,
     now: Callable[[], datetime],
 ) -> Steps:
     """Make the steps of one operator."""
-    marks = OwnerMarks(cache, settings.cluster_name)
     credentials = Credentials(kube, cache)
     networks = Networks(kube, cache, credentials, now)
     tools = Tools(kube, cache)
-    databases = Databases(kube, cache, postgres, settings.timings, now)
-    prefixes = ArtifactPrefixes(kube, cache, buckets, settings.timings, now)
+    parts = StoreParts(
+        kube=kube,
+        cache=cache,
+        events=events,
+        timings=settings.timings,
+        postgres=postgres,
+        s3_admin=s3_admin,
+        marks=OwnerMarks(cache, settings.cluster_name),
+        credentials=credentials,
+        networks=networks,
+        now=now,
+    )
+    stores = stores_of(parts)
     logins = Logins(kube, cache, mlflow, now)
     addresses = AddressClaims(
         cache, settings.cluster_name, memories.address_of, has_built_in_class=settings.has_built_in_class
     )
-    finalized = (
-        ArtifactsFinalization(
-            kube, cache, prefixes, buckets, marks=marks, networks=networks, events=events, now=now
-        ),
-        DatabaseFinalization(databases, postgres, marks, events),
-    )
-    finalization = Finalization(kube, cache, events, settings, finalized)
-    database = DatabaseStep(databases, postgres, marks)
-    prefix = PrefixStep(cache, prefixes, buckets, marks, credentials)
+    finalization = Finalization(kube, cache, events, settings, stores)
     records = ServerRecords(kube, cache, events)
     reporting = Reporting(kube, cache, events, settings)
     return Steps(
-        planning=Planning(cache, settings, addresses, database, prefix),
+        planning=Planning(cache, settings, addresses, stores),
         records=records,
-        database=database,
-        prefix=prefix,
+        stores=stores,
         encryption=Encryption(kube, cache),
         passwords=PasswordStep(logins),
         model=ModelStep(cache, credentials, networks),
         gates=PodGates(kube, cache, tools),
         apply=ApplyStep(kube, cache, networks, tools, gateway_api),
-        exposure=ExposureStep(cache, Routes(kube, gateway_api), logins, Exposure(mlflow)),
+        exposure=ExposureStep(
+            cache, Routes(kube, gateway_api), logins, LoginReset(kube, cache), Exposure(mlflow)
+        ),
         reporting=reporting,
         deletion=DeletionStep(cache, memories, finalization, records, reporting, tools=tools),
     )

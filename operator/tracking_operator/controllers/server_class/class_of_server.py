@@ -15,7 +15,7 @@ from tracking_operator.api.tracking_server_class import (
 )
 from tracking_operator.failures import Invalid
 
-BUILT_IN_VERSIONS: Final = ("3.17.2",)
+BUILT_IN_VERSIONS: Final = ("3.16.1", "3.17.2", "3.18.0")
 """What servers may run whose class names no versions: the releases that our own image is built for."""
 
 
@@ -27,6 +27,12 @@ class ChosenClass:
     spec: TrackingServerClassSpec
     is_gone: bool = False
     """Whether the class cannot be found any more, so that nobody knows what it permits."""
+    is_the_readers: bool = False
+    """Whether what is said of it is for the platform team, in its own conditions, and not for a team."""
+
+    def remedy(self, what: str) -> str:
+        """The sentence that has a class put right."""
+        return f"{what[0].upper()}{what[1:]}." if self.is_the_readers else f"Ask the platform team to {what}."
 
     @property
     def title(self) -> str:
@@ -122,5 +128,5 @@ def unusable_template(chosen: ChosenClass, field: str, error: naming.BadName) ->
     """A template of the class at ``field`` that cannot be used, for the team that meets it."""
     return Invalid(
         Reason.INVALID_SPEC,
-        f"{field} of {chosen.title} cannot be used: {error} Ask the platform team.",
+        f"{field} of {chosen.title} cannot be used: {error} {chosen.remedy('correct it')}",
     )

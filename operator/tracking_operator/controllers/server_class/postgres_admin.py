@@ -18,7 +18,7 @@ PROBE_TIMEOUTS: Final = Timeouts(connect=3.0, statement=3.0)
 
 
 @dataclass(frozen=True)
-class Access:
+class AdminConnection:
     """A PostgreSQL server that can be used, and its admin.
 
     ``remarks`` say what could be safer there. They are for people: no server is verified again because they change, as they
@@ -30,40 +30,42 @@ class Access:
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
 
-class PostgresAdmin(StoreOfClass[PostgresStoreSpec, Access]):
+class PostgresAdmin(StoreOfClass[PostgresStoreSpec, AdminConnection]):
     """The PostgreSQL servers of all classes."""
 
-    async def databases_of(self, access: Access, mark: Mark) -> tuple[str, ...]:
+    async def databases_of(self, access: AdminConnection, mark: Mark) -> tuple[str, ...]:
         """The databases whose marks name exactly this server. Raises Failure."""
         return await self.executor.run_for(mark.namespace, access.server, _databases_of, access, mark)
 
-    async def access_of_cluster(self, access: Access, cluster_name: str) -> tuple[MarkedAccess, ...]:
+    async def access_of_cluster(self, access: AdminConnection, cluster_name: str) -> tuple[MarkedAccess, ...]:
         """All by which servers of this cluster get in or are in, by their marks. Raises Failure."""
         return await self.executor.run_for_class(
             access.server, partial(_access_of_cluster, access, cluster_name)
         )
 
-    async def take_access(self, access: Access, left: MarkedAccess) -> None:
+    async def take_access(self, access: AdminConnection, left: MarkedAccess) -> None:
         """Let nobody in any more by what one server has left, and end the sessions. Raises Failure."""
         await self.executor.run_for(left.mark.namespace, access.server, _take_access, access, left)
 
-    async def _ask(self, offer: PostgresStoreSpec, well: Access | None, *, fresh: bool) -> Access:
+    async def _ask(
+        self, class_store: PostgresStoreSpec, well: AdminConnection | None, *, fresh: bool
+    ) -> AdminConnection:
         server = PostgresServer(
-            host=offer.host,
-            port=offer.port,
-            maintenance_database=offer.maintenance_database,
-            ssl_mode=offer.ssl_mode,
+            host=class_store.host,
+            port=class_store.port,
+            maintenance_database=class_store.maintenance_database,
+            ssl_mode=class_store.ssl_mode,
             ca_certificates=await self._objects.ca_certificates(
-                offer.ca_config_map_ref, "postgres.caConfigMapRef", fresh=fresh
+                class_store.ca_config_map_ref, "postgres.caConfigMapRef", fresh=fresh
             ),
         )
-        admin = await self._admin(offer, fresh=fresh)
-        look = partial(_preflight, server, admin, allow_superuser=offer.allow_superuser)
+        admin = await self._admin(class_store, fresh=fresh)
+        look = partial(_preflight, server, admin, allow_superuser=class_store.allow_superuser)
         remarks = await self.executor.run_for_class(server, look, seconds=SECONDS_TO_ANSWER)
-        return Access(server, admin, remarks)
+        return AdminConnection(server, admin, remarks)
 
-    async def _admin(self, offer: PostgresStoreSpec, *, fresh: bool) -> Login:
-        reference = offer.admin_secret_ref
+    async def _admin(self, class_store: PostgresStoreSpec, *, fresh: bool) -> Login:
+        reference = class_store.admin_secret_ref
         found = await self._objects.secret(
             reference, "postgres.adminSecretRef", "username", "password", fresh=fresh
         )
@@ -71,17 +73,17 @@ class PostgresAdmin(StoreOfClass[PostgresStoreSpec, Access]):
         return Login(found["username"], found["password"], source)
 
 
-def _access_of_cluster(access: Access, cluster_name: str) -> tuple[MarkedAccess, ...]:
+def _access_of_cluster(access: AdminConnection, cluster_name: str) -> tuple[MarkedAccess, ...]:
     with Sessions(access.server, access.admin) as sessions:
         return access_of_cluster(sessions, cluster_name)
 
 
-def _databases_of(access: Access, mark: Mark) -> tuple[str, ...]:
+def _databases_of(access: AdminConnection, mark: Mark) -> tuple[str, ...]:
     with Sessions(access.server, access.admin) as sessions:
         return databases_of(sessions, mark)
 
 
-def _take_access(access: Access, left: MarkedAccess) -> None:
+def _take_access(access: AdminConnection, left: MarkedAccess) -> None:
     with Sessions(access.server, access.admin) as sessions:
         take_access(sessions, left)
 

@@ -36,8 +36,13 @@ from tracking_operator.controllers.server.spec.placement import (
     named_prefix,
 )
 from tracking_operator.controllers.server.status import report_unreadable, write_status
-from tracking_operator.controllers.server_class.class_of_server import ChosenClass
-from tracking_operator.controllers.server_class.postgres_admin import Access as PostgresAccess
+from tracking_operator.controllers.server_class.class_of_server import (
+    ChosenClass,
+    default_version,
+    offered_images,
+    version_order,
+)
+from tracking_operator.controllers.server_class.postgres_admin import AdminConnection as PostgresAccess
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import identity_of, named_role, named_secret
@@ -48,6 +53,7 @@ from tracking_operator.controllers.server_class.unique_templates import (
     require_unique_role,
     require_unique_secret,
 )
+from tracking_operator.controllers.server_class.way_in import WayIn
 from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -55,8 +61,8 @@ from tracking_operator.kube.objects import NAMESPACE, KubeObjects, name_of, name
 from tracking_operator.stores.ownership_mark import Mark, WrittenMark, namespace_digest, server_digest
 from tracking_operator.stores.s3.tenant import server_key
 
-Offer = TypeVar("Offer")
-Access = TypeVar("Access")
+ClassStore = TypeVar("ClassStore")
+Connection = TypeVar("Connection")
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +84,7 @@ class ClassReconciler:
         kube: KubeClient,
         cache: ObjectCache,
         postgres: PostgresAdmin,
-        buckets: S3Admin,
+        s3_admin: S3Admin,
         gateway_api: GatewayApi,
         *,
         settings: ReconcileSettings,
@@ -87,8 +93,8 @@ class ClassReconciler:
         self._kube = kube
         self._cache = cache
         self._postgres = postgres
-        self._buckets = buckets
-        self._gateway_api = gateway_api
+        self._s3_admin = s3_admin
+        self._way_in = WayIn(kube, cache, gateway_api)
         self._settings = settings
         self._now = now
 
@@ -97,16 +103,15 @@ class ClassReconciler:
         live = self._cache.get(TRACKING_SERVER_CLASS, None, name)
         if live is None:
             self._postgres.evict(name)
-            self._buckets.evict(name)
+            self._s3_admin.evict(name)
+            self._way_in.evict(name)
             return Outcome()
         try:
             resource = TrackingServerClass.model_validate(live)
         except ValidationError as error:
             return await report_unreadable(self._kube, self._cache, live, error, now=self._now())
-        is_led_to = resource.spec.access.gateway is None or self._gateway_api.ask_for()
-        condition_results = [
-            class_result(resource, self._settings.cluster_name) if is_led_to else _no_gateway_api(resource)
-        ]
+        way_in = await self._way_in.result(resource, fresh=resync)
+        condition_results = [way_in or class_result(resource, self._settings.cluster_name)]
         condition_results += await self._store_results(resource, resync=resync)
         conditions = merge_conditions(
             resource.status.conditions,
@@ -114,13 +119,17 @@ class ClassReconciler:
             observed_generation=resource.metadata.generation,
             now=self._now(),
         )
+        offered = offered_images(resource.spec, self._settings.image_repository)
         status = TrackingServerClassStatus(
-            observed_generation=resource.metadata.generation, conditions=conditions
+            observed_generation=resource.metadata.generation,
+            conditions=conditions,
+            versions=tuple(sorted(offered, key=version_order)),
+            default_version=default_version(resource.spec, offered),
         )
         await write_status(self._kube, self._cache, live, status.as_kubernetes())
         if resource.spec.postgres or resource.spec.s3:
             return Outcome(requeue_after=PROBE_SECONDS)
-        return Outcome(requeue_after=None if is_led_to else UNWATCHED_RETRY_SECONDS)
+        return Outcome(requeue_after=UNWATCHED_RETRY_SECONDS if way_in else None)
 
     async def _store_results(self, resource: TrackingServerClass, *, resync: bool) -> list[ConditionResult]:
         """How the class's stores are; both are looked at together, so that one that hangs does not hide the other."""
@@ -143,7 +152,7 @@ class ClassReconciler:
             looks.append(
                 self._look(
                     resource,
-                    self._buckets,
+                    self._s3_admin,
                     s3,
                     ConditionType.ARTIFACT_STORE_READY,
                     tidy=partial(self._revoke_rights_of_orphans, s3),
@@ -152,18 +161,18 @@ class ClassReconciler:
                 )
             )
         else:
-            self._buckets.evict(resource.metadata.name)
+            self._s3_admin.evict(resource.metadata.name)
         return list(await asyncio.gather(*looks))
 
     async def _look(
         self,
         resource: TrackingServerClass,
-        stores: StoreOfClass[Offer, Access],
-        offer: Offer,
+        stores: StoreOfClass[ClassStore, Connection],
+        class_store: ClassStore,
         type_: ConditionType,
         *,
-        tidy: Callable[[Access], Awaitable[None]],
-        describe: Callable[[Access], str],
+        tidy: Callable[[Connection], Awaitable[None]],
+        describe: Callable[[Connection], str],
         resync: bool,
     ) -> ConditionResult:
         """Whether one store can be used; what orphaned servers have left there is taken away when it could not be before."""
@@ -171,7 +180,7 @@ class ClassReconciler:
         was_well = earlier is not None and earlier.is_true
         is_new = resource.status.observed_generation != resource.metadata.generation
         try:
-            access = await stores.verify(name, offer, fresh=resync or is_new)
+            access = await stores.verify(name, class_store, fresh=resync or is_new)
         except Failure as failure:
             return result_from(failure, type_)
         left = stores.left_behind(name)
@@ -208,18 +217,18 @@ class ClassReconciler:
         if failure:
             raise failure
 
-    async def _revoke_rights_of_orphans(self, offer: S3StoreSpec, access: BucketAccess) -> None:
+    async def _revoke_rights_of_orphans(self, class_store: S3StoreSpec, access: BucketAccess) -> None:
         """Take identities and statements away whose server is gone; they tell their server by a hash only."""
         if self._settings.namespaces:
             return  # a server that is not seen may live
-        cluster, identity = self._settings.cluster_name, identity_of(offer, None)
-        found = await self._buckets.servers_with_rights(access, identity, cluster)
+        cluster, identity = self._settings.cluster_name, identity_of(class_store, None)
+        found = await self._s3_admin.servers_with_rights(access, identity, cluster)
         # Looked at afterwards: who had rights by then has been seen by then.
         alive = {
             server_key(Mark(cluster, namespace_of(live) or "", name_of(live))) for live in self._living()
         }
         orphaned = found - alive
-        if orphaned and (taken := await self._buckets.take_rights(access, identity, cluster, orphaned)):
+        if orphaned and (taken := await self._s3_admin.take_rights(access, identity, cluster, orphaned)):
             logger.info("Took %s away: the servers are gone.", ", ".join(taken))
 
     def _living(self) -> KubeObjects:
@@ -259,20 +268,10 @@ def _usable_bucket(access: BucketAccess) -> str:
     return " ".join((f"Bucket {access.admin.bucket} can be used by {admin}.", *access.remarks))
 
 
-def _no_gateway_api(resource: TrackingServerClass) -> ConditionResult:
-    return ConditionResult(
-        ConditionType.SPEC_VALID,
-        Verdict.FAILING,
-        Reason.GATEWAY_API_MISSING,
-        f"Class {resource.metadata.name!r} has access.gateway, but the cluster does not know HTTPRoutes: install the Gateway API "
-        "(version v1), or use access.ingress. The operator looks again by itself.",
-    )
-
-
 def class_result(resource: TrackingServerClass, cluster_name: str = "example") -> ConditionResult:
     """Whether the class's templates yield usable names, and another one for each server."""
     type_ = ConditionType.SPEC_VALID
-    chosen = ChosenClass(resource.metadata.name, resource.spec)
+    chosen = ChosenClass(resource.metadata.name, resource.spec, is_the_readers=True)
     example = replace(EXAMPLE, class_name=chosen.name, cluster_name=cluster_name)
     templates = resource.spec.naming
     uses_labels = any(

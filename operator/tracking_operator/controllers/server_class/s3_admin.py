@@ -51,29 +51,31 @@ class S3Admin(StoreOfClass[S3StoreSpec, BucketAccess]):
         work = partial(take_rights, access.admin, identity, cluster, servers)
         return await self.executor.run_for_class(access.admin.bucket, work)
 
-    async def _ask(self, offer: S3StoreSpec, well: BucketAccess | None, *, fresh: bool) -> BucketAccess:
+    async def _ask(self, class_store: S3StoreSpec, well: BucketAccess | None, *, fresh: bool) -> BucketAccess:
         """Look at everything when there is news, else only whether the bucket still answers."""
         admin = Admin(
             bucket=Bucket(
-                name=offer.bucket,
-                region=offer.region,
-                endpoint=offer.endpoint,
-                addressing_style=offer.effective_addressing_style,
+                name=class_store.bucket,
+                region=class_store.region,
+                endpoint=class_store.endpoint,
+                addressing_style=class_store.effective_addressing_style,
                 ca_certificates=await self._objects.ca_certificates(
-                    offer.ca_config_map_ref, "s3.caConfigMapRef", fresh=fresh
+                    class_store.ca_config_map_ref, "s3.caConfigMapRef", fresh=fresh
                 ),
             ),
-            keys=await self._keys(offer, fresh=fresh),
+            keys=await self._keys(class_store, fresh=fresh),
         )
         if well and well.admin == admin and not fresh:
             await self.executor.run_for_class(admin.bucket, partial(probe, admin), seconds=SECONDS_TO_ANSWER)
             return well
-        look = partial(preflight, admin, create=_bucket_settings(offer), identity=identity_of(offer, None))
+        look = partial(
+            preflight, admin, create=_bucket_settings(class_store), identity=identity_of(class_store, None)
+        )
         remarks = await self.executor.run_for_class(admin.bucket, look, seconds=SECONDS_TO_ANSWER)
         return BucketAccess(admin, remarks)
 
-    async def _keys(self, offer: S3StoreSpec, *, fresh: bool) -> Keys | None:
-        reference = offer.admin_secret_ref
+    async def _keys(self, class_store: S3StoreSpec, *, fresh: bool) -> Keys | None:
+        reference = class_store.admin_secret_ref
         if reference is None:
             return None
         found = await self._objects.secret(
@@ -83,8 +85,8 @@ class S3Admin(StoreOfClass[S3StoreSpec, BucketAccess]):
         return Keys(found["accessKeyId"], found["secretAccessKey"], source)
 
 
-def _bucket_settings(offer: S3StoreSpec) -> BucketSettings | None:
-    wanted = offer.create
+def _bucket_settings(class_store: S3StoreSpec) -> BucketSettings | None:
+    wanted = class_store.create
     if wanted is None:
         return None
     return BucketSettings(

@@ -20,9 +20,9 @@ from tracking_operator.stores.s3.tenant import (
 )
 
 
-def identity_of(offer: S3StoreSpec, role_arn: str | None) -> Identity:
+def identity_of(class_store: S3StoreSpec, role_arn: str | None) -> Identity:
     """The identity of one server; ``role_arn`` is what the template of ``irsa`` has become for it."""
-    identity = offer.identity
+    identity = class_store.identity
     if user := identity.iam_user:
         return IamUser(user.path, user.permissions_boundary, user.endpoint)
     if identity.irsa:
@@ -34,9 +34,9 @@ def identity_of(offer: S3StoreSpec, role_arn: str | None) -> Identity:
     return SuppliedKeys()
 
 
-def rotate_every(offer: S3StoreSpec) -> float | None:
+def rotate_every(class_store: S3StoreSpec) -> float | None:
     """After how many seconds keys are too old; None: never."""
-    user = offer.identity.iam_user or offer.identity.versitygw
+    user = class_store.identity.iam_user or class_store.identity.versitygw
     return seconds_in(user.rotate_every) if user and user.rotate_every else None
 
 
@@ -65,5 +65,5 @@ def named_secret(chosen: ChosenClass, values: naming.TemplateValues) -> str | No
 def _bad_template(chosen: ChosenClass, field: str, error: naming.BadName) -> Invalid:
     return Invalid(
         Reason.INVALID_SPEC,
-        f"s3.identity.{field} of {chosen.title} cannot be used: {error} Ask the platform team.",
+        f"s3.identity.{field} of {chosen.title} cannot be used: {error} {chosen.remedy('correct it')}",
     )

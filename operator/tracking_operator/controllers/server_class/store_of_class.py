@@ -13,20 +13,20 @@ from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.stores.executor import StoreExecutor
 
-Offer = TypeVar("Offer")
-Access = TypeVar("Access")
+ClassStore = TypeVar("ClassStore")
+Connection = TypeVar("Connection")
 
 
 @dataclass(frozen=True)
-class _Known(Generic[Offer, Access]):
+class _Known(Generic[ClassStore, Connection]):
     """What the last look at a class's store found."""
 
-    offer: Offer
-    access: Access | None
+    class_store: ClassStore
+    access: Connection | None
     failure: Failure | None = None
 
 
-class StoreOfClass(ABC, Generic[Offer, Access]):
+class StoreOfClass(ABC, Generic[ClassStore, Connection]):
     """Remembers of each class how its store was when somebody looked last."""
 
     def __init__(
@@ -34,11 +34,11 @@ class StoreOfClass(ABC, Generic[Offer, Access]):
     ) -> None:
         self.executor = executor
         self._objects = ClassSecrets(kube, cache, own_namespace)
-        self._known: dict[str, _Known[Offer, Access]] = {}
+        self._known: dict[str, _Known[ClassStore, Connection]] = {}
         self._left: defaultdict[str, set[str]] = defaultdict(set)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def access(self, class_name: str, offer: Offer) -> Access:
+    async def access(self, class_name: str, class_store: ClassStore) -> Connection:
         """How the class's store was found last; it is looked at only if it never was.
 
         Nobody waits for a look that is under way: many servers of a class whose store hangs would take all
@@ -49,16 +49,16 @@ class StoreOfClass(ABC, Generic[Offer, Access]):
 
         """
         known = self._known.get(class_name)
-        if known is None or known.offer != offer:
+        if known is None or known.class_store != class_store:
             async with self._locks[class_name]:
                 known = self._known.get(class_name)
-                if known is None or known.offer != offer:
-                    return await self._look(class_name, offer, fresh=False)
+                if known is None or known.class_store != class_store:
+                    return await self._look(class_name, class_store, fresh=False)
         if known.access is None:
             raise known.failure or AssertionError("a look ends with access or with a failure")
         return known.access
 
-    async def verify(self, class_name: str, offer: Offer, *, fresh: bool) -> Access:
+    async def verify(self, class_name: str, class_store: ClassStore, *, fresh: bool) -> Connection:
         """Look at the class's store now; with ``fresh`` its Secret and ConfigMap are read again, too.
 
         Raises:
@@ -66,7 +66,7 @@ class StoreOfClass(ABC, Generic[Offer, Access]):
 
         """
         async with self._locks[class_name]:
-            return await self._look(class_name, offer, fresh=fresh)
+            return await self._look(class_name, class_store, fresh=fresh)
 
     def left_behind(self, class_name: str) -> frozenset[str]:
         """The UIDs of servers that went while what lets them in could not be taken away."""
@@ -85,22 +85,22 @@ class StoreOfClass(ABC, Generic[Offer, Access]):
         self._known.pop(class_name, None)
         self._left.pop(class_name, None)
 
-    async def _look(self, class_name: str, offer: Offer, *, fresh: bool) -> Access:
+    async def _look(self, class_name: str, class_store: ClassStore, *, fresh: bool) -> Connection:
         known = self._known.get(class_name)
-        well = known.access if known and known.offer == offer else None
+        well = known.access if known and known.class_store == class_store else None
         has_failed = known is not None and known.failure is not None
         try:
-            access = await self._ask(offer, well, fresh=fresh or has_failed)
+            access = await self._ask(class_store, well, fresh=fresh or has_failed)
         except Failure as failure:
             if well is not None and isinstance(failure, Waiting) and failure.reason is Reason.BUSY:
                 return well  # it is at work for many servers at once; should it hang, they find out
-            self._known[class_name] = _Known(offer, None, failure)
+            self._known[class_name] = _Known(class_store, None, failure)
             raise
-        self._known[class_name] = _Known(offer, access)
+        self._known[class_name] = _Known(class_store, access)
         return access
 
     @abstractmethod
-    async def _ask(self, offer: Offer, well: Access | None, *, fresh: bool) -> Access:
+    async def _ask(self, class_store: ClassStore, well: Connection | None, *, fresh: bool) -> Connection:
         """Ask the store whether it can be used; ``well`` is how it was found last, if it could be used then.
 
         Raises:

@@ -185,7 +185,7 @@ def _parts(chosen: ChosenClass, values: naming.TemplateValues, template: str, ho
     except naming.BadName as error:
         raise Invalid(
             Reason.INVALID_SPEC,
-            f"A template of {chosen.title} cannot be used: {error} Ask the platform team.",
+            f"A template of {chosen.title} cannot be used: {error} {chosen.remedy('correct it')}",
         ) from error
 
 
@@ -215,5 +215,5 @@ def _ambiguous(
     verb = "do" if " and " in fields else "does"
     return Invalid(
         Reason.AMBIGUOUS_TEMPLATE,
-        f"{fields} of {chosen.title} {verb} not tell servers apart: {shown}. Ask the platform team to {advice}.",
+        f"{fields} of {chosen.title} {verb} not tell servers apart: {shown}. {chosen.remedy(advice)}",
     )

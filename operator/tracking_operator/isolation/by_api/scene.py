@@ -201,7 +201,9 @@ def _refusal_in(server: TrackingServer) -> str:
     stalled = server.status.condition(ConditionType.STALLED)
     if stalled is None or not stalled.is_true or stalled.observed_generation != server.metadata.generation:
         return ""
-    return f"{stalled.reason}: {stalled.message}"
+    # Stalled names the condition that has the words; Ready quotes it.
+    quoting = server.status.condition(ConditionType.READY)
+    return f"{stalled.reason}: {quoting.message if quoting else stalled.message}"
 
 
 def _is_accepted(server: TrackingServer) -> bool:

@@ -9,6 +9,7 @@ from tracking_operator.isolation.in_pod.scene import Scene
 BOOK: Final = Book[Scene](Area.NETWORK)
 SECONDS: Final = 3.0
 CONTAINER_PORT: Final = 5000
+METRICS_PORT_OF_SERVER: Final = 5001
 METRICS_PORT: Final = 8080
 HEALTH_PORT: Final = 8081
 METADATA: Final = ("169.254.169.254", 80)
@@ -50,6 +51,14 @@ def reach_anothers_service(scene: Scene) -> str:
 def reach_anothers_pod(scene: Scene) -> str:
     """A pod's address is no way around."""
     return connect((scene.other.pod, CONTAINER_PORT))
+
+
+@BOOK.attempt(
+    "metrics-of-server", "connect to port 5001 of the pod", against="another team's server", refusal=SILENCE
+)
+def reach_anothers_metrics(scene: Scene) -> str:
+    """Only whom the class lets read metrics gets there, and nobody where there are none."""
+    return connect((scene.other.pod, METRICS_PORT_OF_SERVER))
 
 
 @BOOK.attempt("health", "connect to port 8081", against="the operator", by=By.STRANGER, refusal=SILENCE)

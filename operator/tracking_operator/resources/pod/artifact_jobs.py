@@ -15,11 +15,6 @@ DELETE_ARTIFACTS_CONTAINER = "delete-artifacts"
 RETRIES = 3
 """Each pause is twice as long as the one before. Few, so that what somebody has mended is noticed within a minute."""
 
-RESOURCES: KubeObject = {
-    "requests": {"cpu": "50m", "memory": "128Mi"},
-    "limits": {"memory": "512Mi"},
-}
-
 
 def build_artifact_check_job(server: ServerModel) -> KubeObject:
     """Build the Job that tries out what the server's identity may do within its prefix, and what beyond."""
@@ -30,7 +25,7 @@ def build_artifact_check_job(server: ServerModel) -> KubeObject:
             name=server.names.check_artifacts,
             component=ARTIFACT_CHECK_COMPONENT,
             container=artifact_store_container(
-                server, CHECK_ARTIFACTS_CONTAINER, CHECK_ARTIFACT_STORE, arguments, RESOURCES
+                server, CHECK_ARTIFACTS_CONTAINER, CHECK_ARTIFACT_STORE, arguments
             ),
             volumes=artifact_store_volumes(server),
             retries=RETRIES,
@@ -47,7 +42,7 @@ def build_artifact_deletion_job(server: ServerModel) -> KubeObject:
             name=server.names.delete_artifacts,
             component=ARTIFACT_DELETION_COMPONENT,
             container=artifact_store_container(
-                server, DELETE_ARTIFACTS_CONTAINER, DELETE_ARTIFACTS, arguments, RESOURCES
+                server, DELETE_ARTIFACTS_CONTAINER, DELETE_ARTIFACTS, arguments
             ),
             volumes=artifact_store_volumes(server),
             retries=RETRIES,

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tracking_operator.outcomes import TERMINAL_EXIT_CODES
-from tracking_operator.resources.labels import owned_labels
 from tracking_operator.resources.metadata import owned_metadata
-from tracking_operator.resources.pod.server_pod import credentials_annotation, pod_settings
+from tracking_operator.resources.pod.server_pod import pod_metadata, pod_settings
 from tracking_operator.resources.server_model import KubeObject, ServerModel
 
 SECONDS_KEPT = 3600
@@ -51,14 +50,11 @@ def build_job(server: ServerModel, task: Task) -> KubeObject:
                 ]
             },
             "template": {
-                "metadata": {
-                    "labels": owned_labels(server.name, task.component, server.version),
-                    "annotations": credentials_annotation(server),
-                },
+                "metadata": pod_metadata(server, task.component),
                 "spec": {
                     **pod_settings(server),
                     "restartPolicy": "Never",
-                    "containers": [task.container],
+                    "containers": [task.container | {"resources": server.job_resources.as_kubernetes()}],
                     "volumes": list(task.volumes),
                 },
             },

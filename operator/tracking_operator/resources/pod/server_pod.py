@@ -2,11 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 
-from tracking_operator.api.labels_and_annotations import GROUP
-from tracking_operator.naming import CONTAINER_PORT, service_host_names
-from tracking_operator.pod_tools.programs import CHECK_ARTIFACT_STORE, CHECK_BACKEND_STORE, START_SERVER
-from tracking_operator.resources.labels import SERVER_COMPONENT, owned_labels, pod_selector
+from tracking_operator.api.labels_and_annotations import GROUP, METRICS_LABEL
+from tracking_operator.naming import CONTAINER_PORT, METRICS_PORT, service_host_names
+from tracking_operator.pod_tools.programs import (
+    CHECK_ARTIFACT_STORE,
+    CHECK_BACKEND_STORE,
+    METRICS_PORT_VARIABLE,
+    START_SERVER,
+)
+from tracking_operator.resources.labels import SERVER_COMPONENT, owned_labels
 from tracking_operator.resources.pod.environment import Environment
+from tracking_operator.resources.pod.pools import POOL_SIZE_VARIABLE
+from tracking_operator.resources.pod.scheduling import default_spread, scheduling
+from tracking_operator.resources.pod.start_time import seconds_to_start
 from tracking_operator.resources.pod.tools import TOOLS_PATH, TOOLS_VOLUME, tools_volume
 from tracking_operator.resources.server_model import KubeObject, ServerModel
 from tracking_operator.resources.stores.interface import StoreMount
@@ -30,6 +38,7 @@ ENDPOINT_REMOVAL_SECONDS = 5
 LOGIN_OPTION = "--app-name=basic-auth"
 STATIC_PREFIX = "--static-prefix="
 ALLOWED_HOSTS = "--allowed-hosts="
+EXPOSE_METRICS = f"--expose-prometheus={SCRATCH}/metrics"
 
 UVICORN_OPTIONS = "--timeout-graceful-shutdown 20 --timeout-keep-alive 75 --no-access-log"
 """Without the first, a pod waits for ever for open requests; without the second, load balancers that keep
@@ -48,17 +57,36 @@ SERVER_ENVIRONMENT = {
 
 def build_pod_template(server: ServerModel) -> KubeObject:
     """Build a pod that the ``restricted`` Pod Security Standard admits."""
-    tenant = server.pod_template
-    annotations = dict(tenant.annotations) | credentials_annotation(server)
-    labels = dict(tenant.labels) | owned_labels(server.name, SERVER_COMPONENT, server.version)
     return {
-        "metadata": {"labels": labels, "annotations": annotations},
+        "metadata": _server_metadata(server),
         "spec": {
             **pod_settings(server),
+            **_default_spread(server),
             "initContainers": _check_containers(server),
             "containers": [_server_container(server)],
             "volumes": _volumes(_mounts(server)),
         },
+    }
+
+
+def _server_metadata(server: ServerModel) -> KubeObject:
+    metadata = pod_metadata(server, SERVER_COMPONENT)
+    if not server.has_metrics:
+        return metadata
+    return metadata | {"labels": metadata["labels"] | {METRICS_LABEL: "true"}}
+
+
+def _default_spread(server: ServerModel) -> KubeObject:
+    spread = default_spread(server)
+    return {"topologySpreadConstraints": spread} if spread else {}
+
+
+def pod_metadata(server: ServerModel, component: str) -> KubeObject:
+    """Labels and annotations of a pod: the team's, and ours, by which it is recognised."""
+    tenant = server.pod_template
+    return {
+        "labels": dict(tenant.labels) | owned_labels(server.name, component, server.version),
+        "annotations": dict(tenant.annotations) | credentials_annotation(server),
     }
 
 
@@ -77,15 +105,8 @@ def pod_settings(server: ServerModel) -> KubeObject:
         "hostNetwork": False,
         "hostPID": False,
         "hostIPC": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
-            "fsGroupChangePolicy": "OnRootMismatch",
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        **_scheduling(server),
+        "securityContext": _pod_security(server),
+        **scheduling(server),
     }
 
 
@@ -113,7 +134,7 @@ def backend_store_volumes(server: ServerModel) -> list[KubeObject]:
 
 
 def artifact_store_container(
-    server: ServerModel, name: str, program: str, arguments: Sequence[str], resources: KubeObject
+    server: ServerModel, name: str, program: str, arguments: Sequence[str]
 ) -> KubeObject:
     """A container that runs one of our programs on the artifact store with the server's identity, and reaches nothing else.
 
@@ -129,7 +150,7 @@ def artifact_store_container(
         "image": server.image,
         "command": environment.command(program, *arguments),
         "env": environment.variables(),
-        "resources": resources,
+        "resources": server.resources.as_kubernetes(),
         "securityContext": _container_security(),
         "volumeMounts": _volume_mounts(_artifact_store_mounts(server)),
     }
@@ -152,6 +173,8 @@ def server_arguments(server: ServerModel) -> list[str]:
     arguments.append(f"{ALLOWED_HOSTS}{','.join(allowed_hosts(server))}")
     arguments.append(f"--cors-allowed-origins={','.join(allowed_origins(server))}")
     arguments.append(f"--uvicorn-opts={UVICORN_OPTIONS}")
+    if server.has_metrics:
+        arguments.append(EXPOSE_METRICS)
     return arguments
 
 
@@ -212,10 +235,10 @@ def _artifact_check_container(server: ServerModel, arguments: Sequence[str]) -> 
         CHECK_ARTIFACTS_CONTAINER,
         CHECK_ARTIFACT_STORE,
         arguments,
-        server.resources.as_kubernetes(),
     )
     # All that MLflow itself would find: a team may name its endpoint or its keys there.
-    environment = _environment(server, _backend_store_environment(server))
+    variables = dict(server.artifact_store.pod_parts().variables)
+    environment = _environment(server, variables | _backend_store_environment(server))
     return container | {
         "command": environment.command(CHECK_ARTIFACT_STORE, *arguments),
         "env": environment.variables(),
@@ -228,6 +251,7 @@ def _server_container(server: ServerModel) -> KubeObject:
         server,
         _pool_environment(server)
         | _login_environment(server)
+        | _metrics_environment(server)
         | dict(server.artifact_store.pod_parts().variables)
         | _backend_store_environment(server),
     )
@@ -236,11 +260,11 @@ def _server_container(server: ServerModel) -> KubeObject:
         "image": server.image,
         "command": environment.command(START_SERVER),
         "args": server_arguments(server),
-        "ports": [{"name": "http", "containerPort": CONTAINER_PORT, "protocol": "TCP"}],
+        "ports": _container_ports(server),
         "env": environment.variables(),
         "envFrom": _sources_of_team(server),
         "resources": server.resources.as_kubernetes(),
-        "startupProbe": _probe(server, period=1, failures=180, timeout=2),
+        "startupProbe": _probe(server, period=1, failures=seconds_to_start(server), timeout=2),
         "readinessProbe": _probe(server, period=5, failures=3, timeout=5),
         "livenessProbe": _probe(server, period=10, failures=6, timeout=10),
         "securityContext": _container_security(),
@@ -249,6 +273,11 @@ def _server_container(server: ServerModel) -> KubeObject:
     if not server.is_bound_to_one_pod:
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": ENDPOINT_REMOVAL_SECONDS}}}
     return container
+
+
+def _container_ports(server: ServerModel) -> list[KubeObject]:
+    ports = {"http": CONTAINER_PORT} | ({"metrics": METRICS_PORT} if server.has_metrics else {})
+    return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()]
 
 
 def _probe(server: ServerModel, *, period: int, failures: int, timeout: int) -> KubeObject:
@@ -275,12 +304,12 @@ def _sources_of_team(server: ServerModel) -> list[KubeObject]:
 
 
 def _pool_environment(server: ServerModel) -> dict[str, str]:
-    """How many connections MLflow may hold: a matter of the pods that serve, and of how many there are."""
+    """How many connections MLflow keeps in each pod, however many pods there are."""
     limit = server.backend_store.pod_parts().connection_limit
     if limit is None:
         return {}
     return {
-        "MLFLOW_SQLALCHEMYSTORE_POOL_SIZE": str(server.pool_size(limit)),
+        POOL_SIZE_VARIABLE: str(server.pool_size(limit)),
         "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW": str(UNBOUNDED),
     }
 
@@ -289,6 +318,20 @@ def _login_environment(server: ServerModel) -> dict[str, str]:
     if server.login is None:
         return {}
     return {"TRACKING_OPERATOR_DEFAULT_PERMISSION": server.login.default_permission.value}
+
+
+def _metrics_environment(server: ServerModel) -> dict[str, str]:
+    return {METRICS_PORT_VARIABLE: str(METRICS_PORT)} if server.has_metrics else {}
+
+
+def _pod_security(server: ServerModel) -> KubeObject:
+    ids = ("runAsUser", "runAsGroup", "fsGroup") if server.sets_user_ids else ()
+    return {
+        "runAsNonRoot": True,
+        **dict.fromkeys(ids, USER_ID),
+        "fsGroupChangePolicy": "OnRootMismatch",
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def _container_security() -> KubeObject:
@@ -331,22 +374,3 @@ def _volume_mounts(mounts: Sequence[StoreMount]) -> list[KubeObject]:
 
 def _mount(volume: str, path: str, *, read_only: bool = True) -> KubeObject:
     return {"name": volume, "mountPath": path, "readOnly": read_only}
-
-
-def _scheduling(server: ServerModel) -> KubeObject:
-    tenant = server.pod_template
-    wanted: KubeObject = {
-        "tolerations": [toleration.as_kubernetes() for toleration in tenant.tolerations],
-        "topologySpreadConstraints": [
-            {"labelSelector": {"matchLabels": pod_selector(server.name)}} | rule.as_kubernetes()
-            for rule in tenant.topology_spread_constraints
-        ],
-        "priorityClassName": tenant.priority_class_name,
-        "imagePullSecrets": [secret.as_kubernetes() for secret in tenant.image_pull_secrets],
-    }
-    # Stated even if empty, so that an addition by hand that leaves the pods without a node is taken away again.
-    stated: KubeObject = {
-        "nodeSelector": dict(tenant.node_selector),
-        "affinity": tenant.affinity.as_kubernetes() if tenant.affinity else {},
-    }
-    return stated | {field: value for field, value in wanted.items() if value}

@@ -11,6 +11,7 @@ PORTS_OF_SCHEMES: Final[Mapping[str, int]] = {"https": HTTPS_PORT, "http": 80}
 
 PORTS_OF_DATABASES: Final[Mapping[str, int]] = {
     "postgresql": 5432,
+    "postgres": 5432,
     "mysql": 3306,
     "mariadb": 3306,
     "mssql": 1433,

@@ -24,6 +24,13 @@ class Volume:
     access_mode: AccessMode = AccessMode.READ_WRITE_ONCE
     field: str = ""
     """Where the team says its size."""
+    size_is_asked: bool = True
+    """Whether the team says its size; if not, a volume that exists keeps its own."""
+
+    @property
+    def class_field(self) -> str:
+        """Where the team says its StorageClass."""
+        return self.field.removesuffix("size") + "storageClassName"
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,7 @@ class StoreMount:
 
 @dataclass(frozen=True)
 class StartSecret:
-    """A Secret that pods read when they start: they are made anew when it changes."""
+    """A Secret or ConfigMap that pods read when they start: they are made anew when it changes."""
 
     name: str
     key: str | None = None
@@ -50,6 +57,9 @@ class StartSecret:
     """The keys without which it is of no use."""
     names_endpoints: bool = False
     """Whether it says where the store is."""
+    is_config_map: bool = False
+    certificates: tuple[str, ...] = ()
+    """Those of the keys that have to hold certificates in PEM."""
 
 
 class FoundBy(Enum):
@@ -96,6 +106,8 @@ class ArtifactParts:
 
     place: str
     """Where artifacts are, for MLflow in the pods."""
+    place_variables: Mapping[str, str | None] = field(default_factory=dict)
+    """Those of the variables that say with it where artifacts are; None: they are there where the variable is not set."""
     variables: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[StoreMount, ...] = ()
     reserved_variables: frozenset[str] = frozenset()
@@ -113,6 +125,15 @@ class ArtifactParts:
     """What a Job removes at the end; empty: none does."""
     identity_destinations: tuple[Destination, ...] = ()
     """Where pods get their identity for the store from."""
+
+
+@dataclass(frozen=True)
+class TriedOut:
+    """What it counts for that a Job has tried the store out: with another place or identity it is to be tried out again."""
+
+    place: tuple[str | None, ...]
+    identity: str | None = None
+    """As whom pods go there, beside what is in their Secrets."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +186,10 @@ class ArtifactStore(Store):
     @abstractmethod
     def pod_parts(self) -> ArtifactParts:
         """What pods have because of it."""
+
+    def tried_out(self) -> TriedOut:
+        """What it counts for that a Job has tried it out."""
+        return TriedOut((self.pod_parts().place,))
 
     @abstractmethod
     def client_parts(self) -> ClientParts:

@@ -71,14 +71,14 @@ class PostgresBackend(BackendStore):
 
 def postgres_backend(inputs: StoreInputs, database: DatabasePlacement) -> PostgresBackend:
     """The database that the server was given."""
-    offer = inputs.class_spec.postgres
+    class_store = inputs.class_spec.postgres
     return PostgresBackend(
         host=database.host,
         port=database.port,
         database=database.name,
         secret=inputs.names.database,
-        ssl_mode=offer.ssl_mode if offer else SslMode.VERIFY_FULL,
-        has_own_ca=bool(offer and offer.ca_config_map_ref),
+        ssl_mode=class_store.ssl_mode if class_store else SslMode.VERIFY_FULL,
+        has_own_ca=bool(class_store and class_store.ca_config_map_ref),
         connection_limit=inputs.connection_limit,
         most_databases=inputs.class_spec.most_databases,
     )

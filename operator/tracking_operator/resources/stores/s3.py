@@ -11,8 +11,11 @@ from typing import ClassVar, Final
 
 from tracking_operator.api.placement import ArtifactPlacement
 from tracking_operator.api.pod_template import PodTemplate
-from tracking_operator.api.tracking_server_class import AddressingStyle, S3Identity, S3StoreSpec
+from tracking_operator.api.s3_connection import AddressingStyle
+from tracking_operator.api.tracking_server_class import S3Identity, S3StoreSpec
+from tracking_operator.pod_tools.programs import SETTINGS_OF_OTHER_SERVERS
 from tracking_operator.resources.destinations import Destination, Endpoint, anywhere
+from tracking_operator.resources.stores.certificates import CA_KEY
 from tracking_operator.resources.stores.endpoints_in_text import HTTPS_PORT, endpoint_of_url
 from tracking_operator.resources.stores.inputs import StoreInputs
 from tracking_operator.resources.stores.interface import (
@@ -23,22 +26,19 @@ from tracking_operator.resources.stores.interface import (
     FoundBy,
     StartSecret,
     StoreMount,
+    TriedOut,
 )
 from tracking_operator.resources.stores.paths import ARTIFACT_STORE_CREDENTIALS
+from tracking_operator.resources.stores.s3_variables import (
+    CA_VARIABLES,
+    ENDPOINT_VARIABLE,
+    connection_variables,
+)
 
 CREDENTIALS_KEY: Final = "credentials"
-CA_KEY: Final = "ca.crt"
 
 OWN_KEYS: Final = ("accessKeyId", "secretAccessKey")
 """What a Secret holds with which a team brings the keys of its prefix itself."""
-
-ENDPOINT_VARIABLE: Final = "MLFLOW_S3_ENDPOINT_URL"
-
-SETTINGS_OF_OTHER_SERVERS: Final = {
-    # Since 1.36 botocore adds checksums to every request that many S3 servers do not understand.
-    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-}
 
 RESERVED_ARTIFACT_ENV: Final = frozenset(
     {
@@ -141,6 +141,7 @@ class S3Artifacts(ArtifactStore):
         own_keys = ("--own-keys",) if self.has_own_keys else ()
         return ArtifactParts(
             place=self.uri,
+            place_variables={ENDPOINT_VARIABLE: self.endpoint},
             variables=self._variables(),
             mounts=self._mounts(),
             reserved_variables=RESERVED_ARTIFACT_ENV,
@@ -150,6 +151,10 @@ class S3Artifacts(ArtifactStore):
             deletion_job_arguments=place,
             identity_destinations=self._identity_destinations(),
         )
+
+    def tried_out(self) -> TriedOut:
+        """The prefix on its server, and the role."""
+        return TriedOut((self.bucket, self.prefix, self.endpoint), self.role_arn)
 
     def client_parts(self) -> ClientParts:
         """Where the bucket is, and the keys, unless the team has brought them itself."""
@@ -167,22 +172,12 @@ class S3Artifacts(ArtifactStore):
         if self.has_keys and not self.has_own_keys:
             variables["AWS_SHARED_CREDENTIALS_FILE"] = f"{ARTIFACT_STORE_CREDENTIALS}/{CREDENTIALS_KEY}"
         if self.has_own_ca:
-            variables["AWS_CA_BUNDLE"] = f"{ARTIFACT_STORE_CREDENTIALS}/{CA_KEY}"
+            variables |= CA_VARIABLES
         return variables
 
     def _connection_variables(self) -> dict[str, str]:
-        """Where the bucket is and how it is addressed, for whoever has keys.
-
-        Only MLflow reads the addressing style; plain boto3 takes the path with an endpoint and virtual hosts without,
-        which are a class's defaults, too.
-        """
-        variables = {
-            "AWS_DEFAULT_REGION": self.region,
-            "MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE": self.addressing_style.value,
-        }
-        if self.endpoint is not None:
-            variables |= {ENDPOINT_VARIABLE: self.endpoint, "AWS_ENDPOINT_URL_S3": self.endpoint}
-            variables |= SETTINGS_OF_OTHER_SERVERS
+        """Where the bucket is and how it is addressed, for whoever has keys."""
+        variables = connection_variables(self.endpoint, self.region, self.addressing_style)
         if self.encryption is not None:
             variables["MLFLOW_S3_UPLOAD_EXTRA_ARGS"] = json.dumps({"ServerSideEncryption": self.encryption})
         return variables
@@ -214,26 +209,26 @@ def s3_artifacts(inputs: StoreInputs, place: ArtifactPlacement) -> S3Artifacts:
     return _as_offered(inputs, place, inputs.class_spec.s3)
 
 
-def _as_offered(inputs: StoreInputs, place: ArtifactPlacement, offer: S3StoreSpec) -> S3Artifacts:
-    has_own_ca = offer.ca_config_map_ref is not None
-    has_own_keys = offer.identity.secret is not None
-    has_keys = has_own_keys or _makes_keys(offer.identity)
+def _as_offered(inputs: StoreInputs, place: ArtifactPlacement, class_store: S3StoreSpec) -> S3Artifacts:
+    has_own_ca = class_store.ca_config_map_ref is not None
+    has_own_keys = class_store.identity.secret is not None
+    has_keys = has_own_keys or _makes_keys(class_store.identity)
     written_by_us = inputs.names.artifacts if has_keys or has_own_ca else None
     secret = inputs.artifact_secret if has_own_keys else written_by_us
     return S3Artifacts(
         bucket=place.bucket,
         prefix=place.prefix,
-        region=offer.region,
+        region=class_store.region,
         endpoint=place.endpoint,
-        addressing_style=offer.effective_addressing_style,
+        addressing_style=class_store.effective_addressing_style,
         secret=secret,
         has_own_ca=has_own_ca,
         has_keys=has_keys,
         has_own_keys=has_own_keys,
         ca_secret=inputs.names.artifacts if has_own_ca and secret != inputs.names.artifacts else None,
-        role_arn=inputs.role_arn if offer.identity.irsa else None,
-        encryption=offer.require_encryption,
-        uses_pod_identity=offer.identity.pod_identity is not None,
+        role_arn=inputs.role_arn if class_store.identity.irsa else None,
+        encryption=class_store.require_encryption,
+        uses_pod_identity=class_store.identity.pod_identity is not None,
     )
 
 

@@ -46,7 +46,14 @@ class SqliteBackend(BackendStore):
 def sqlite_backend(inputs: StoreInputs) -> SqliteBackend:
     """The file of a server, on a volume as the team asks for it."""
     asked = inputs.server.spec.backend_store.sqlite or SqliteStore()
-    field = "spec.backendStore.sqlite.size"
+    usual = inputs.class_spec.defaults.volumes.backend_store
+    is_asked = "size" in asked.model_fields_set
     return SqliteBackend(
-        Volume(inputs.names.backend_store, asked.size, asked.storage_class_name, field=field)
+        Volume(
+            inputs.names.backend_store,
+            asked.size if is_asked else usual.size or asked.size,
+            asked.storage_class_name or usual.storage_class_name,
+            field="spec.backendStore.sqlite.size",
+            size_is_asked=is_asked,
+        )
     )

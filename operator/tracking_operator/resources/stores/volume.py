@@ -46,12 +46,15 @@ class VolumeArtifacts(ArtifactStore):
 def volume_artifacts(inputs: StoreInputs) -> VolumeArtifacts:
     """The files of a server, on a volume as the team asks for it."""
     asked = inputs.server.spec.artifact_store.volume or ArtifactVolume()
+    usual = inputs.class_spec.defaults.volumes.artifact_store
+    is_asked = "size" in asked.model_fields_set
     return VolumeArtifacts(
         Volume(
             inputs.names.artifact_store,
-            asked.size,
-            asked.storage_class_name,
+            asked.size if is_asked else usual.size or asked.size,
+            asked.storage_class_name or usual.storage_class_name,
             asked.access_mode,
             field="spec.artifactStore.volume.size",
+            size_is_asked=is_asked,
         )
     )

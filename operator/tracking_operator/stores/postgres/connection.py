@@ -34,7 +34,7 @@ from tracking_operator.stores.postgres.database_server import (
     PostgresServer,
     Timeouts,
 )
-from tracking_operator.stores.postgres.errors import Attempt, TimedOut, TooMuch, failure_from
+from tracking_operator.stores.postgres.errors import NAME_THE_SERVER, Attempt, TimedOut, TooMuch, failure_from
 
 Row = tuple[Any, ...]
 Connection = psycopg2.extensions.connection
@@ -51,6 +51,11 @@ SETTINGS: Final = {
     "row_security": "off",
 }
 """What a session begins with. With ``row_security`` off a policy of a tenant is an error instead of code that runs."""
+
+READ_BACK: Final = SQL(
+    "SELECT pg_catalog.current_setting('search_path'::pg_catalog.text), pg_catalog.pg_backend_pid()"
+)
+"""What a session is asked first."""
 
 MOST_BYTES: Final = 256 * 1024
 """What a server may answer to one statement, and while it lets us in: many times what it ever needs. Rows of it take a few
@@ -91,7 +96,7 @@ class Session:
         is_shared = database == server.maintenance_database
         self._most_bytes = MOST_BYTES_OF_CATALOG if is_shared else MOST_BYTES
         self._relay, self._connection = self._connect()
-        self._require_search_path()
+        self._require_session()
 
     @property
     def server_version(self) -> int:
@@ -187,17 +192,25 @@ class Session:
             parameters["sslrootcert"] = ca_file(self.server.ca_certificates) or _system_ca_file(self.server)
         return parameters
 
-    def _require_search_path(self) -> None:
+    def _require_session(self) -> None:
+        """The session is one of PostgreSQL's own, with the settings that it asked for.
+
+        A pooler names a process of its own making to its clients, and hands their statements to another one.
+        """
         doing = f"tell the search path of its session in database {self.database}"
-        found = self._answer(SQL("SHOW search_path"), None, doing, slow=False)[0][0]
+        ((found, process),) = self._answer(READ_BACK, None, doing, slow=False)
         if found != SEARCH_PATH.replace(" ", ""):
-            self.close()
-            raise Invalid(
-                Reason.SESSION_SETTINGS_DROPPED,
-                f"PostgreSQL at {self.server} runs sessions of {self.login.username} in database {self.database} without "
-                "the search_path that they ask for when they connect. A connection pooler is in between: name the server itself "
-                "in postgres.host and postgres.port of the class.",
-            )
+            raise self._pooled("without the search_path that they ask for when they connect")
+        if process != self._connection.info.backend_pid:
+            raise self._pooled("in another process than the one that it names when they connect")
+
+    def _pooled(self, how: str) -> Invalid:
+        self.close()
+        return Invalid(
+            Reason.SESSION_SETTINGS_DROPPED,
+            f"PostgreSQL at {self.server} runs sessions of {self.login.username} in database {self.database} {how}. "
+            f"{NAME_THE_SERVER}",
+        )
 
     def _answer(
         self, statement: Composable, parameters: Mapping[str, object] | None, doing: str, *, slow: bool

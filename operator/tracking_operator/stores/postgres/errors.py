@@ -84,6 +84,8 @@ def _reason_of(answer: Answer, attempt: Attempt) -> Reason:
     return reason_of(answer.reason_for_admin)
 
 
+NAME_THE_SERVER: Final = "A connection pooler is in between: name the server itself in postgres.host and postgres.port of the class."
+
 _GOES_ON = "The operator goes on trying."
 _LOOK_INSIDE = f"Look at what was put into the database there. {_GOES_ON}"
 _CHECK_NETWORK = f"Check the server, the host and port in the class, firewall and NetworkPolicy. {_GOES_ON}"
@@ -108,9 +110,8 @@ _REMEDIES: Final[Mapping[Answer, Callable[[Attempt], str]]] = {
         f"sslMode is {attempt.server.ssl_mode}: the certificate must be for the host "
         f"{attempt.server.host} (verify-full) and signed by the CA in caConfigMapRef."
     ),
-    Answer.SETTINGS_DROPPED: lambda _: (
-        "A connection pooler is in between: name the server itself in postgres.host and postgres.port of the class."
-    ),
+    Answer.SETTINGS_DROPPED: lambda _: NAME_THE_SERVER,
+    Answer.NO_TRANSACTIONS: lambda _: NAME_THE_SERVER,
     Answer.TOO_MANY_CONNECTIONS: lambda _: (
         f"Raise max_connections of the server or the connectionLimit, or end connections. {_GOES_ON}"
     ),

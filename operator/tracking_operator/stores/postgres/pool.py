@@ -1,4 +1,7 @@
-"""How many connections MLflow keeps open, so that those of all replicas together stay below the role's limit.
+"""How many connections MLflow keeps open, and how many all replicas together need.
+
+How many a pod keeps is in its template, so it must not depend on how many pods there are: who scales a server would replace
+the pods that serve. It is what two replicas can keep; a limit that nobody names grows with the replicas instead.
 
 What it opens for a moment beyond that, the role's own limit bounds. MLflow takes a second connection while it holds a first
 one (``log_batch`` of mlflow/store/tracking/sqlalchemy_store.py, 3.17.2): in a pool that is bounded, a few requests at a time
@@ -36,33 +39,55 @@ those of the pod that a roll adds.
 SURGE: Final = 1
 """How many pods more than replicas there are while a Deployment rolls."""
 
-SMALLEST_POOL: Final = 2
-"""What one request may need."""
+SMALLEST_POOL: Final = 1
+"""A pool may open more for a moment, so one is enough to work with."""
+
+REPLICAS_OF_MEASURE: Final = 2
+"""For so many replicas, and the one more of a roll, what all pools keep stays below the limit."""
 
 
-def pool_size(connection_limit: int, *, replicas: int, workers: int, has_login: bool = False) -> int:
-    """Divide a login's connection limit among the engines of all pods, that of a roll included.
+def pool_size(connection_limit: int, *, workers: int, has_login: bool = False) -> int:
+    """How many connections each engine keeps: a share of the login's limit, whatever the number of replicas.
 
     MLflow gets it as MLFLOW_SQLALCHEMYSTORE_POOL_SIZE, beside ``UNBOUNDED`` as …_MAX_OVERFLOW.
+    """
+    fixed = connections_for(0, replicas=REPLICAS_OF_MEASURE, workers=workers, has_login=has_login)
+    engines = _engines(REPLICAS_OF_MEASURE, workers, has_login=has_login)
+    return max(SMALLEST_POOL, min(MLFLOW_POOL_SIZE, (connection_limit - fixed) // engines))
+
+
+def usual_limit(*, replicas: int, workers: int, has_login: bool = False) -> int:
+    """A limit with which so many replicas, two at least, keep as many connections as MLflow does by itself."""
+    counted = max(REPLICAS_OF_MEASURE, replicas)
+    return connections_for(MLFLOW_POOL_SIZE, replicas=counted, workers=workers, has_login=has_login)
+
+
+def connections_for(pool: int, *, replicas: int, workers: int, has_login: bool = False) -> int:
+    """How many connections there are when every engine keeps ``pool``, with the pod that a roll adds."""
+    fixed = CONNECTIONS_OF_PARENT + (ENGINES_OF_LOGIN if has_login else 0)
+    kept = _engines(replicas, workers, has_login=has_login) * pool
+    return CONNECTIONS_BESIDE_PODS + (replicas + SURGE) * fixed + kept
+
+
+def _engines(replicas: int, workers: int, *, has_login: bool) -> int:
+    return (replicas + SURGE) * workers * (ENGINES_PER_WORKER + (ENGINES_OF_LOGIN if has_login else 0))
+
+
+def require_budget(connection_limit: int, *, replicas: int, workers: int, has_login: bool = False) -> None:
+    """Require that the limit has room for one connection of each engine.
 
     Raises:
-        Invalid: with the reason ConnectionBudgetTooSmall, if not even the smallest pools fit.
+        Invalid: with the reason ConnectionBudgetTooSmall, if it has not.
 
     """
-    pods = replicas + SURGE
-    further = ENGINES_OF_LOGIN if has_login else 0
-    all_engines = pods * workers * (ENGINES_PER_WORKER + further)
-    fixed = CONNECTIONS_BESIDE_PODS + pods * (CONNECTIONS_OF_PARENT + further)
-    share = (connection_limit - fixed) // all_engines if all_engines else MLFLOW_POOL_SIZE
-    if share < SMALLEST_POOL:
-        needed = fixed + all_engines * SMALLEST_POOL
+    needed = connections_for(SMALLEST_POOL, replicas=replicas, workers=workers, has_login=has_login)
+    if needed > connection_limit:
         raise Invalid(
             Reason.CONNECTION_BUDGET_TOO_SMALL,
             f"{_counted(replicas, 'replica')} (and {SURGE} more while they roll) with {_counted(workers, 'worker')} each "
             f"need at least {needed} database connections, and connectionLimit is {connection_limit}: raise it to "
             f"{needed} or more, or lower replicas or workers.",
         )
-    return min(MLFLOW_POOL_SIZE, share)
 
 
 def _counted(number: int, noun: str) -> str:

@@ -79,6 +79,16 @@ def retire(sessions: Sessions, tenant: Tenant, old: str, *, at_once: bool) -> En
     return Ended(end_all(sessions, whose), 0) if at_once else end_idle(sessions, whose)
 
 
+def logins_in_use(sessions: Sessions, tenant: Tenant) -> set[str]:
+    """The tenant's logins that can log in.
+
+    Raises:
+        Failure: the server does not answer or refuses, or a role is not the tenant's.
+
+    """
+    return {name for name, can_login in _own(sessions, tenant).items() if can_login}
+
+
 def _own(sessions: Sessions, tenant: Tenant) -> dict[str, bool]:
     """Make sure that the roles are the tenant's; say which can log in."""
     observed = observe(sessions.session(), tenant)

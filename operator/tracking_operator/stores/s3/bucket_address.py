@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from tracking_operator.api.tracking_server_class import AddressingStyle
+from tracking_operator.api.s3_connection import AddressingStyle
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from tracking_operator.failures import Failure, Waiting
 from tracking_operator.stores.s3 import policy
 from tracking_operator.stores.s3.bucket_policy import Change, change_policy, read_policy
 from tracking_operator.stores.s3.iam_users import Users
-from tracking_operator.stores.s3.objects import abort_uploads, has_objects
+from tracking_operator.stores.s3.objects import abort_uploads, has_objects, remove_objects
 from tracking_operator.stores.s3.ownership import owns, release
 from tracking_operator.stores.s3.policy import Statement
 from tracking_operator.stores.s3.policy_change import users_of_versitygw
@@ -58,6 +58,20 @@ def drop(admin: Admin, desired: Desired) -> None:
         abort_uploads(admin, desired.tenant)
         _require_empty(admin, desired)
         release(admin, desired.tenant)
+
+
+def purge(admin: Admin, desired: Desired, *, seconds: float) -> bool:
+    """Remove a tenant's objects, for so many seconds, once its access has ended: where no Job of its own can do that.
+
+    Returns whether something was there to remove.
+
+    Raises:
+        Failure: the object store does not answer or refuses. Calling again goes on from what is left.
+
+    """
+    if not _if_there_is_a_bucket(lambda: owns(admin, desired.tenant)):
+        return False
+    return remove_objects(admin, desired.tenant, seconds=seconds)
 
 
 def servers_with_rights(admin: Admin, identity: Identity, cluster: str) -> frozenset[str]:

@@ -1,13 +1,29 @@
-"""A tenant's objects, as far as the admin has to know about them: whether there are any."""
+"""A tenant's objects, as far as the admin has to do with them: whether there are any, and, where no Job can, their end."""
 
-from typing import Final
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from tracking_operator import object_removal
+from tracking_operator.api.conditions import Reason
+from tracking_operator.failures import failure_for
+from tracking_operator.object_removal import MOST_PER_REQUEST
 from tracking_operator.stores.s3.clients import s3_client
 from tracking_operator.stores.s3.errors import DENIED, UNKNOWN_FEATURE, asking, says
 from tracking_operator.stores.s3.ownership import owns
 from tracking_operator.stores.s3.tenant import Admin, Tenant
 
-MOST_PER_REQUEST: Final = 1000
+if TYPE_CHECKING:
+    from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
+
+
+@dataclass(frozen=True)
+class _Version:
+    """An object, or one version of it; a delete marker is one, too."""
+
+    key: str
+    id: str | None = None
 
 
 def count_objects(admin: Admin, tenant: Tenant, limit: int = MOST_PER_REQUEST) -> int:
@@ -32,6 +48,50 @@ def has_objects(admin: Admin, tenant: Tenant) -> bool:
     return _count(admin, tenant, 1) > 0
 
 
+def remove_objects(admin: Admin, tenant: Tenant, *, seconds: float) -> bool:
+    """Remove objects, older versions and delete markers under a prefix, for so many seconds; whoever calls again goes on.
+
+    A prefix that is not the tenant's, by its mark, is left alone, and so is every key beyond it, whatever the store lists.
+    Returns whether something was there to remove.
+
+    Raises:
+        Failure: the object store does not answer, or refuses.
+
+    """
+    until = time.monotonic() + seconds
+    before: list[_Version] = []
+    if not owns(admin, tenant):
+        return False
+    while time.monotonic() < until and (batch := _first(admin, tenant, MOST_PER_REQUEST)):
+        if batch == before:
+            raise failure_for(
+                Reason.DELETION_BLOCKED,
+                f"Objects under {tenant.folder} in {admin.bucket.title} are still listed after they were removed: somebody writes "
+                "there, or their keys cannot be told in a request. Remove them by hand.",
+            )
+        _remove_batch(admin, tenant, batch, lambda: time.monotonic() >= until)
+        before = batch
+    return bool(before)
+
+
+def _remove_batch(
+    admin: Admin, tenant: Tenant, batch: Sequence[_Version], is_time_up: Callable[[], bool]
+) -> None:
+    wanted: list[ObjectIdentifierTypeDef] = [
+        {"Key": one.key, "VersionId": one.id} if one.id else {"Key": one.key} for one in batch
+    ]
+    rights = "s3:DeleteObject and s3:DeleteObjectVersion"
+    with asking(admin, f"remove what is under {tenant.folder}", rights):
+        refused = object_removal.remove_objects(s3_client(admin), tenant.bucket, wanted, is_time_up)
+    if refused:
+        code = refused[0].get("Code", "")
+        raise failure_for(
+            Reason.DELETION_BLOCKED,
+            f"{len(refused)} objects under {tenant.folder} in {admin.bucket.title} could not be removed by the class's admin "
+            f"({code if code.isalnum() else 'no code'}): give it {rights} there, or remove them by hand.",
+        )
+
+
 def abort_uploads(admin: Admin, tenant: Tenant) -> int:
     """End the uploads under a prefix that were never finished, which no listing shows; how many that were.
 
@@ -42,37 +102,46 @@ def abort_uploads(admin: Admin, tenant: Tenant) -> int:
         Failure: the object store does not answer, or refuses.
 
     """
+    client = s3_client(admin)
+    ended: set[object_removal.Upload] = set()
+    with asking(admin, f"end uploads under {tenant.folder}", "s3:ListBucketMultipartUploads"):
+        # A store that goes on listing them has ended them all the same.
+        while uploads := _unfinished_uploads(admin, tenant) - ended:
+            for key, upload in uploads:
+                client.abort_multipart_upload(Bucket=tenant.bucket, Key=key, UploadId=upload)
+            ended |= uploads
+    return len(ended)
+
+
+def _unfinished_uploads(admin: Admin, tenant: Tenant) -> set[object_removal.Upload]:
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
-    client = s3_client(admin)
-    with asking(admin, f"end uploads under {tenant.folder}", "s3:ListBucketMultipartUploads"):
-        try:
-            pages = client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=tenant.bucket, Prefix=tenant.folder
-            )
-            uploads = [upload for page in pages for upload in page.get("Uploads", [])]
-        except ClientError as error:
-            if says(error, DENIED | UNKNOWN_FEATURE):
-                return 0
-            raise
-        for upload in uploads:
-            if upload["Key"].startswith(tenant.folder):
-                client.abort_multipart_upload(
-                    Bucket=tenant.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                )
-    return len(uploads)
+    try:
+        listed = object_removal.unfinished_uploads(s3_client(admin), tenant.bucket, tenant.folder)
+    except ClientError as error:
+        if says(error, DENIED | UNKNOWN_FEATURE):
+            return set()
+        raise
+    return {(key, upload) for key, upload in listed if key.startswith(tenant.folder)}
 
 
 def _count(admin: Admin, tenant: Tenant, limit: int) -> int:
+    return len(_first(admin, tenant, limit))
+
+
+def _first(admin: Admin, tenant: Tenant, limit: int) -> list[_Version]:
+    """The first versions and delete markers under a prefix; plain objects, where versions cannot be listed."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
-    client = s3_client(admin)
-    with asking(admin, f"list what is under {tenant.folder}", "s3:ListBucket and s3:ListBucketVersions"):
+    client, folder = s3_client(admin), tenant.folder
+    with asking(admin, f"list what is under {folder}", "s3:ListBucket and s3:ListBucketVersions"):
         try:
-            found = client.list_object_versions(Bucket=tenant.bucket, Prefix=tenant.folder, MaxKeys=limit)
+            page = client.list_object_versions(Bucket=tenant.bucket, Prefix=folder, MaxKeys=limit)
+            found = [_Version(one["Key"], one.get("VersionId")) for one in page.get("Versions", [])]
+            found += [_Version(one["Key"], one.get("VersionId")) for one in page.get("DeleteMarkers", [])]
         except ClientError as error:
             if not says(error, DENIED | UNKNOWN_FEATURE):
                 raise
-            listed = client.list_objects_v2(Bucket=tenant.bucket, Prefix=tenant.folder, MaxKeys=limit)
-            return len(listed.get("Contents", []))
-        return len(found.get("Versions", [])) + len(found.get("DeleteMarkers", []))
+            listed = client.list_objects_v2(Bucket=tenant.bucket, Prefix=folder, MaxKeys=limit)
+            found = [_Version(one["Key"]) for one in listed.get("Contents", [])]
+    return [one for one in found if one.key.startswith(folder)]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking_operator.api.conditions import ConditionType, Reason, WantedCondition
+from tracking_operator.api.conditions import PRESENT_WHILE_TRUE, ConditionType, Reason, WantedCondition
 from tracking_operator.controllers.conditions.condition_result import (
     ConditionResult,
     Verdict,
@@ -51,6 +51,18 @@ class TestSummary:
         )
 
     @given(some_results)
+    def test_of_a_server_that_answers_stays_ready_while_nothing_but_work_is_left(
+        self, condition_results: list[ConditionResult]
+    ) -> None:
+        found = {one.type: one for one in summarise(condition_results, "It answers.", answers=True)}
+        verdicts_found = {one.verdict for one in condition_results}
+        ready, reconciling = found[ConditionType.READY], found.get(ConditionType.RECONCILING)
+        assert ready.status is (verdicts_found <= {Verdict.OK, Verdict.WORKING})
+        if ready.status:
+            assert ready.message.startswith("It answers.")
+            assert bool(reconciling and reconciling.status) is (Verdict.WORKING in verdicts_found)
+
+    @given(some_results)
     def test_is_never_both_reconciling_and_stalled(self, condition_results: list[ConditionResult]) -> None:
         found = by_type(condition_results)
         progress = [found.get(type_) for type_ in (ConditionType.RECONCILING, ConditionType.STALLED)]
@@ -83,6 +95,17 @@ class TestSummary:
             (condition_result.reason, condition_result.message) for condition_result in condition_results
         }
         assert ready.status or (ready.reason, ready.message) in quotes
+
+    @given(some_results)
+    def test_says_a_sentence_in_the_condition_that_it_is_about_and_in_ready_alone(
+        self, condition_results: list[ConditionResult]
+    ) -> None:
+        for type_, condition in by_type(condition_results).items():
+            if type_ in PRESENT_WHILE_TRUE:
+                assert condition.message not in {one.message for one in condition_results}
+                decisive = most_pressing(condition_results)
+                assert decisive
+                assert decisive.type.value in condition.message
 
     def test_quotes_what_a_person_must_change_before_what_passes_by_itself(self) -> None:
         blocked = ConditionResult(ConditionType.EXPOSED, Verdict.BLOCKED, Reason.CONFLICT, "Taken.")

@@ -91,7 +91,7 @@ class World:
             events=cast(EventRecorder, self.events),
             settings=SETTINGS,
             postgres=PostgresAdmin(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
-            buckets=S3Admin(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
+            s3_admin=S3Admin(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
             mlflow=self.servers.as_client(),
             gateway_api=GatewayApi(),
             now=lambda: NOW,
@@ -128,7 +128,7 @@ class World:
         self.api.calls.clear()
         return await self.loop.reconcile("team-a", "mlflow", resync=resync)
 
-    def roll_out(self, version: str = "3.17.2") -> None:
+    def roll_out(self, version: str = "3.18.0") -> None:
         """What the controllers and kubelet do: bind volumes, start a pod, count it."""
         for (kind, *_), obj in list(self.api.objects.items()):
             if kind == PERSISTENT_VOLUME_CLAIM:
@@ -259,7 +259,7 @@ class TestCreation:
         world = await serving()
         status = world.resource["status"]
         assert {one["status"] for one in status["conditions"]} == {"True"}
-        assert (status["version"], status["schemaRevision"], status["replicas"]) == ("3.17.2", "abc", 1)
+        assert (status["version"], status["schemaRevision"], status["replicas"]) == ("3.18.0", "abc", 1)
         assert ("TrackingServer team-a/mlflow", "Normal", "Ready") in [
             event[:3] for event in world.events.recorded
         ]
@@ -363,15 +363,31 @@ class TestSecrets:
         world = World(self.SPEC)
         outcome = await world.reconcile()
         assert world.condition("BackendStoreReady") == ("False", "SecretNotFound")
-        assert outcome.requeue_after == 15
+        assert outcome.requeue_after == 4
+        assert "tracking-operator.dev/watch=true" in world.message("BackendStoreReady")
         assert "Deployment/mlflow" not in world.api.names()
+
+    async def test_that_are_wrong_are_read_every_few_seconds_until_somebody_corrects_them(self) -> None:
+        world = await serving(self.SPEC)
+        before = world.child(DEPLOYMENT)["spec"]["template"]
+        refused = {"state": terminated(21, "Error", said("LoginRefused", "no")), "ready": False}
+        world.put(pod(check=refused))
+        await world.reconcile()
+        outcome = await world.reconcile()
+        assert world.condition("BackendStoreReady") == ("False", "LoginRefused")
+        assert "Secret 'mlflow-db' is seen within seconds" in world.message("BackendStoreReady")
+        assert "tracking-operator.dev/watch=true" in world.message("BackendStoreReady")
+        assert outcome.requeue_after == 4
+        world.put(database_secret("postgresql+psycopg2://u:new@db/m"))
+        await world.reconcile()
+        assert world.child(DEPLOYMENT)["spec"]["template"] != before
 
     async def test_that_appear_set_it_going(self) -> None:
         world = World(self.SPEC)
         await world.reconcile()
         world.put(database_secret())
         await world.reconcile()
-        assert "Job/mlflow-migrate-3-17-2" in world.api.names()
+        assert "Job/mlflow-migrate-3-18-0" in world.api.names()
         assert "Deployment/mlflow" not in world.api.names()
         world.migrate()
         await world.reconcile()
@@ -425,7 +441,7 @@ class TestRefusedSpecification:
         } == before
         assert world.condition("SpecValid") == ("False", "VersionNotOffered")
         assert world.condition("WorkloadReady")[0] == "True"
-        assert world.resource["status"]["version"] == "3.17.2"
+        assert world.resource["status"]["version"] == "3.18.0"
         assert world.resource["status"]["observedGeneration"] == 2
 
     async def test_that_drops_an_external_store_speaks_of_no_volume(self) -> None:
@@ -539,7 +555,9 @@ class TestChange:
         assert world.api.calls == []
 
     async def test_of_version_is_true_only_when_a_pod_has_seen_the_schema(self) -> None:
-        offer = {"mlflow": {"versions": [{"version": one, "image": one} for one in ("3.16.1", "3.17.2")]}}
+        class_store = {
+            "mlflow": {"versions": [{"version": one, "image": one} for one in ("3.16.1", "3.17.2")]}
+        }
         world = World({"version": "3.16.1", "className": "standard"})
         metadata = {"name": "standard"}
         world.put(
@@ -547,7 +565,7 @@ class TestChange:
                 "apiVersion": API_VERSION,
                 "kind": "TrackingServerClass",
                 "metadata": metadata,
-                "spec": generous(offer),
+                "spec": generous(class_store),
             }
         )
         await world.reconcile()
@@ -587,6 +605,46 @@ class TestRefusedWrites:
         assert world.condition("BackendStoreReady") == ("True", "VolumeCannotGrow")
         assert world.condition("Ready")[0] == "True"
         assert not outcome.failed
+
+
+class TestVolumeOfTheClassesSize:
+    @pytest.mark.parametrize(
+        ("size", "stands", "claimed"),
+        [
+            (None, ("True", "AsExpected"), "5Gi"),
+            ("5120Mi", ("True", "AsExpected"), "5120Mi"),
+            ("8Gi", ("True", "AsExpected"), "8Gi"),
+            ("2Gi", ("True", "VolumeCannotShrink"), "5Gi"),
+        ],
+    )
+    async def test_grows_and_says_where_it_is_to_shrink(
+        self, size: str | None, stands: tuple[str, str], claimed: str
+    ) -> None:
+        world = World()
+        volumes = {"backendStore": {"size": "5Gi"}}
+        metadata = {"name": "standard"}
+        world.put(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "TrackingServerClass",
+                "metadata": metadata,
+                "spec": generous({"defaults": {"volumes": volumes}}),
+            }
+        )
+        world.edit({"className": "standard"})
+        await world.reconcile()
+        world.roll_out()
+        world.edit({"className": "standard", "backendStore": {"sqlite": {"size": size} if size else {}}})
+        await world.reconcile()
+
+        claim = world.child(PERSISTENT_VOLUME_CLAIM, "mlflow-backend-store")
+        assert claim["spec"]["resources"]["requests"]["storage"] == claimed
+        assert world.condition("BackendStoreReady") == stands
+        if stands[1] == "VolumeCannotShrink":
+            assert "keeps its 5Gi" in world.message("BackendStoreReady")
+            assert "spec.backendStore.sqlite.size: set that to 5Gi or more" in world.message(
+                "BackendStoreReady"
+            )
 
 
 class TestDeletion:
@@ -634,3 +692,48 @@ class TestDeletion:
         )
         assert world.child(PERSISTENT_VOLUME_CLAIM, "mlflow-backend-store")["spec"] == claim["spec"]
         assert world.condition("BackendStoreReady") == ("True", "AsExpected")
+
+
+class TestVolumeThatNobodyProvides:
+    async def test_stalls_the_server_after_a_minute_with_one_warning(self) -> None:
+        world = World()
+        await world.reconcile()
+        assert world.condition("Ready") == ("False", "VolumePending")
+        assert not [event for event in world.events.recorded if event[2] == "VolumePending"]
+
+        world.put(pod(created="2026-01-01T11:00:00Z"))
+        await world.reconcile()
+        await world.reconcile()
+
+        assert world.condition("Stalled") == ("True", "VolumePending")
+        assert [event[1] for event in world.events.recorded if event[2] == "VolumePending"] == [
+            "Warning",
+            "Warning",
+        ]
+        assert "has not been bound for a minute" in world.message("Ready")
+
+
+class TestPolicyThatChangesTheDeployment:
+    async def test_is_named_in_a_condition_and_no_more_is_written(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        world = await serving()
+        stored = world.api.store
+
+        def mutated(obj: Manifest) -> Manifest:
+            if obj["kind"] == "Deployment":
+                spec = obj["spec"] | {"revisionHistoryLimit": 1}
+                return stored(obj | {"spec": spec})
+            return stored(obj)
+
+        monkeypatch.setattr(world.api, "store", mutated)
+        world.put(world.child(DEPLOYMENT))
+        for _ in range(4):
+            await world.reconcile()
+        world.roll_out()
+        for _ in range(2):
+            await world.reconcile()
+
+        assert world.api.writes == []
+        assert world.condition("WorkloadReady") == ("True", "ChangedByOthers")
+        assert "revisionHistoryLimit" in world.message("WorkloadReady")

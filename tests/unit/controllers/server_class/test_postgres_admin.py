@@ -11,7 +11,7 @@ from tests.unit.examples import POSTGRES, Manifest, secret
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.api.tracking_server_class import PostgresStoreSpec
-from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
+from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
 from tracking_operator.failures import Failure, Invalid, Unavailable, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.stores.executor import StoreExecutor
@@ -202,6 +202,6 @@ def test_servers_that_left_logins_behind_are_remembered_until_those_are_taken() 
 
 def test_remarks_that_change_with_each_server_make_no_other_access() -> None:
     server, admin = PostgresServer("pg.db.svc"), Login("admin", "secret")
-    assert Access(server, admin, ("limits add up to 100",)) == Access(
+    assert AdminConnection(server, admin, ("limits add up to 100",)) == AdminConnection(
         server, admin, ("limits add up to 140",)
     )

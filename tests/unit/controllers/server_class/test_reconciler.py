@@ -14,7 +14,7 @@ from tracking_operator.controllers.conditions.condition_result import Verdict
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.controllers.request import Outcome
-from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
+from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
 from tracking_operator.controllers.server_class.reconciler import (
     PROBE_SECONDS,
     ClassReconciler,
@@ -56,6 +56,7 @@ def test_a_class_whose_template_is_broken_says_which(naming: Manifest, named: st
     condition_result = class_result(tracking_class({"naming": naming}))
     assert (condition_result.verdict, condition_result.reason) == (Verdict.BLOCKED, Reason.INVALID_SPEC)
     assert named in condition_result.message
+    assert "platform team" not in condition_result.message
 
 
 AMBIGUOUS_ROLE = S3 | {
@@ -69,7 +70,7 @@ SHARED_SECRET = S3 | {"identity": {"secret": {"nameTemplate": "keys"}}}
     [
         (
             {"naming": {"host": "{{ name }}-{{ namespace }}.example.com"}},
-            ("naming.host", "would both get", "Ask the platform team to write {{ name }}.{{ namespace }}"),
+            ("naming.host", "would both get", "Write {{ name }}.{{ namespace }}"),
         ),
         (
             {"naming": {"host": "{{ namespace }}.example.com"}},
@@ -81,7 +82,7 @@ SHARED_SECRET = S3 | {"identity": {"secret": {"nameTemplate": "keys"}}}
             ("naming.host", "cannot be proved"),
         ),
         ({"access": {"publicURL": "http://localhost:7006"}}, ("access.publicURL", "'localhost/'")),
-        ({"s3": AMBIGUOUS_ROLE}, ("s3.identity.irsa.roleArnTemplate", "write it like arn:aws:iam")),
+        ({"s3": AMBIGUOUS_ROLE}, ("s3.identity.irsa.roleArnTemplate", "Write it like arn:aws:iam")),
         ({"s3": SHARED_SECRET}, ("s3.identity.secret.nameTemplate", "'keys'", "{{ name }}-s3")),
     ],
     ids=str,
@@ -95,6 +96,8 @@ def test_a_class_that_gives_two_servers_one_name_says_so_and_its_servers_are_ref
     with pytest.raises(Invalid) as refusal:
         plan_of(server(), tracking_class(spec, is_default=True), namespace_labels={"stage": "test"})
     assert refusal.value.reason is Reason.AMBIGUOUS_TEMPLATE
+    assert "sk the platform team" not in condition_result.message
+    assert "Ask the platform team to write" in refusal.value.message
 
 
 @pytest.mark.parametrize(
@@ -168,12 +171,16 @@ class Postgres:
         self.stuck = ""
         self.namespace_uid = ""
 
-    async def verify(self, class_name: str, offer: PostgresStoreSpec, *, fresh: bool) -> Access:
+    async def verify(
+        self, class_name: str, class_store: PostgresStoreSpec, *, fresh: bool
+    ) -> AdminConnection:
         if self.failure:
             raise self.failure
-        return Access(PostgresServer(offer.host), Login(self.admin, "secret"), ("It could be safer.",))
+        return AdminConnection(
+            PostgresServer(class_store.host), Login(self.admin, "secret"), ("It could be safer.",)
+        )
 
-    async def access_of_cluster(self, access: Access, cluster_name: str) -> tuple[MarkedAccess, ...]:
+    async def access_of_cluster(self, access: AdminConnection, cluster_name: str) -> tuple[MarkedAccess, ...]:
         self.access_asked += 1
         return tuple(
             MarkedAccess(
@@ -184,7 +191,7 @@ class Postgres:
             for name in ("living", "dead", "deader")
         )
 
-    async def take_access(self, access: Access, left: MarkedAccess) -> None:
+    async def take_access(self, access: AdminConnection, left: MarkedAccess) -> None:
         if self.stuck in left.databases:
             raise Unavailable(Reason.DELETION_BLOCKED, "Its sessions do not end.")
         self.taken += left.logins
@@ -363,3 +370,47 @@ async def test_a_class_with_a_gateway_needs_the_gateway_api_and_looks_for_it_aga
     gateway_api.is_served = True
     assert await loop.reconcile("standard", resync=False) == Outcome()
     assert reason() == "AsExpected"
+
+
+async def test_a_class_whose_ingress_class_is_missing_says_so_and_looks_again_until_it_is_there() -> None:
+    api, cache = MemoryApi(), ObjectCache(owner_label=SERVER_LABEL)
+    spec = {"access": {"ingress": {"className": "nginx"}, "authentication": {"basic": {}}}}
+    resource = {
+        "apiVersion": API_VERSION,
+        "kind": "TrackingServerClass",
+        "metadata": {"name": "standard"},
+        "spec": spec,
+    }
+    cache.upsert(api.store(resource))
+    kube = api.as_client()
+    loop = ClassReconciler(
+        kube,
+        cache,
+        PostgresAdmin(kube, cache, StoreExecutor(), SETTINGS.namespace),
+        S3Admin(kube, cache, StoreExecutor(), SETTINGS.namespace),
+        GatewayApi(),
+        settings=SETTINGS,
+        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+    def ready() -> tuple[str, str, str]:
+        conditions = api.objects[(TRACKING_SERVER_CLASS, None, "standard")]["status"]["conditions"]
+        return next(
+            (one["status"], one["reason"], one["message"]) for one in conditions if one["type"] == "Ready"
+        )
+
+    outcome = await loop.reconcile("standard", resync=False)
+    assert outcome.requeue_after == UNWATCHED_RETRY_SECONDS
+    assert ready()[:2] == ("False", "IngressClassNotFound")
+    assert "'nginx'" in ready()[2]
+    assert "platform team" not in ready()[2]
+    api.store(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "IngressClass",
+            "metadata": {"name": "nginx"},
+            "spec": {},
+        }
+    )
+    assert await loop.reconcile("standard", resync=False) == Outcome()
+    assert ready()[:2] == ("True", "AsExpected")

@@ -24,7 +24,7 @@ def job(spec: Manifest | None = None) -> Manifest:
 
 
 def test_is_called_after_the_version() -> None:
-    assert job()["metadata"]["name"] == "mlflow-migrate-3-17-2"
+    assert job()["metadata"]["name"] == "mlflow-migrate-3-18-0"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_migrates_the_database_that_the_pods_check(spec: Manifest, place: list[s
     server = postgres_model(spec)
     (checking,) = build_pod_template(server)["spec"]["initContainers"]
     (migrating,) = build_migration_job(server)["spec"]["template"]["spec"]["containers"]
-    arguments = [*place, "--version=3.17.2"]
+    arguments = [*place, "--version=3.18.0"]
     assert program_and_arguments(migrating) == ["migrate-backend-store", *arguments]
     assert program_and_arguments(checking) == ["check-backend-store", *arguments]
 

@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.unit.examples import (
     EXTERNAL_BUCKET,
@@ -35,6 +37,7 @@ from tracking_operator.resources.pod.server_pod import (
 )
 from tracking_operator.resources.stores.s3 import RESERVED_ARTIFACT_ENV
 
+POD_MONITOR = Path(__file__).parents[4] / "manifests" / "monitoring" / "pod-monitor.yaml"
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 WRITABLE = ("/tmp", "/mlflow/backend-store", "/mlflow/artifact-store")  # noqa: S108 - mount paths in the pod
 
@@ -90,7 +93,10 @@ class TestRestrictedPodSecurityStandard:
         kinds = {key for volume in pod["volumes"] for key in volume if key != "name"}
         assert kinds <= {"configMap", "emptyDir", "secret", "projected", "persistentVolumeClaim"}
         projected = [volume["projected"]["sources"] for volume in pod["volumes"] if "projected" in volume]
-        assert all(source.keys() == {"secret"} for sources in projected for source in sources)
+        assert {kind for sources in projected for source in sources for kind in source} <= {
+            "secret",
+            "configMap",
+        }
         assert all("hostPort" not in port for one in pod["containers"] for port in one.get("ports", []))
 
     def test_has_no_token_and_no_service_links(self, case: str) -> None:
@@ -208,7 +214,7 @@ class TestStores:
         assert build_pod_template(awake) == build_pod_template(asleep)
 
     @pytest.mark.parametrize(
-        ("replicas", "limit", "sizes"), [(1, 20, ("3", "-1")), (2, 20, ("2", "-1")), (1, 1000, ("5", "-1"))]
+        ("replicas", "limit", "sizes"), [(1, 20, ("2", "-1")), (3, 20, ("2", "-1")), (1, 1000, ("5", "-1"))]
     )
     def test_pools_keep_as_much_as_the_limit_allows(
         self, replicas: int, limit: int, sizes: tuple[str, str]
@@ -397,3 +403,36 @@ def test_no_object_holds_the_content_of_a_secret() -> None:
     text = json.dumps(objects)
     assert text.count("mlflow-db") == 1
     assert text.count("mlflow-bucket") == 1
+
+
+class TestMetrics:
+    @pytest.mark.parametrize(
+        ("spec", "default", "is_counted"),
+        [
+            ({}, {}, False),
+            ({"enabled": True}, {}, True),
+            ({}, {"enabled": True}, True),
+            ({"enabled": False}, {"enabled": True}, False),
+        ],
+        ids=["nobody says so", "the team", "the class", "the team says no"],
+    )
+    def test_are_counted_where_team_or_class_say_so(
+        self, spec: Manifest, default: Manifest, is_counted: bool
+    ) -> None:
+        offered = tracking_class({"defaults": {"metrics": default}}, is_default=True)
+        pod = build_pod_template(model({"metrics": spec}, offered))
+        (container,) = pod["spec"]["containers"]
+        assert (
+            {"name": "metrics", "containerPort": 5001, "protocol": "TCP"} in container["ports"]
+        ) == is_counted
+        assert ("--expose-prometheus=/tmp/metrics" in container["args"]) == is_counted
+        assert ("tracking-operator.dev/metrics" in pod["metadata"]["labels"]) == is_counted
+
+    def test_are_found_by_the_sample_of_a_pod_monitor(self) -> None:
+        monitor = yaml.safe_load(POD_MONITOR.read_text())["spec"]
+        pod = build_pod_template(model({"metrics": {"enabled": True}}))
+        assert monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        assert {one["port"] for one in monitor["podMetricsEndpoints"]} <= {
+            port["name"] for port in pod["spec"]["containers"][0]["ports"]
+        }
+        assert set(monitor["podTargetLabels"]) <= pod["metadata"]["labels"].keys()

@@ -19,8 +19,12 @@ from tracking_operator.stores.postgres.pool import (
     CONNECTIONS_OF_PARENT,
     ENGINES_PER_WORKER,
     MLFLOW_POOL_SIZE,
+    REPLICAS_OF_MEASURE,
     SURGE,
+    connections_for,
     pool_size,
+    require_budget,
+    usual_limit,
 )
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
 
@@ -150,24 +154,47 @@ def test_the_login_in_use_is_one_of_the_tenants() -> None:
     workers=st.integers(1, 8),
     has_login=st.booleans(),
 )
-def test_what_all_pools_keep_stays_below_the_limit(
+def test_every_engine_finds_a_connection_below_the_limit(
     limit: int, replicas: int, workers: int, has_login: bool
 ) -> None:
     pods = replicas + SURGE
     engines = ENGINES_PER_WORKER + has_login
     fixed = CONNECTIONS_BESIDE_PODS + pods * (CONNECTIONS_OF_PARENT + has_login)
-    try:
-        size = pool_size(limit, replicas=replicas, workers=workers, has_login=has_login)
-    except Invalid as refusal:
-        assert refusal.reason is Reason.CONNECTION_BUDGET_TOO_SMALL
-        needed = fixed + pods * workers * engines * 2
-        assert needed > limit
-        assert f"raise it to {needed} or more" in refusal.message
-        assert pool_size(needed, replicas=replicas, workers=workers, has_login=has_login)
+    needed = fixed + pods * workers * engines
+    if needed <= limit:
+        require_budget(limit, replicas=replicas, workers=workers, has_login=has_login)
         return
-    kept = pods * workers * engines * size
-    assert kept == 0 or kept + fixed <= limit
-    assert size >= 2
+    with pytest.raises(Invalid) as refused:
+        require_budget(limit, replicas=replicas, workers=workers, has_login=has_login)
+    assert refused.value.reason is Reason.CONNECTION_BUDGET_TOO_SMALL
+    assert f"raise it to {needed} or more" in refused.value.message
+
+
+@given(
+    limit=st.integers(1, 2000),
+    replicas=st.integers(1, 2),
+    workers=st.integers(1, 8),
+    has_login=st.booleans(),
+)
+def test_what_the_pools_of_two_replicas_keep_stays_below_a_limit_that_they_can_work_with(
+    limit: int, replicas: int, workers: int, has_login: bool
+) -> None:
+    try:
+        require_budget(limit, replicas=REPLICAS_OF_MEASURE, workers=workers, has_login=has_login)
+    except Invalid:
+        return
+    size = pool_size(limit, workers=workers, has_login=has_login)
+    assert 1 <= size <= MLFLOW_POOL_SIZE
+    assert connections_for(size, replicas=replicas, workers=workers, has_login=has_login) <= limit
+
+
+@given(replicas=st.integers(1, 10), workers=st.integers(1, 8), has_login=st.booleans())
+def test_the_usual_limit_has_room_for_as_much_as_mlflow_keeps_by_itself(
+    replicas: int, workers: int, has_login: bool
+) -> None:
+    limit = usual_limit(replicas=replicas, workers=workers, has_login=has_login)
+    assert connections_for(MLFLOW_POOL_SIZE, replicas=replicas, workers=workers, has_login=has_login) <= limit
+    assert pool_size(limit, workers=workers, has_login=has_login) == MLFLOW_POOL_SIZE
 
 
 @pytest.mark.parametrize(
@@ -176,12 +203,13 @@ def test_what_all_pools_keep_stays_below_the_limit(
 def test_with_the_default_limit_two_replicas_keep_as_much_as_mlflow_by_itself(
     limit: int, has_login: bool
 ) -> None:
-    assert pool_size(limit, replicas=2, workers=1, has_login=has_login) == MLFLOW_POOL_SIZE
+    assert pool_size(limit, workers=1, has_login=has_login) == MLFLOW_POOL_SIZE
+    assert usual_limit(replicas=2, workers=1, has_login=has_login) <= limit
 
 
 def test_a_smaller_limit_makes_pools_smaller() -> None:
-    assert pool_size(20, replicas=1, workers=1) == 3
+    assert pool_size(20, workers=1) == 2
 
 
 def test_no_pool_is_larger_than_mlflows_own() -> None:
-    assert pool_size(1000, replicas=1, workers=1) == MLFLOW_POOL_SIZE
+    assert pool_size(1000, workers=1) == MLFLOW_POOL_SIZE

@@ -33,13 +33,15 @@ def access_as_recorded(server: TrackingServer, recorded: Placement) -> ServerAcc
 
 def routing_of(chosen: ChosenClass, values: naming.TemplateValues) -> Routing:
     """How the class leads requests to the server. Raises Invalid: the name of a Secret cannot be used."""
-    offer = chosen.spec.access
-    tls = offer.ingress.tls if offer.ingress else None
+    class_access = chosen.spec.access
+    tls = class_access.ingress.tls if class_access.ingress else None
     try:
         secret = naming.secret_name(tls.secret_name, values) if tls and tls.secret_name else None
     except naming.BadName as error:
         raise unusable_template(chosen, "access.ingress.tls.secretName", error) from error
-    return Routing(offer.ingress, offer.gateway.parent_ref if offer.gateway else None, secret)
+    return Routing(
+        class_access.ingress, class_access.gateway.parent_ref if class_access.gateway else None, secret
+    )
 
 
 def address_of(
@@ -69,9 +71,9 @@ def require_usable_templates(chosen: ChosenClass, values: naming.TemplateValues,
 
 def texts_of_access(chosen: ChosenClass) -> tuple[str | None, ...]:
     """The class's templates for access."""
-    offer = chosen.spec.access
-    tls = offer.ingress.tls if offer.ingress else None
-    return offer.public_url, tls.secret_name if tls else None
+    class_access = chosen.spec.access
+    tls = class_access.ingress.tls if class_access.ingress else None
+    return class_access.public_url, tls.secret_name if tls else None
 
 
 def _is_inside(server: TrackingServer) -> bool:

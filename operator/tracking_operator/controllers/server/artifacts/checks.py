@@ -12,16 +12,16 @@ from typing import Final
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import TrackingServerStatus
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, problem
-from tracking_operator.controllers.server.artifacts.prefixes import PrefixState, prefix_result
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
 from tracking_operator.controllers.server.children.pods import CheckResult
+from tracking_operator.controllers.server.managed_stores.states import ArtifactState
 from tracking_operator.kube.apply import digest
 from tracking_operator.kube.objects import KubeObject
 from tracking_operator.outcomes import OUTCOMES, Blamed
 from tracking_operator.resources.pod.artifact_jobs import build_artifact_check_job
 from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.resources.stores.s3 import ENDPOINT_VARIABLE, S3Artifacts
+from tracking_operator.resources.stores.interface import ArtifactStore
 
 TYPE: Final = ConditionType.ARTIFACT_STORE_READY
 SECONDS_UNTIL_ANOTHER_TRY: Final = 15.0
@@ -50,28 +50,30 @@ def live_check(children: Sequence[KubeObject], server: ServerModel) -> LiveJob |
     return live_job(children, server, server.names.check_artifacts, CHECK_ARTIFACTS_CONTAINER)
 
 
-def digest_of_check(server: ServerModel, store: S3Artifacts) -> str:
+def digest_of_check(server: ServerModel, store: ArtifactStore) -> str:
     """What changes whenever the check has to be made again: the place, and as whom the pods go there."""
+    known = store.tried_out()
     what = {
-        "place": [store.bucket, store.prefix, store.endpoint],
-        "identity": [server.credentials_digest, store.role_arn, server.service_account_annotations],
+        "place": list(known.place),
+        "identity": [server.credentials_digest, known.identity, server.service_account_annotations],
     }
     return digest(what)
 
 
 def artifact_check(
     server: ServerModel,
-    store: S3Artifacts,
+    store: ArtifactStore,
     *,
     status: TrackingServerStatus,
-    state: PrefixState,
+    state: ArtifactState,
     live: LiveJob | None,
     now: datetime,
 ) -> ArtifactCheck:
     """Decide how the check stands."""
+    well = state.result(store.evidence().place)
     wanted = digest_of_check(server, store)
-    well = prefix_result(store, state)
-    if status.artifact_store is not None and status.artifact_store.checked == wanted:
+    was_tried_out = status.artifact_store is not None and status.artifact_store.checked == wanted
+    if was_tried_out or not store.pod_parts().check_job_arguments:
         return ArtifactCheck(_as_remarked_before(well, status), checked=wanted)
     job = build_artifact_check_job(server)
     if live is None:
@@ -106,12 +108,12 @@ def _pause_after(reason: Reason) -> float:
     return SECONDS_UNTIL_A_PERSON_HAS_ACTED if is_of_the_platform else SECONDS_UNTIL_ANOTHER_TRY
 
 
-def _progress(server: ServerModel, store: S3Artifacts, live: LiveJob) -> ConditionResult:
+def _progress(server: ServerModel, store: ArtifactStore, live: LiveJob) -> ConditionResult:
     return live.trouble(TYPE) or _under_way(server, store)
 
 
-def _under_way(server: ServerModel, store: S3Artifacts) -> ConditionResult:
-    message = f"Job {server.names.check_artifacts} tries out {store.uri} with the server's own identity."
+def _under_way(server: ServerModel, store: ArtifactStore) -> ConditionResult:
+    message = f"Job {server.names.check_artifacts} tries out {store.evidence().place} with the server's own identity."
     return ConditionResult(TYPE, Verdict.WORKING, Reason.PROGRESSING, message)
 
 
@@ -130,12 +132,14 @@ def _as_remarked_before(well: ConditionResult, status: TrackingServerStatus) -> 
     return ConditionResult(TYPE, Verdict.OK, reaches_beyond, earlier.message)
 
 
-def is_in_use(store: S3Artifacts, deployment: KubeObject | None) -> bool:
+def is_in_use(store: ArtifactStore, deployment: KubeObject | None) -> bool:
     """Whether the pods that a Deployment has now keep their artifacts in this very place."""
     template = ((deployment or {}).get("spec") or {}).get("template") or {}
     containers = (template.get("spec") or {}).get("containers") or ()
     arguments = [argument for container in containers for argument in container.get("args") or ()]
     variables = [variable for container in containers for variable in container.get("env") or ()]
-    endpoints = {one.get("value") for one in variables if one["name"] == ENDPOINT_VARIABLE}
-    is_same_endpoint = endpoints == ({store.endpoint} if store.endpoint else set())
-    return is_same_endpoint and any(str(argument).endswith(f"={store.uri}") for argument in arguments)
+    parts = store.pod_parts()
+    return any(str(argument).endswith(f"={parts.place}") for argument in arguments) and all(
+        {one.get("value") for one in variables if one["name"] == name} == ({value} if value else set())
+        for name, value in parts.place_variables.items()
+    )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tracking_operator.controllers.server.plan import Plan
-from tracking_operator.resources.stores.s3 import S3Artifacts
+from tracking_operator.resources.stores.s3 import ROLE_ANNOTATION
 from tracking_operator.stores.s3.policy import VERSION as POLICY_VERSION
 from tracking_operator.stores.s3.policy import Document, abac_statements, partition_of
 from tracking_operator.stores.s3.trust import pod_identity_trust, service_account_trust
@@ -17,27 +17,28 @@ NOTHING: Final = "The class has no role that the platform team makes (s3.identit
 
 def iam_documents(plan: Plan, cluster_name: str) -> Mapping[str, str | Document]:
     """The role of a server and its policies; empty where nobody has to attach anything."""
-    offer, store = plan.chosen.spec.s3, plan.model.artifact_store
-    if offer is None or not isinstance(store, S3Artifacts):
+    class_store = plan.chosen.spec.s3
+    if class_store is None or plan.placement.artifacts is None:
         return {}
-    if (irsa := offer.identity.irsa) and store.role_arn:
+    role_arn = plan.model.artifact_store.pod_parts().account_annotations.get(ROLE_ANNOTATION)
+    if (irsa := class_store.identity.irsa) and role_arn:
         trust = service_account_trust(
-            store.role_arn,
+            role_arn,
             irsa.oidc_provider or UNKNOWN_PROVIDER,
             namespace=plan.model.namespace,
             service_account=plan.model.names.workload,
         )
-        return {"role": store.role_arn, "trustPolicy": trust}
-    if (pod := offer.identity.pod_identity) is None:
+        return {"role": role_arn, "trustPolicy": trust}
+    if (pod := class_store.identity.pod_identity) is None:
         return {}
     documents: dict[str, str | Document] = {"trustPolicy": pod_identity_trust()}
     if pod.role_arn:
         return {"role": pod.role_arn, **documents}
     statements = abac_statements(
-        offer.bucket,
+        class_store.bucket,
         cluster_name,
         None,
         eks_cluster_name=pod.eks_cluster_name,
-        partition=partition_of(offer.region),
+        partition=partition_of(class_store.region),
     )
     return {**documents, "policy": {"Version": POLICY_VERSION, "Statement": list(statements)}}

@@ -4,11 +4,10 @@ What was verified is remembered, so that a look at a server whose prefix is as i
 The Secret is the record of the keys in use; which keys work at all is recorded by the object store itself.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.placement import ArtifactPlacement
@@ -16,11 +15,18 @@ from tracking_operator.api.tracking_server_class import S3StoreSpec
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
+from tracking_operator.controllers.server.managed_stores.credentials_cycle import (
+    CredentialsCycle,
+    CycleMemory,
+    Wanted,
+)
+from tracking_operator.controllers.server.managed_stores.states import ArtifactState
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import identity_of
 from tracking_operator.failures import Invalid
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.objects import KubeObject
 from tracking_operator.resources.artifacts_secret import (
     ArtifactKeys,
     artifact_keys_in,
@@ -30,7 +36,7 @@ from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.resources.stores.s3 import S3Artifacts
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.s3.bucket_address import Keys
-from tracking_operator.stores.s3.finalize import drop, retain
+from tracking_operator.stores.s3.finalize import drop, purge, retain
 from tracking_operator.stores.s3.objects import is_empty
 from tracking_operator.stores.s3.provision import (
     Provisioned,
@@ -46,37 +52,38 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+SECONDS_OF_REMOVAL: Final = 3.0
+"""How long objects are removed in one go: less than what makes a namespace slow (stores/executor.py)."""
+
+
 @dataclass(frozen=True)
-class WantedPrefix:
+class WantedPrefix(Wanted):
     """What a server asks of its prefix, beside that it is there."""
 
-    rotation: str
-    """The value of the annotation that asks for new keys."""
-    rotate_every: float | None
-    """After how many seconds keys are too old; None: never."""
-    must_exist: bool
-    """Whether the prefix has held data, so that an empty one may not take its place."""
     policy_percent: int = 100
     """How much of the bucket's policy all servers of the namespace may take together."""
     is_rolled_out: bool = False
     """Whether all pods were made with the keys that the Secret holds now."""
-    is_revoked: bool = False
-    """Whether no keys that were handed out before may work any more."""
-    deadline: float = math.inf
-    """How many seconds after new keys the old ones go, whether pods use them or not."""
 
 
 @dataclass(frozen=True)
-class PrefixState:
+class PrefixState(ArtifactState):
     """How a server's prefix was found."""
 
-    keys: ArtifactKeys | None
-    """The keys in use; None for an identity without keys of the operator's making."""
     is_rotating: bool = False
     """Whether older keys still work, because pods or clients may use them."""
-    requeue_after: float | None = None
-    """In how many seconds the rotation can go on."""
     remarks: tuple[str, ...] = ()
+
+    def result(self, place: str) -> ConditionResult:
+        """Say that the prefix can be used, and what goes on there."""
+        sentences = [f"Artifacts are under {place}."]
+        if self.is_rotating and self.keys:
+            sentences.append(
+                f"Pods go over to access key {self.keys.access_key_id}; older keys work until they have."
+            )
+        sentences += self.remarks
+        reason = Reason.ROTATING_CREDENTIALS if self.is_rotating else Reason.AS_EXPECTED
+        return ConditionResult(ConditionType.ARTIFACT_STORE_READY, Verdict.OK, reason, " ".join(sentences))
 
 
 @dataclass(frozen=True)
@@ -103,7 +110,7 @@ class _Verified:
     access: BucketAccess
     desired: Desired
     access_key_id: str | None
-    has_other_keys: bool
+    is_rotating: bool
     remarks: tuple[str, ...] = field(default=())
 
     def holds_for(self, case: _Case, keys: Keys | None) -> bool:
@@ -114,38 +121,40 @@ class _Verified:
 
 
 @dataclass
-class PrefixMemory:
+class PrefixMemory(CycleMemory[ArtifactKeys, _Verified]):
     """What is remembered of one server's prefix."""
 
-    verified: _Verified | None = None
+    has_access_ended: bool = False
+    """Whether the identity and the statements of a server that is being deleted are gone."""
 
     def invalidate(self) -> None:
-        """Have the object store asked again."""
-        self.verified = None
+        """Have the store asked again."""
+        super().invalidate()
+        self.has_access_ended = False
 
 
-class ArtifactPrefixes:
+class ArtifactPrefixes(CredentialsCycle[_Case, ArtifactKeys, _Verified, PrefixState]):
     """Makes the prefixes of servers as they should be."""
 
     def __init__(
         self,
         kube: KubeClient,
         cache: ObjectCache,
-        buckets: S3Admin,
+        s3_admin: S3Admin,
         timings: Timings,
         now: Callable[[], datetime],
     ) -> None:
+        super().__init__(now)
         self._timings = timings
         self._cache = cache
         self._secrets = ManagedSecrets(kube, cache)
-        self._buckets = buckets
-        self._now = now
+        self._s3_admin = s3_admin
 
     async def ensure(
         self,
         server: ServerModel,
         store: S3Artifacts,
-        offer: S3StoreSpec,
+        class_store: S3StoreSpec,
         access: BucketAccess,
         wanted: WantedPrefix,
         *,
@@ -159,30 +168,15 @@ class ArtifactPrefixes:
 
         """
         _require_same_place(store, access)
-        desired = self.desired(mark, store.prefix, offer, store.role_arn, must_exist=wanted.must_exist)
+        desired = self.desired(mark, store.prefix, class_store, store.role_arn, must_exist=wanted.must_exist)
         desired = replace(desired, share=self._share(mark, wanted))
-        case = _Case(server, store, access, desired, wanted, memory)
-        held = artifact_keys_in(await self._secrets.read(server, server.names.artifacts))
-        if wanted.is_revoked:
-            # If that is interrupted, it is done again: keys that nobody has recorded are void then, too.
-            memory.invalidate()
-            await self._run(case.mark, access, revoke_keys, access.admin, desired)
-            held = None
-        verified, keys = await self._verify(case, held)
-        await self._write_secret(case, keys)
-        if keys is None:
-            return PrefixState(None, remarks=verified.remarks)
-        if verified.has_other_keys:
-            return await self._retire_other_keys(case, keys, verified)
-        if self._is_rotation_due(keys, wanted):
-            return await self._rotate(case, keys, verified)
-        return PrefixState(keys, remarks=verified.remarks)
+        return await self._go_on(_Case(server, store, access, desired, wanted, memory))
 
     def desired(
         self,
         mark: Mark,
         prefix: str,
-        offer: S3StoreSpec,
+        class_store: S3StoreSpec,
         role_arn: str | None,
         *,
         must_exist: bool = False,
@@ -190,19 +184,19 @@ class ArtifactPrefixes:
     ) -> Desired:
         """What has to exist in S3 for a server. Raises Invalid: the prefix cannot be used."""
         return Desired(
-            tenant=Tenant.named(offer.bucket, prefix, mark),
-            isolation=offer.isolation,
-            identity=identity_of(offer, role_arn),
-            require_encryption=offer.require_encryption,
+            tenant=Tenant.named(class_store.bucket, prefix, mark),
+            isolation=class_store.isolation,
+            identity=identity_of(class_store, role_arn),
+            require_encryption=class_store.require_encryption,
             must_exist=must_exist,
             deletes=deletes,
         )
 
     def desired_at_the_end(
-        self, mark: Mark, artifacts: ArtifactPlacement, offer: S3StoreSpec, role_arn: str | None
+        self, mark: Mark, artifacts: ArtifactPlacement, class_store: S3StoreSpec, role_arn: str | None
     ) -> Desired:
         """What a server that is being deleted has in S3. Raises Invalid: the prefix cannot be used."""
-        return self.desired(mark, artifacts.prefix, offer, role_arn, deletes=True)
+        return self.desired(mark, artifacts.prefix, class_store, role_arn, deletes=True)
 
     async def grant_deletion(
         self,
@@ -221,9 +215,8 @@ class ArtifactPrefixes:
         wanted = WantedPrefix(rotation="", rotate_every=None, must_exist=False)
         case = _Case(server, store, access, desired, wanted, memory)
         memory.invalidate()
-        held = artifact_keys_in(await self._secrets.read(server, server.names.artifacts))
-        _, keys = await self._verify(case, held)
-        await self._write_secret(case, keys)
+        _, keys = await self._verify(case, await self._held(case))
+        await self._write(case, keys)
 
     async def is_empty(self, desired: Desired, access: BucketAccess) -> bool:
         """Whether nothing is left under the prefix. Raises Failure."""
@@ -233,9 +226,38 @@ class ArtifactPrefixes:
         """Take a deleted server's identity and statements away; its artifacts stay, with their mark. Raises Failure."""
         await self._run(desired.tenant.mark, access, retain, access.admin, desired)
 
+    async def purge(self, desired: Desired, access: BucketAccess, memory: PrefixMemory) -> bool:
+        """Go on with removing a deleted server's artifacts as the class's admin: for a moment at a time.
+
+        Its access ends first, once. Returns whether something was there to remove.
+
+        Raises:
+            Failure: it cannot be done, or not yet.
+
+        """
+        if not memory.has_access_ended:
+            await self.retain(desired, access)
+            memory.has_access_ended = True
+        mark, admin = desired.tenant.mark, access.admin
+        return await self._run(mark, access, purge, admin, desired, seconds=SECONDS_OF_REMOVAL)
+
     async def drop(self, desired: Desired, access: BucketAccess) -> None:
         """Take away what is left of a deleted server once its artifacts are gone. Raises Failure."""
         await self._run(desired.tenant.mark, access, drop, access.admin, desired)
+
+    def _memory(self, case: _Case) -> CycleMemory[ArtifactKeys, _Verified]:
+        return case.memory
+
+    async def _secret(self, case: _Case) -> KubeObject | None:
+        return await self._secrets.read(case.server, case.server.names.artifacts)
+
+    def _read(self, secret: KubeObject) -> ArtifactKeys | None:
+        return artifact_keys_in(secret)
+
+    async def _revoke(self, case: _Case, held: ArtifactKeys | None) -> None:
+        """End all access. If that is interrupted, it is done again: keys that nobody has recorded are void then, too."""
+        case.memory.invalidate()
+        await self._run(case.mark, case.access, revoke_keys, case.access.admin, case.desired)
 
     async def _verify(self, case: _Case, held: ArtifactKeys | None) -> tuple[_Verified, ArtifactKeys | None]:
         """What was verified before, or is now; and the keys to use."""
@@ -265,17 +287,16 @@ class ArtifactPrefixes:
             keys.access_key_id, keys.secret_access_key, wanted.rotation, self._now().replace(microsecond=0)
         )
 
-    async def _write_secret(self, case: _Case, keys: ArtifactKeys | None) -> None:
+    async def _write_secret(self, case: _Case, credentials: ArtifactKeys | None) -> None:
         ca_certificates = case.access.admin.bucket.ca_certificates
-        if keys is None and ca_certificates is None:
+        if credentials is None and ca_certificates is None:
             return
         await self._secrets.write(
-            case.server, build_artifacts_secret(case.server, case.store, keys, ca_certificates)
+            case.server, build_artifacts_secret(case.server, case.store, credentials, ca_certificates)
         )
 
-    def _is_rotation_due(self, keys: ArtifactKeys, wanted: WantedPrefix) -> bool:
-        is_too_old = wanted.rotate_every is not None and self._age(keys) >= wanted.rotate_every
-        return keys.rotated_for != wanted.rotation or is_too_old
+    def _settled(self, credentials: ArtifactKeys | None, verified: _Verified) -> PrefixState:
+        return PrefixState(credentials, remarks=verified.remarks)
 
     async def _rotate(self, case: _Case, old: ArtifactKeys, verified: _Verified) -> PrefixState:
         """Make a second pair of keys and tell the pods, which are rolled for it. Both work until they are."""
@@ -283,8 +304,8 @@ class ArtifactPrefixes:
             case.mark, case.access, issue_keys, case.access.admin, case.desired, _plain(old)
         )
         new = self._new_keys(issued, case.wanted)
-        await self._write_secret(case, new)
-        case.memory.verified = replace(verified, access_key_id=new.access_key_id, has_other_keys=True)
+        await self._write(case, new)
+        case.memory.verified = replace(verified, access_key_id=new.access_key_id, is_rotating=True)
         return PrefixState(
             new,
             is_rotating=True,
@@ -292,7 +313,7 @@ class ArtifactPrefixes:
             remarks=verified.remarks,
         )
 
-    async def _retire_other_keys(self, case: _Case, keys: ArtifactKeys, verified: _Verified) -> PrefixState:
+    async def _retire(self, case: _Case, keys: ArtifactKeys, verified: _Verified) -> PrefixState:
         """Take older keys away, once no pod uses them any more."""
         state = PrefixState(
             keys,
@@ -308,11 +329,8 @@ class ArtifactPrefixes:
         if not case.wanted.is_rolled_out and waited < case.wanted.deadline:
             return state
         await self._run(case.mark, case.access, retire_keys, case.access.admin, case.desired, _plain(keys))
-        case.memory.verified = replace(verified, has_other_keys=False)
+        case.memory.verified = replace(verified, is_rotating=False)
         return replace(state, is_rotating=False, requeue_after=None)
-
-    def _age(self, keys: ArtifactKeys) -> float:
-        return (self._now() - keys.rotated_at).total_seconds()
 
     async def _run(
         self,
@@ -322,26 +340,13 @@ class ArtifactPrefixes:
         *arguments: Arguments.args,
         **keywords: Arguments.kwargs,
     ) -> Result:
-        return await self._buckets.executor.run_for(
+        return await self._s3_admin.executor.run_for(
             whose.namespace, access.admin.bucket, work, *arguments, **keywords
         )
 
 
 def _plain(keys: ArtifactKeys) -> Keys:
     return Keys(keys.access_key_id, keys.secret_access_key, "the server's own Secret")
-
-
-def prefix_result(store: S3Artifacts, state: PrefixState) -> ConditionResult:
-    """Say that the prefix can be used, and what goes on there."""
-    type_ = ConditionType.ARTIFACT_STORE_READY
-    sentences = [f"Artifacts are under {store.uri}."]
-    if state.is_rotating and state.keys:
-        sentences.append(
-            f"Pods go over to access key {state.keys.access_key_id}; older keys work until they have."
-        )
-    sentences += state.remarks
-    reason = Reason.ROTATING_CREDENTIALS if state.is_rotating else Reason.AS_EXPECTED
-    return ConditionResult(type_, Verdict.OK, reason, " ".join(sentences))
 
 
 def _require_same_place(store: S3Artifacts, access: BucketAccess) -> None:

@@ -32,6 +32,8 @@ class LiveJob:
     """Why its newest pod does not run."""
     is_running: bool
     """Whether a pod of it is at work right now."""
+    has_pods: bool = True
+    """Whether there is a pod of it."""
 
     @property
     def name(self) -> str:
@@ -53,12 +55,24 @@ class LiveJob:
         """Whether Kubernetes has given it up."""
         return self._condition("Failed") is not None
 
+    @property
+    def waits_for_a_pod(self) -> bool:
+        """Whether its next pod has not been made yet."""
+        return not (self.has_pods or self.is_done or self.has_failed)
+
     def seconds_since_failure(self, now: datetime) -> float:
         """How long ago Kubernetes gave it up; 0 while it has not."""
         failed = self._condition("Failed")
         if failed is None:
             return 0.0
         return (now - datetime.fromisoformat(failed["lastTransitionTime"])).total_seconds()
+
+    def seconds_since_end(self, now: datetime) -> float:
+        """How long ago it came to its end, good or bad; 0 while it has not."""
+        if not self.is_done:
+            return self.seconds_since_failure(now)
+        ended = self.completed_at
+        return (now - datetime.fromisoformat(ended)).total_seconds() if ended else 0.0
 
     @property
     def complaint(self) -> CheckResult | None:
@@ -104,5 +118,6 @@ def live_job(
                 result=container_result(pods, container),
                 problem=pod_problem(pods),
                 is_running=any((pod.get("status") or {}).get("phase") == "Running" for pod in pods),
+                has_pods=bool(pods),
             )
     return None

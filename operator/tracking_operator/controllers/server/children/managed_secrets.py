@@ -61,8 +61,9 @@ class ManagedSecrets:
             case Ownership.OURS:
                 return secret
 
-    async def write(self, server: ServerModel, secret: KubeObject) -> None:
-        """Make the live Secret what it should be; nothing is written where it is. Raises Failure."""
+    async def write(self, server: ServerModel, secret: KubeObject) -> bool:
+        """Make the live Secret what it should be; return whether it was not. Raises Failure."""
         applied = await apply_all(self._kube, self._cache, [secret], owner=owner_check(server))
         for _, error in applied.failures:
             raise failure_from(error, f"write Secret {name_of(secret)}") from error
+        return bool(applied.written)

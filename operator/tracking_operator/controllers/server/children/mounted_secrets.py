@@ -1,4 +1,4 @@
-"""The Secrets that a team names: are they there, and did their content change?
+"""The Secrets, and ConfigMaps with CAs, that a team names: are they there, and did their content change?
 
 Only digests are kept in memory, salted with the server's UID, so that nobody can compare two servers' or
 guess a weak password from the annotation that a digest ends up in.
@@ -6,17 +6,19 @@ guess a weak password from the annotation that a digest ends up in.
 
 import base64
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Waiting
+from tracking_operator.api.labels_and_annotations import WATCH_LABEL
+from tracking_operator.controllers.server.children.certificates import holds_certificates
+from tracking_operator.failures import SECRET_RETRY_SECONDS, Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError, failure_from
-from tracking_operator.kube.objects import SECRET, KubeObject, resource_version_of
+from tracking_operator.kube.objects import CONFIG_MAP, SECRET, Kind, KubeObject, resource_version_of
 from tracking_operator.resources.destinations import Endpoint
 from tracking_operator.resources.pod.server_pod import CREDENTIALS_DIGEST_ANNOTATION
 from tracking_operator.resources.server_model import ServerModel
@@ -27,10 +29,12 @@ from tracking_operator.resources.stores.endpoints_in_text import (
 
 DIGEST_LENGTH: Final = 16
 
+SEEN_AT_ONCE: Final = f"Label it {WATCH_LABEL}=true, and each change of it is seen at once."
+
 
 @dataclass(frozen=True)
 class Reference:
-    """A Secret that a server's pods read when they start; without a ``key`` all of it."""
+    """A Secret or ConfigMap that a server's pods read when they start; without a ``key`` all of it."""
 
     namespace: str
     name: str
@@ -41,6 +45,21 @@ class Reference:
     condition: ConditionType
     required: tuple[str, ...] = ()
     """The keys without which it is of no use."""
+    names_endpoints: bool = False
+    """Whether it says where the store is."""
+    is_config_map: bool = False
+    certificates: tuple[str, ...] = ()
+    """Those of the keys that have to hold certificates in PEM."""
+
+    @property
+    def kind(self) -> Kind:
+        """What it is."""
+        return CONFIG_MAP if self.is_config_map else SECRET
+
+    @property
+    def hint(self) -> str:
+        """How its changes are seen at once. Only Secrets are watched by a label."""
+        return "" if self.is_config_map else f" {SEEN_AT_ONCE}"
 
 
 @dataclass(frozen=True)
@@ -69,6 +88,19 @@ class SecretsMemory:
         """Have them read again."""
         self.read.clear()
 
+    def invalidate_for(self, conditions: Collection[ConditionType]) -> None:
+        """Have those read again that may be why one of these conditions does not hold."""
+        for reference in [one for one in self.read if one.condition in conditions]:
+            del self.read[reference]
+
+    def hints(self, conditions: Collection[ConditionType]) -> dict[ConditionType, str]:
+        """What to say of them beside a condition that does not hold."""
+        return {
+            one.condition: f"A correction of {one.kind} {one.name!r} is seen within seconds.{one.hint}"
+            for one in self.read
+            if one.field and one.condition in conditions
+        }
+
 
 CredentialProblem = tuple[ConditionType, Failure]
 """The condition that suffers, and why."""
@@ -82,7 +114,17 @@ def references_of(server: ServerModel) -> Iterator[Reference]:
     )
     for store, condition in of_stores:
         for one in store.secrets():
-            yield Reference(server.namespace, one.name, one.key, one.field, condition, one.required)
+            yield Reference(
+                server.namespace,
+                one.name,
+                one.key,
+                one.field,
+                condition,
+                required=one.required,
+                names_endpoints=one.names_endpoints,
+                is_config_map=one.is_config_map,
+                certificates=one.certificates,
+            )
 
 
 class Credentials:
@@ -119,8 +161,10 @@ class Credentials:
         """Where the Secrets say that external stores are, as the last digest found it: by the condition of the store."""
         found = {}
         for reference in references_of(server):
+            if not reference.names_endpoints:
+                continue
             with suppress(Failure):
-                watched = self._cache.whole(SECRET, reference.namespace, reference.name)
+                watched = self._cache.whole(reference.kind, reference.namespace, reference.name)
                 known = memory.read.get(reference)
                 if watched is not None:
                     found[reference.condition] = _content(watched, reference, server.uid).endpoints
@@ -129,10 +173,10 @@ class Credentials:
         return found
 
     async def _content_of(self, reference: Reference, salt: str, memory: SecretsMemory) -> _Content:
-        watched = self._cache.whole(SECRET, reference.namespace, reference.name)
+        watched = self._cache.whole(reference.kind, reference.namespace, reference.name)
         if watched is not None:
             return _content(watched, reference, salt)
-        shortened = self._cache.get(SECRET, reference.namespace, reference.name)
+        shortened = self._cache.get(reference.kind, reference.namespace, reference.name)
         version = resource_version_of(shortened) if shortened else 0
         known = memory.read.get(reference)
         # What the operator writes itself may have changed since, also where a crowded namespace keeps it from the cache.
@@ -147,9 +191,11 @@ class Credentials:
 
     async def _get(self, reference: Reference) -> KubeObject | None:
         try:
-            return await self._kube.get(SECRET, reference.namespace, reference.name)
+            return await self._kube.get(reference.kind, reference.namespace, reference.name)
         except ApiError as error:
-            raise failure_from(error, f"read Secret {reference.namespace}/{reference.name}") from error
+            raise failure_from(
+                error, f"read {reference.kind} {reference.namespace}/{reference.name}"
+            ) from error
 
 
 def deployed_digest(deployment: KubeObject | None) -> str:
@@ -160,29 +206,49 @@ def deployed_digest(deployment: KubeObject | None) -> str:
 
 
 def _content(secret: KubeObject, reference: Reference, salt: str) -> _Content:
-    return _Content(_content_digest(secret, reference, salt), _endpoints_in(secret, reference))
+    texts = _texts(secret, reference)
+    _require_usable(texts, reference)
+    return _Content(_content_digest(secret, reference, salt), _endpoints_in(texts, reference))
 
 
-def _endpoints_in(secret: KubeObject, reference: Reference) -> tuple[Endpoint, ...]:
-    data = {
-        key: base64.b64decode(value).decode(errors="replace")
-        for key, value in (secret.get("data") or {}).items()
-    }
+def _texts(secret: KubeObject, reference: Reference) -> dict[str, str]:
+    """What it holds, as text."""
+    data: dict[str, str] = secret.get("data") or {}
+    if reference.is_config_map:
+        return data
+    return {key: base64.b64decode(value).decode(errors="replace") for key, value in data.items()}
+
+
+def _endpoints_in(data: dict[str, str], reference: Reference) -> tuple[Endpoint, ...]:
+    if not reference.names_endpoints:
+        return ()
     if reference.key is not None:
         return endpoints_in_database_uri(data[reference.key])
     return endpoints_in_variables(data)
 
 
-def _content_digest(secret: KubeObject, reference: Reference, salt: str) -> str:
-    data: dict[str, str] = secret.get("data") or {}
+def _require_usable(texts: dict[str, str], reference: Reference) -> None:
+    """Every key is there, and what has to be a certificate is one."""
+    which = f"{reference.kind} {reference.name!r}, which {reference.field} names,"
     for key in reference.required:
-        if not base64.b64decode(data.get(key, "")).strip():
+        if not texts.get(key, "").strip():
             raise Waiting(
                 Reason.SECRET_KEY_MISSING,
-                f"Secret {reference.name!r}, which {reference.field} names, has nothing under the key "
-                f"{key!r}: add it, or name another.",
-                retry_after=UNWATCHED_RETRY_SECONDS,
+                f"{which} has nothing under the key {key!r}: add it, or name another.{reference.hint}",
+                retry_after=SECRET_RETRY_SECONDS,
             )
+    for key in reference.certificates:
+        if not holds_certificates(texts[key]):
+            raise Waiting(
+                Reason.TLS_FAILED,
+                f"{which} has no certificates that can be read under the key {key!r}: write them in PEM, from "
+                f"-----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----, or name another.{reference.hint}",
+                retry_after=SECRET_RETRY_SECONDS,
+            )
+
+
+def _content_digest(secret: KubeObject, reference: Reference, salt: str) -> str:
+    data: dict[str, str] = secret.get("data") or {}
     if reference.key is not None:
         return _sha256(salt, data[reference.key])
     return _sha256(salt, *(part for item in sorted(data.items()) for part in item))
@@ -193,9 +259,9 @@ def _missing(reference: Reference) -> Waiting:
         return Waiting(Reason.PENDING, f"Waits for Secret {reference.name!r}, which the operator writes.")
     return Waiting(
         Reason.SECRET_NOT_FOUND,
-        f"There is no Secret {reference.name!r} in namespace {reference.namespace!r}, which {reference.field} "
-        "names: create it, or name another.",
-        retry_after=UNWATCHED_RETRY_SECONDS,
+        f"There is no {reference.kind} {reference.name!r} in namespace {reference.namespace!r}, which "
+        f"{reference.field} names: create it, or name another.{reference.hint}",
+        retry_after=SECRET_RETRY_SECONDS,
     )
 
 

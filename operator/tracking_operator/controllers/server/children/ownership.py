@@ -60,7 +60,8 @@ def _outlives_desire(child: KubeObject, server: ServerModel) -> bool:
         case kind if kind == SECRET:
             return name_of(child) in _secrets_with_steps_of_their_own(server)
         case kind if kind == JOB:
-            running = (server.names.migration(server.version), server.names.check_artifacts)
+            names = server.names
+            running = (names.migration(server.version), names.check_artifacts, names.reset_login)
             return is_finished(child) or name_of(child) in running
         case _:
             return False
@@ -103,13 +104,12 @@ def conflict_result(live: KubeObject, server: ServerModel) -> ConditionResult:
 
 def condition_of(obj: KubeObject, server: ServerModel) -> ConditionType:
     """The condition that suffers when an object is not as it should be."""
+    of_login = (JOB, server.names.reset_login), (SECRET, server.names.auth)
+    if kind_of(obj) in (INGRESS, HTTP_ROUTE) or (kind_of(obj), name_of(obj)) in of_login:
+        return ConditionType.EXPOSED
     if kind_of(obj) == JOB:
         is_check = name_of(obj) == server.names.check_artifacts
         return ConditionType.ARTIFACT_STORE_READY if is_check else ConditionType.SCHEMA_READY
-    if kind_of(obj) in (INGRESS, HTTP_ROUTE):
-        return ConditionType.EXPOSED
-    if kind_of(obj) == SECRET and name_of(obj) == server.names.auth:
-        return ConditionType.EXPOSED
     if kind_of(obj) == SECRET:
         is_database = name_of(obj) == server.names.database
         return ConditionType.BACKEND_STORE_READY if is_database else ConditionType.ARTIFACT_STORE_READY

@@ -5,8 +5,10 @@ may hold anything and never become part of a condition.
 """
 
 import re
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from pydantic import ValidationError
@@ -18,6 +20,7 @@ from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of
 from tracking_operator.outcomes import EXIT_CODES, OUTCOMES
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.pod.artifact_jobs import DELETE_ARTIFACTS_CONTAINER
+from tracking_operator.resources.pod.login_reset_job import RESET_CONTAINER
 from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER
 from tracking_operator.resources.pod.server_pod import (
     CHECK_ARTIFACTS_CONTAINER,
@@ -29,7 +32,16 @@ VERSION_LABEL: Final = "app.kubernetes.io/version"
 
 IMAGE_PROBLEMS: Final = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 START_PROBLEMS: Final = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+NEVER_RAN: Final = {"StartError", "ContainerCannotRun"}
+"""What a container's end is called that the runtime could not start: containerd and CRI-O say the first, Docker the second."""
+ENDED: Final = {"Succeeded", "Failed"}
+"""Phases of a pod that starts nothing any more."""
+NO_SUCH_PROGRAM: Final = re.compile(
+    "executable file .{0,80}not found|no such file or directory", re.IGNORECASE
+)
+"""How runtimes say that an image does not have the program that is to be started in it."""
 KILLED_FOR_MEMORY: Final = "OOMKilled"
+SIGNALLED: Final = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
 WAITS_FOR_VOLUME: Final = re.compile(
     "unbound immediate PersistentVolumeClaims|persistentvolumeclaim .* not found"
 )
@@ -41,6 +53,7 @@ TASKS: Final = {
     MIGRATE_CONTAINER: "migration of the backend store",
     CHECK_ARTIFACTS_CONTAINER: "check of the artifact store",
     DELETE_ARTIFACTS_CONTAINER: "deletion of the artifacts",
+    RESET_CONTAINER: "reset of the login",
 }
 """What each container of ours is for, in a sentence."""
 
@@ -84,6 +97,8 @@ class PodProblem:
 
     reason: Reason
     message: str
+    ended_after: float | None = None
+    """After how many seconds somebody ended MLflow, as the kubelet does when it does not answer in time; None: it ended itself."""
 
 
 def server_pods(children: Sequence[KubeObject]) -> list[KubeObject]:
@@ -148,6 +163,9 @@ def _result_in(terminated: KubeObject, container: str) -> CheckResult:
         )
     if known and _is_believed(known, terminated.get("exitCode")):
         return CheckResult(known, said.message, "", ended_at)
+    if terminated.get("reason") in NEVER_RAN:
+        reason, why = _why_never_ran(terminated)
+        return CheckResult(reason, f"The {TASKS[container]} cannot be started: {why}", "", ended_at)
     return CheckResult(
         Reason.CRASH_LOOPING,
         f"The {TASKS[container]} ended with exit code {terminated.get('exitCode')} and said no reason: "
@@ -155,6 +173,15 @@ def _result_in(terminated: KubeObject, container: str) -> CheckResult:
         "",
         ended_at,
     )
+
+
+def _why_never_ran(state: KubeObject) -> tuple[Reason, str]:
+    """Why the runtime could not start a container, by its own words."""
+    words = str(state.get("message") or "")
+    if NO_SUCH_PROGRAM.search(words) and "mount" not in words.lower():
+        why = f"the image has no python3 in its PATH ({_quoted(state)}). Take an image that has Python, MLflow and psycopg2."
+        return Reason.IMAGE_INCOMPLETE, why
+    return Reason.POD_REFUSED, f"{_quoted(state)}."
 
 
 def _is_believed(reason: Reason, exit_code: int | None) -> bool:
@@ -186,7 +213,10 @@ def _waiting(pod: KubeObject) -> Iterator[KubeObject]:
 
 
 def _unschedulable(pod: KubeObject) -> PodProblem | None:
-    for condition in (pod.get("status") or {}).get("conditions") or ():
+    status = pod.get("status") or {}
+    if status.get("phase") in ENDED:
+        return None  # it waits for no node any more, whatever the scheduler said of it before
+    for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable":
             if WAITS_FOR_VOLUME.search(condition.get("message") or ""):
                 return None  # the condition of the store says so, and it passes by itself
@@ -212,9 +242,8 @@ def _image_problem(pod: KubeObject) -> PodProblem | None:
 def _start_problem(pod: KubeObject) -> PodProblem | None:
     for waiting in _waiting(pod):
         if waiting.get("reason") in START_PROBLEMS:
-            return PodProblem(
-                Reason.POD_REFUSED, f"Pod {name_of(pod)} cannot start a container: {_quoted(waiting)}."
-            )
+            reason, why = _why_never_ran(waiting)
+            return PodProblem(reason, f"Pod {name_of(pod)} cannot start a container: {why}")
     return None
 
 
@@ -223,6 +252,9 @@ def _crash(pod: KubeObject) -> PodProblem | None:
         if status.get("ready"):
             return None
     for terminated in _terminations(pod, SERVER_CONTAINER):
+        if terminated.get("reason") in NEVER_RAN:
+            reason, why = _why_never_ran(terminated)
+            return PodProblem(reason, f"MLflow in pod {name_of(pod)} cannot be started: {why}")
         if terminated.get("reason") == KILLED_FOR_MEMORY:
             return PodProblem(
                 Reason.OUT_OF_MEMORY,
@@ -233,10 +265,23 @@ def _crash(pod: KubeObject) -> PodProblem | None:
             Reason.CRASH_LOOPING,
             f"MLflow in pod {name_of(pod)} ended with exit code {terminated.get('exitCode')}: "
             f"read 'kubectl logs --previous {name_of(pod)}'.",
+            ended_after=_seconds_of_run(terminated) if terminated.get("exitCode") in SIGNALLED else None,
         )
     return None
 
 
+def _seconds_of_run(terminated: KubeObject) -> float | None:
+    started, finished = terminated.get("startedAt"), terminated.get("finishedAt")
+    if not started or not finished:
+        return None
+    return (datetime.fromisoformat(finished) - datetime.fromisoformat(started)).total_seconds()
+
+
 def _quoted(status: KubeObject) -> str:
-    text = " ".join(str(status.get("message") or status.get("reason") or "no reason given").split())
+    return quoted(str(status.get("message") or status.get("reason") or "no reason given"))
+
+
+def quoted(words: str) -> str:
+    """What somebody else says, as part of a sentence of ours."""
+    text = " ".join(words.split())
     return text.rstrip(".") if len(text) <= LONGEST_QUOTE else text[:LONGEST_QUOTE] + "…"

@@ -38,6 +38,8 @@ from tracking_operator.kube.objects import (
     name_of,
     namespace_of,
 )
+from tracking_operator.resources.pod.earlier_settings import with_earlier_settings
+from tracking_operator.resources.pod.pools import with_live_pool
 from tracking_operator.resources.pod.tools import like, mounted_config_maps, tools_of
 from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.resources.tools_archive import (
@@ -61,16 +63,19 @@ class Tools:
         self._cache = cache
 
     async def keep(self, desired: KubeObject, live: KubeObject | None, server: ServerModel) -> KubeObject:
-        """The desired Deployment, with the programs that its pods have where nothing else about them changes.
+        """The desired Deployment, with the programs, pools and settings that its pods have where nothing else changes.
 
         Raises ApiError.
         """
-        if live is None or tools_of(live) == current_archive().name:
+        if live is None:
             return desired
-        kept = like(live, desired, server.names.former_scripts)
-        if first_difference(_template_of(kept), _template_of(live)) is not None:
+        kept = with_earlier_settings(with_live_pool(desired, live, server), live, server)
+        is_current = tools_of(live) == current_archive().name
+        if not is_current:
+            kept = like(live, kept, server.names.former_scripts)
+        if kept is desired or first_difference(_template_of(kept), _template_of(live)) is not None:
             return desired
-        return kept if await self._has_what_it_mounts(kept, server) else desired
+        return kept if is_current or await self._has_what_it_mounts(kept, server) else desired
 
     async def stranded(self, job: LiveJob | None, server: ServerModel) -> KubeObject | None:
         """The Job, if no pod of it can start, as an earlier release's programs are not there any more; else None.

@@ -13,10 +13,17 @@ from typing import ParamSpec, TypeVar
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
-from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
+from tracking_operator.controllers.server.managed_stores.credentials_cycle import (
+    CredentialsCycle,
+    CycleMemory,
+    Wanted,
+)
+from tracking_operator.controllers.server.managed_stores.states import BackendState
+from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
 from tracking_operator.failures import Failure, Invalid
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.objects import KubeObject
 from tracking_operator.passwords import new_password
 from tracking_operator.resources.database_secret import (
     DatabaseCredentials,
@@ -41,39 +48,40 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedDatabase(Wanted):
     """What a server asks of its database, beside that it is there."""
 
-    rotation: str
-    """The value of the annotation that asks for new credentials."""
-    rotate_every: float | None
-    """After how many seconds credentials are too old; None: never."""
-    deadline: float
-    """How many seconds after new credentials nobody may be logged in by the old ones any more."""
-    must_exist: bool
-    """Whether the database has held data, so that an empty one may not take its place."""
-    is_revoked: bool = False
-    """Whether nobody may get in any more by what was handed out before, and everybody who is in has to go."""
     migrated_by: str = ""
     """The UID of the migration Job that has succeeded; what is remembered from before that is out of date."""
 
 
 @dataclass(frozen=True)
-class DatabaseState:
+class DatabaseState(BackendState):
     """How a server's database was found."""
 
-    login: str
-    """The login in use."""
-    revision: str | None
-    """The schema revision; None while there is no schema."""
     retiring: str = ""
     """The login that pods may still use, while credentials rotate."""
-    requeue_after: float | None = None
-    """In how many seconds the rotation can go on."""
-    login_revision: str | None = None
-    """The revision of the tables of MLflow's own login; None while there are none."""
     retired_by: datetime | None = None
     """When nobody is logged in by the retiring login any more, at the latest."""
+
+    def result(self, place: str) -> ConditionResult:
+        """Say that the database can be used, and what goes on there."""
+        type_ = ConditionType.BACKEND_STORE_READY
+        if self.retiring:
+            by = (
+                f" At {self.retired_by:%Y-%m-%dT%H:%M:%SZ} all of its sessions end."
+                if self.retired_by
+                else ""
+            )
+            return ConditionResult(
+                type_,
+                Verdict.OK,
+                Reason.ROTATING_CREDENTIALS,
+                f"{place} is in use. Pods go from login {self.retiring} to {self.login}; both work until they have.{by}",
+            )
+        return ConditionResult(
+            type_, Verdict.OK, Reason.AS_EXPECTED, f"{place} is in use, by login {self.login}."
+        )
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,8 @@ class _Case:
     server: ServerModel
     store: PostgresBackend
     tenant: Tenant
-    access: Access
-    wanted: Wanted
+    access: AdminConnection
+    wanted: WantedDatabase
     memory: "DatabaseMemory"
 
 
@@ -92,7 +100,7 @@ class _Case:
 class _Verified:
     """What was verified: nothing has to be asked again as long as the same is wanted."""
 
-    access: Access
+    access: AdminConnection
     tenant: Tenant
     login: str
     password: str = field(repr=False)
@@ -114,19 +122,14 @@ class _Verified:
 
 
 @dataclass
-class DatabaseMemory:
+class DatabaseMemory(CycleMemory[DatabaseCredentials, _Verified]):
     """What is remembered of one server's database."""
 
-    verified: _Verified | None = None
     sighting: Sighting | None = None
     """The sessions by a login that is to retire, when they were looked at last."""
 
-    def invalidate(self) -> None:
-        """Have PostgreSQL asked again."""
-        self.verified = None
 
-
-class Databases:
+class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, DatabaseState]):
     """Makes the databases of servers as they should be."""
 
     def __init__(
@@ -137,17 +140,17 @@ class Databases:
         timings: Timings,
         now: Callable[[], datetime],
     ) -> None:
+        super().__init__(now)
         self._timings = timings
         self._secrets = ManagedSecrets(kube, cache)
         self._servers = servers
-        self._now = now
 
     async def ensure(
         self,
         server: ServerModel,
         store: PostgresBackend,
-        access: Access,
-        wanted: Wanted,
+        access: AdminConnection,
+        wanted: WantedDatabase,
         *,
         mark: Mark,
         memory: DatabaseMemory,
@@ -159,20 +162,35 @@ class Databases:
 
         """
         _require_same_place(store, access)
-        case = _Case(server, store, Tenant.named(store.database, mark), access, wanted, memory)
-        credentials = await self._credentials(case)
-        if wanted.is_revoked:
-            credentials = await self._revoked(case, credentials)
-        elif credentials is None:
-            credentials = self._new_credentials(case.tenant.logins[0], wanted)
-            # Before PostgreSQL hears of the password, so that it cannot be lost.
-            await self._write_secret(case, credentials)
-        verified = await self._verify(case, credentials)
-        await self._write_secret(case, credentials)
-        state = await self._rotated(case, credentials, verified)
-        return replace(state, login_revision=verified.schema.login_revision)
+        return await self._go_on(
+            _Case(server, store, Tenant.named(store.database, mark), access, wanted, memory)
+        )
 
-    async def _revoked(self, case: _Case, old: DatabaseCredentials | None) -> DatabaseCredentials:
+    async def retain(self, tenant: Tenant, access: AdminConnection) -> None:
+        """Take a deleted server's logins away; its database stays, with its mark. Raises Failure."""
+        await self._servers.executor.run_for(tenant.mark.namespace, access.server, _retain, access, tenant)
+
+    async def drop(self, tenant: Tenant, access: AdminConnection) -> None:
+        """Drop a deleted server's database and roles. Raises Failure; calling again goes on from what is left."""
+        await self._servers.executor.run_for(tenant.mark.namespace, access.server, _drop, access, tenant)
+
+    def _memory(self, case: _Case) -> CycleMemory[DatabaseCredentials, _Verified]:
+        return case.memory
+
+    async def _secret(self, case: _Case) -> KubeObject | None:
+        return await self._secrets.read(case.server, case.store.secret)
+
+    def _read(self, secret: KubeObject) -> DatabaseCredentials | None:
+        return credentials_in(secret)
+
+    def _are_for(self, case: _Case, credentials: DatabaseCredentials) -> bool:
+        return credentials.login in case.tenant.logins
+
+    async def _may_replace(self, case: _Case) -> None:
+        """Pods go on using the Secret while a server's record names a database that is not the server's."""
+        await self._run(case, _require_own, case)
+
+    async def _revoke(self, case: _Case, held: DatabaseCredentials | None) -> DatabaseCredentials:
         """End all access as at a deletion, whatever rotates; then tell the pods of the login that is to come.
 
         If that is interrupted, it is done again from its beginning: nobody is let in before the Secret names the new password.
@@ -180,45 +198,20 @@ class Databases:
         case.memory.verified = case.memory.sighting = None
         await self._run(case, _revoke, case)
         first, _ = case.tenant.logins
-        new = self._new_credentials(case.tenant.other_login(old.login) if old else first, case.wanted)
-        await self._write_secret(case, new)
+        new = self._new_credentials(case.tenant.other_login(held.login) if held else first, case.wanted)
+        await self._write(case, new)
         return new
 
-    async def _rotated(
-        self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
-    ) -> DatabaseState:
-        """Go one step on with the rotation, if there is one."""
-        if verified.is_rotating and case.wanted.is_revoked:
-            # Somebody came in while the others were sent out.
-            return await self._retire_at_once(case, credentials, verified)
-        if verified.is_rotating:
-            return await self._retire_other_login(case, credentials, verified)
-        if self._is_rotation_due(credentials, case.wanted):
-            return await self._rotate(case, credentials, verified)
-        return DatabaseState(credentials.login, verified.schema.revision)
+    async def _free_login(self, case: _Case) -> str:
+        """The login for new credentials; where there were others, pods go on with theirs until they see the new ones."""
+        first, _ = case.tenant.logins
+        return await self._run(case, _login_not_in_use, case) if case.wanted.must_exist else first
 
-    async def retain(self, tenant: Tenant, access: Access) -> None:
-        """Take a deleted server's logins away; its database stays, with its mark. Raises Failure."""
-        await self._servers.executor.run_for(tenant.mark.namespace, access.server, _retain, access, tenant)
-
-    async def drop(self, tenant: Tenant, access: Access) -> None:
-        """Drop a deleted server's database and roles. Raises Failure; calling again goes on from what is left."""
-        await self._servers.executor.run_for(tenant.mark.namespace, access.server, _drop, access, tenant)
-
-    async def _credentials(self, case: _Case) -> DatabaseCredentials | None:
-        """The credentials in the server's Secret; None if there are none that can be used."""
-        secret = await self._secrets.read(case.server, case.store.secret)
-        return await self._usable(case, credentials_in(secret)) if secret else None
-
-    async def _usable(self, case: _Case, found: DatabaseCredentials | None) -> DatabaseCredentials | None:
-        """The credentials, if they are for this database; if not, nothing may be lost by making others.
-
-        Pods go on using the Secret while a server's record names a database that is not the server's.
-        """
-        if found and found.login in case.tenant.logins:
-            return found
-        await self._run(case, _require_own, case)
-        return None
+    async def _first(self, case: _Case) -> DatabaseCredentials:
+        credentials = self._new_credentials(await self._free_login(case), case.wanted)
+        # Before PostgreSQL hears of the password, so that it cannot be lost.
+        await self._write(case, credentials)
+        return credentials
 
     def _new_credentials(self, login: str, wanted: Wanted) -> DatabaseCredentials:
         return DatabaseCredentials(
@@ -228,51 +221,57 @@ class Databases:
             rotated_at=self._now().replace(microsecond=0),
         )
 
-    async def _write_secret(self, case: _Case, credentials: DatabaseCredentials) -> None:
+    async def _write_secret(self, case: _Case, credentials: DatabaseCredentials | None) -> None:
+        if credentials is None:
+            return
         secret = build_database_secret(
             case.server, case.store, credentials, case.access.server.ca_certificates
         )
         await self._secrets.write(case.server, secret)
 
-    async def _verify(self, case: _Case, credentials: DatabaseCredentials) -> _Verified:
-        known = case.memory.verified
+    async def _verify(
+        self, case: _Case, held: DatabaseCredentials | None
+    ) -> tuple[_Verified, DatabaseCredentials]:
+        known, credentials = case.memory.verified, held or await self._first(case)
         if known and known.holds_for(case, credentials):
-            return known
+            return known, credentials
         case.memory.invalidate()
         verified: _Verified = await self._run(case, _provision, case, credentials, self._deadline(case))
         case.memory.verified = verified
-        return verified
+        return verified, credentials
 
-    def _is_rotation_due(self, credentials: DatabaseCredentials, wanted: Wanted) -> bool:
-        is_too_old = wanted.rotate_every is not None and self._age(credentials) >= wanted.rotate_every
-        return credentials.rotated_for != wanted.rotation or is_too_old
+    def _settled(self, credentials: DatabaseCredentials | None, verified: _Verified) -> DatabaseState:
+        schema = verified.schema
+        login = credentials.login if credentials else ""
+        return DatabaseState(login, schema.revision, login_revision=schema.login_revision)
 
     async def _rotate(self, case: _Case, old: DatabaseCredentials, verified: _Verified) -> DatabaseState:
         """Let the other login in, tell the pods of it, and limit how long the old one works. Both do until it retires."""
         new = self._new_credentials(case.tenant.other_login(old.login), case.wanted)
         await self._run(case, _begin_rotation, case, new)
-        await self._write_secret(case, new)
+        await self._write(case, new)
         begun = replace(verified, login=new.login, password=new.password, is_rotating=True)
         case.memory.verified = begun
         # Not before: the login that the Secret names must not expire, should nobody go on from here for long.
         until = self._deadline(case)
         await self._run(case, _limit_old_login, case, old.login, until)
         case.memory.verified = replace(begun, other_until=until)
-        return DatabaseState(
-            new.login,
-            verified.schema.revision,
-            old.login,
-            min(self._timings.until_pods_see_a_secret, case.wanted.deadline),
+        return replace(
+            self._settled(new, verified),
+            retiring=old.login,
+            requeue_after=min(self._timings.until_pods_see_a_secret, case.wanted.deadline),
             retired_by=_at(until),
         )
 
-    async def _retire_other_login(
+    async def _retire(
         self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
     ) -> DatabaseState:
         """Take the old login away, once no pod opens sessions with it any more; at the deadline in any case."""
         old = case.tenant.other_login(credentials.login)
-        state = DatabaseState(
-            credentials.login, verified.schema.revision, old, retired_by=_at(verified.other_until)
+        if case.wanted.is_revoked:  # somebody came in while the others were sent out
+            return await self._retire_at_once(case, credentials, verified)
+        state = replace(
+            self._settled(credentials, verified), retiring=old, retired_by=_at(verified.other_until)
         )
         left = self._seconds_left(verified)
         if left > 0 and (wait := await self._wait_for_pods(case, credentials, old)):
@@ -288,7 +287,7 @@ class Databases:
     ) -> DatabaseState:
         await self._run(case, _retire, case, case.tenant.other_login(credentials.login), at_once=True)
         case.memory.verified = replace(verified, is_rotating=False, other_until=None)
-        return DatabaseState(credentials.login, verified.schema.revision)
+        return self._settled(credentials, verified)
 
     async def _wait_for_pods(self, case: _Case, credentials: DatabaseCredentials, old: str) -> float | None:
         """In how many seconds to look again whether pods still open sessions with the old login; None: they do not."""
@@ -316,9 +315,6 @@ class Databases:
         until = verified.other_until
         return math.inf if until is None else until - self._now().timestamp()
 
-    def _age(self, credentials: DatabaseCredentials) -> float:
-        return (self._now() - credentials.rotated_at).total_seconds()
-
     async def _run(
         self,
         case: _Case,
@@ -332,23 +328,7 @@ class Databases:
         )
 
 
-def database_result(where: str, state: DatabaseState) -> ConditionResult:
-    """Say that the database can be used, and what goes on there."""
-    type_ = ConditionType.BACKEND_STORE_READY
-    if state.retiring:
-        by = f" At {state.retired_by:%Y-%m-%dT%H:%M:%SZ} all of its sessions end." if state.retired_by else ""
-        return ConditionResult(
-            type_,
-            Verdict.OK,
-            Reason.ROTATING_CREDENTIALS,
-            f"{where} is in use. Pods go from login {state.retiring} to {state.login}; both work until they have.{by}",
-        )
-    return ConditionResult(
-        type_, Verdict.OK, Reason.AS_EXPECTED, f"{where} is in use, by login {state.login}."
-    )
-
-
-def _require_same_place(store: PostgresBackend, access: Access) -> None:
+def _require_same_place(store: PostgresBackend, access: AdminConnection) -> None:
     """The admin's password is for the class's server only, whatever a server's record says."""
     if (store.host, store.port) != (access.server.host, access.server.port):
         raise Invalid(
@@ -405,6 +385,14 @@ def _require_own(case: _Case) -> None:
         require_own(sessions, case.tenant, must_exist=case.wanted.must_exist)
 
 
+def _login_not_in_use(case: _Case) -> str:
+    """The login whose turn it is; the first one, if both or none can log in."""
+    first, second = case.tenant.logins
+    with _sessions(case.access) as sessions:
+        can_log_in = rotation.logins_in_use(sessions, case.tenant)
+    return second if can_log_in == {first} else first
+
+
 def _revoke(case: _Case) -> None:
     with _sessions(case.access) as sessions:
         teardown.retain(sessions, case.tenant)
@@ -412,12 +400,12 @@ def _revoke(case: _Case) -> None:
         require_own(sessions, case.tenant, must_exist=case.wanted.must_exist)
 
 
-def _retain(access: Access, tenant: Tenant) -> None:
+def _retain(access: AdminConnection, tenant: Tenant) -> None:
     with _sessions(access) as sessions:
         teardown.retain(sessions, tenant)
 
 
-def _drop(access: Access, tenant: Tenant) -> None:
+def _drop(access: AdminConnection, tenant: Tenant) -> None:
     with _sessions(access) as sessions:
         teardown.drop(sessions, tenant)
 
@@ -442,5 +430,5 @@ def _retire(case: _Case, old: str, *, at_once: bool) -> bool:
         return rotation.retire(sessions, case.tenant, old, at_once=at_once).complete
 
 
-def _sessions(access: Access) -> Sessions:
+def _sessions(access: AdminConnection) -> Sessions:
     return Sessions(access.server, access.admin)

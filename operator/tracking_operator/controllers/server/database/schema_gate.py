@@ -19,7 +19,7 @@ from tracking_operator.controllers.conditions.condition_result import (
 )
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
 from tracking_operator.controllers.server.children.pods import CheckResult
-from tracking_operator.controllers.server.database.databases import DatabaseState
+from tracking_operator.controllers.server.managed_stores.states import BackendState
 from tracking_operator.kube.objects import KubeObject
 from tracking_operator.outcomes import OUTCOMES
 from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER, build_migration_job
@@ -89,7 +89,7 @@ def external_database(
     status: TrackingServerStatus,
     migration: LiveJob | None,
     check: CheckResult | None,
-) -> DatabaseState:
+) -> BackendState:
     """What is known of a database that the operator does not log in to: what the Job and the pods have found there.
 
     A pod that finds no schema, or an older one, has met another database than the Job before it.
@@ -100,20 +100,20 @@ def external_database(
         and check.reason in MIGRATABLE
         and check.ended_at > (migration.completed_at if migration else "")
     ):
-        return DatabaseState(login="", revision=None)
+        return BackendState(login="", revision=None)
     if job_found:
-        return DatabaseState(
+        return BackendState(
             login="", revision=job_found.revision, login_revision=job_found.login_revision or None
         )
     if status.version != server.version:
-        return DatabaseState(login="", revision=None)
-    return DatabaseState(login="", revision=status.schema_revision, login_revision=status.login_revision)
+        return BackendState(login="", revision=None)
+    return BackendState(login="", revision=status.schema_revision, login_revision=status.login_revision)
 
 
 def schema_gate(
     server: ServerModel,
     status: TrackingServerStatus,
-    database: DatabaseState | None,
+    database: BackendState | None,
     migration: LiveJob | None,
     *,
     now: datetime,
@@ -154,7 +154,7 @@ def _gate_without_database(recorded: str | None) -> Gate:
 
 
 def _gate_with_job(
-    server: ServerModel, database: DatabaseState, migration: LiveJob, job: KubeObject, now: datetime
+    server: ServerModel, database: BackendState, migration: LiveJob, job: KubeObject, now: datetime
 ) -> Gate:
     is_other = migration.differs_from(job, server)
     if migration.is_done and migration.result is None and not database.login and not is_other:
@@ -212,14 +212,14 @@ def _store_result(result: CheckResult) -> ConditionResult | None:
     return not_looked_at(TYPE, "the backend store") if result.is_of_the_store else None
 
 
-def _progress(server: ServerModel, database: DatabaseState, migration: LiveJob) -> ConditionResult:
+def _progress(server: ServerModel, database: BackendState, migration: LiveJob) -> ConditionResult:
     """How a Job that has not ended is getting on."""
     if not migration.problem and migration.complaint and (waits := _store_result(migration.complaint)):
         return waits
     return migration.trouble(TYPE) or _under_way(server, database)
 
 
-def _under_way(server: ServerModel, database: DatabaseState) -> ConditionResult:
+def _under_way(server: ServerModel, database: BackendState) -> ConditionResult:
     job = server.names.migration(server.version)
     start = f"from revision {database.revision} " if database.revision else ""
     message = (

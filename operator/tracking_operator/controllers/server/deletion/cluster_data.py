@@ -1,13 +1,13 @@
 """What happens when a server is deleted, beyond what Kubernetes collects by itself.
 
-A finalizer is there only for a server with a database or a prefix of its own, and under ``Delete`` for one with volumes.
+A finalizer is there only for a server with a store that the operator makes, and under ``Delete`` for one with volumes.
 """
 
 from collections.abc import Sequence
 from typing import Final
 
 from tracking_operator.api.labels_and_annotations import FIELD_MANAGER, MANAGED_BY_LABEL
-from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind, Placement
+from tracking_operator.api.placement import BackendStoreKind
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClassSpec
 from tracking_operator.controllers.server.children.ownership import controlled_by
@@ -23,22 +23,19 @@ from tracking_operator.kube.objects import (
     uid_of,
 )
 from tracking_operator.naming import ChildNames
+from tracking_operator.resources.server_model import ServerModel
 
 FIRST_TO_GO: Final = DEPLOYMENT
 """A claim stays until no pod uses it, so the pods go first."""
 
 
 def needs_finalizer(
-    resource: TrackingServer, placement: Placement, class_spec: TrackingServerClassSpec
+    resource: TrackingServer, server: ServerModel, class_spec: TrackingServerClassSpec
 ) -> bool:
     """Whether there is work for a finalizer: data to delete that nothing else deletes."""
-    has_volumes = (
-        placement.backend_store is BackendStoreKind.SQLITE
-        or placement.artifact_store is ArtifactStoreKind.VOLUME
-    )
     deletes = deletion_policy(resource, class_spec) is DeletionPolicy.DELETE
-    has_data_outside = placement.database is not None or placement.artifacts is not None
-    return has_data_outside or (deletes and has_volumes)
+    stores = server.backend_store, server.artifact_store
+    return any(store.is_managed or (deletes and store.claims()) for store in stores)
 
 
 def deletion_policy(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> DeletionPolicy:

@@ -1,8 +1,5 @@
 """What a server leaves behind when it is deleted, in the cluster and outside: deleted or retained, as its policy says."""
 
-from collections.abc import Sequence
-from typing import Protocol
-
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
@@ -12,7 +9,8 @@ from tracking_operator.controllers.server.deletion.cluster_data import (
     delete_keys,
     deletion_policy,
 )
-from tracking_operator.controllers.server.deletion.finalize_store import Deletion
+from tracking_operator.controllers.server.managed_stores.interface import Deletion
+from tracking_operator.controllers.server.managed_stores.loop import ManagedStores
 from tracking_operator.controllers.server.plan import ReconcileSettings, make_plan
 from tracking_operator.controllers.server.spec.inputs import (
     class_of,
@@ -30,13 +28,6 @@ from tracking_operator.kube.objects import KubeObject
 from tracking_operator.resources.server_model import ServerModel
 
 
-class FinalizedStore(Protocol):
-    """What a server has in one kind of store outside of the cluster."""
-
-    async def finalize(self, deletion: Deletion) -> ConditionResult | None:
-        """Drop or retain it; return what stands in the way of letting the server go."""
-
-
 class Finalization:
     """Does what a server's finalizer is for."""
 
@@ -46,7 +37,7 @@ class Finalization:
         cache: ObjectCache,
         events: EventRecorder,
         settings: ReconcileSettings,
-        stores: Sequence[FinalizedStore],
+        stores: ManagedStores,
     ) -> None:
         self._kube = kube
         self._cache = cache
@@ -65,9 +56,8 @@ class Finalization:
             return _volumes_go()
         others = [ChosenClass(one.metadata.name, one.spec) for one in classes_in(self._cache)]
         deletion = Deletion(live, resource, memory, chosen, policy, self._model(resource), others)
-        for store in self._stores:
-            if unfinished := await store.finalize(deletion):
-                return unfinished
+        if unfinished := await self._stores.finalize(deletion):
+            return unfinished
         if policy is DeletionPolicy.DELETE:
             await delete_keys(self._kube, resource, children)
         return None

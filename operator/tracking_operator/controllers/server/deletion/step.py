@@ -55,6 +55,7 @@ class DeletionStep:
         if unfinished := await self._finalization.finalize(live, _as_held(resource), context.memory):
             # Every volume that goes brings the server up again.
             report = Report(condition_results=[unfinished], requeue_after=FINALIZE_RETRY_SECONDS)
+            report.look_again(unfinished.look_again_after)
             return await self._reporting.report_only(context, report)
         self._cache.note_finalized(live)
         if is_held:

@@ -35,6 +35,8 @@ class Exposed:
     """None while there is no answer yet."""
     requeue_after: float | None = None
     """In seconds; None: when something changes."""
+    is_blip: bool = False
+    """Whether it is a refusal as one meets them for a moment, and no news yet."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,10 @@ class Exposure:
             asked.failures = 0
             return Exposed(exposed_result(server, answer))
         asked.failures += 1
-        condition_result = exposed_result(server, answer)
-        if answer.status in PASSING_STATUSES and asked.failures <= HARMLESS_REFUSALS:
-            condition_result = replace(condition_result, verdict=Verdict.WORKING)
+        is_blip = answer.status in PASSING_STATUSES and asked.failures <= HARMLESS_REFUSALS
+        condition_result = early_result(server, answer) if is_blip else exposed_result(server, answer)
         pause = min(FIRST_RETRY_SECONDS * 2 ** (asked.failures - 1), LONGEST_RETRY_SECONDS)
-        return Exposed(condition_result, pause)
+        return Exposed(condition_result, pause, is_blip)
 
     def _asked_for(self, question: Question, memory: AnswerMemory) -> _Asked:
         """The request to look at: the last one if it still counts, or a new one."""
@@ -133,6 +134,14 @@ def exposed_result(server: ServerModel, answer: Answer) -> ConditionResult:
     return ConditionResult(ConditionType.EXPOSED, Verdict.FAILING, reason, message)
 
 
+def early_result(server: ServerModel, answer: Answer) -> ConditionResult:
+    """What a refusal says that may pass by itself: nobody has to look at anything yet. Pure."""
+    if answer.status is None:
+        message = f"Waiting for the Service's first answer at {_asked_at(server)}: {answer.problem}."
+        return ConditionResult(ConditionType.EXPOSED, Verdict.WORKING, Reason.PROGRESSING, message)
+    return replace(exposed_result(server, answer), verdict=Verdict.WORKING)
+
+
 def _reachable(server: ServerModel) -> ConditionResult:
     warning = "" if server.login else OPEN_TO_ALL
     if not server.address.url:
@@ -143,8 +152,7 @@ def _reachable(server: ServerModel) -> ConditionResult:
 
 
 def _refusal(server: ServerModel, answer: Answer) -> tuple[Reason, str]:
-    host = server.address.host_header
-    asked = f"{server.service_url} (Host {host})" if host else server.service_url
+    asked = _asked_at(server)
     match answer.status:
         case None:
             return Reason.NOT_REACHABLE, (
@@ -168,6 +176,11 @@ def _refusal(server: ServerModel, answer: Answer) -> tuple[Reason, str]:
                 f"The API answers {asked} with {status}: {answer.problem}. Look at the backend store and at the log of "
                 "the server's pods; the operator goes on trying."
             )
+
+
+def _asked_at(server: ServerModel) -> str:
+    host = server.address.host_header
+    return f"{server.service_url} (Host {host})" if host else server.service_url
 
 
 def _identity_of_pods(deployment: KubeObject) -> tuple[object, ...]:

@@ -2,13 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
+from tracking_operator.api.server_access import GatewayReference
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.gateway_api import GatewayApi
+from tracking_operator.controllers.server_class.way_in import EARLIER_CLASS_ANNOTATION, has_address
 from tracking_operator.kube.client import KubeClient
+from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import (
+    GATEWAY,
     HTTP_ROUTE,
     INGRESS,
     INGRESS_CLASS,
@@ -54,12 +59,24 @@ class Routes:
         Raises ApiError: the API server does not answer.
         """
         routing = server.access.routing
-        if routing.gateway:
+        if gateway := routing.gateway:
             is_served = self._gateway_api.ask_for()
-            return route_result(routing, _own(children, HTTP_ROUTE, server), is_served=is_served)
+            said = route_result(routing, _own(children, HTTP_ROUTE, server), is_served=is_served)
+            if said and said.reason is Reason.ADDRESS_PENDING and not await self._is_there(gateway, server):
+                return _no_gateway(gateway, server)
+            return said
         if routing.ingress:
             return await self._look_at_ingress(server, _own(children, INGRESS, server), memory)
         return None
+
+    async def _is_there(self, gateway: GatewayReference, server: ServerModel) -> bool:
+        """Whether the Gateway is there, as far as the operator may look."""
+        try:
+            return await self._exists(GATEWAY, gateway.namespace or server.namespace, gateway.name)
+        except ApiError as error:
+            if error.status == HTTPStatus.FORBIDDEN:
+                return True
+            raise
 
     async def _look_at_ingress(
         self, server: ServerModel, ingress: KubeObject | None, memory: RouteMemory
@@ -84,12 +101,6 @@ class Routes:
         return await self._kube.get(kind, namespace, name) is not None
 
 
-def has_address(ingress: KubeObject) -> bool:
-    """Whether a controller has taken the Ingress up, and says where it listens."""
-    entries = ((ingress.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    return any(entry.get("ip") or entry.get("hostname") for entry in entries)
-
-
 def no_address_result(ingress: KubeObject, class_name: str | None, *, is_known: bool) -> ConditionResult:
     """Why an Ingress has no address."""
     name = name_of(ingress)
@@ -100,25 +111,25 @@ def no_address_result(ingress: KubeObject, class_name: str | None, *, is_known: 
             f"There is no IngressClass {class_name!r} to take Ingress {name} up: ask the platform team to install its "
             "controller, or to correct access.ingress.className of the class.",
         )
-    if not class_name:
+    if not class_name and EARLIER_CLASS_ANNOTATION not in (ingress["metadata"].get("annotations") or {}):
         return _result(
-            Verdict.WORKING,
-            Reason.ADDRESS_PENDING,
-            f"Ingress {name} has no address yet. It is of no IngressClass, because the server's class names none and the "
-            "cluster has no default one: if it stays so, ask the platform team to set access.ingress.className.",
+            Verdict.FAILING,
+            Reason.INGRESS_CLASS_NOT_FOUND,
+            f"Ingress {name} has no address. It is of no IngressClass, because the server's class names none and the "
+            "cluster had no default one when it was made: ask the platform team to set access.ingress.className.",
         )
     return _result(
         Verdict.WORKING,
         Reason.ADDRESS_PENDING,
         f"Ingress {name} has no address yet; if it stays so, 'kubectl describe ingress {name}' and the log of the controller "
-        f"of IngressClass {class_name} tell why.",
+        f"of {f'IngressClass {class_name}' if class_name else 'its class'} tell why.",
     )
 
 
 def no_certificate_result(server: ServerModel, secret: str) -> ConditionResult:
     """The Secret of the Ingress is missing, so that its controller answers with a certificate that no browser trusts."""
-    offer = server.access.routing.ingress
-    if offer and is_made_by_cert_manager(offer.annotations):
+    ingress = server.access.routing.ingress
+    if ingress and is_made_by_cert_manager(ingress.annotations):
         return _result(
             Verdict.WORKING,
             Reason.TLS_SECRET_NOT_FOUND,
@@ -160,8 +171,8 @@ def route_result(routing: Routing, route: KubeObject | None, *, is_served: bool)
     return _result(
         Verdict.WORKING,
         Reason.ADDRESS_PENDING,
-        f"Gateway {gateway} has not taken HTTPRoute {name} up yet; if it stays so, look whether the Gateway exists, and at "
-        f"'kubectl describe httproute {name}'.",
+        f"Gateway {gateway} has not taken HTTPRoute {name} up yet; if it stays so, 'kubectl describe httproute {name}' and the log "
+        "of the Gateway's controller tell why.",
     )
 
 
@@ -172,6 +183,16 @@ def _refused(gateway: str, condition: KubeObject) -> ConditionResult:
         Reason.ROUTE_NOT_ACCEPTED,
         f"Gateway {gateway} does not take the server's HTTPRoute: {condition.get('reason')}{f' ({said})' if said else ''}. Ask "
         "the platform team to correct access.gateway.parentRef of the class, or the Gateway's listeners.",
+    )
+
+
+def _no_gateway(gateway: GatewayReference, server: ServerModel) -> ConditionResult:
+    where = f"{gateway.namespace or server.namespace}/{gateway.name}"
+    return _result(
+        Verdict.FAILING,
+        Reason.GATEWAY_NOT_FOUND,
+        f"The class leads requests through Gateway {where}, which does not exist: ask the platform team to create it, or to "
+        "correct access.gateway.parentRef of the class.",
     )
 
 

@@ -7,7 +7,9 @@ from tracking_operator.controllers.server.children.telling import telling_childr
 from tracking_operator.controllers.server.context import ReconcileContext
 from tracking_operator.controllers.server.exposure.answer import Exposed, Exposure, target_of
 from tracking_operator.controllers.server.exposure.routes import Routes
-from tracking_operator.controllers.server.login.logins import Logins, LoginWanted
+from tracking_operator.controllers.server.login.logins import AdminRefused, Logins, LoginWanted
+from tracking_operator.controllers.server.login.reset import LoginReset, may_reset
+from tracking_operator.controllers.server.login.unprobed import Unprobed
 from tracking_operator.controllers.server.revocation import revocation_of_login
 from tracking_operator.controllers.server.workload.condition_results import Observed, serves
 from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Waiting
@@ -19,10 +21,14 @@ from tracking_operator.mlflow.client import Login
 class ExposureStep:
     """Finds out whether clients get through, and keeps the users of servers with a login as they should be."""
 
-    def __init__(self, cache: ObjectCache, routes: Routes, logins: Logins, exposure: Exposure) -> None:
+    def __init__(
+        self, cache: ObjectCache, routes: Routes, logins: Logins, reset: LoginReset, exposure: Exposure
+    ) -> None:
+        self._unprobed = Unprobed(logins, reset)
         self._cache = cache
         self._routes = routes
         self._logins = logins
+        self._reset = reset
         self._exposure = exposure
 
     async def probe(self, context: ReconcileContext, observed: Observed) -> StepResult[Exposed | None]:
@@ -39,8 +45,12 @@ class ExposureStep:
         children = telling_children(server, self._cache)
         if missing := await self._routes.look(server, children, memory.route):
             return Exposed(missing, requeue_after=UNWATCHED_RETRY_SECONDS)
+        if not server.is_probed:
+            return await self._without_requests(context, deployment)
         try:
             login = await self._login(context, deployment)
+        except AdminRefused as refused:
+            return await self._locked_out(context, refused)
         except Failure as failure:
             return _not_asked(failure)
         exposed = await self._exposure.look(server, deployment, memory.answer, login=login)
@@ -48,11 +58,33 @@ class ExposureStep:
             memory.login.invalidate()
         return exposed
 
+    async def _without_requests(self, context: ReconcileContext, deployment: KubeObject) -> Exposed:
+        context.memory.answer.evict()
+        try:
+            return await self._unprobed.look(
+                context.model, deployment, _wanted(context), context.memory.login, context.now
+            )
+        except Failure as failure:
+            return _not_asked(failure)
+
+    async def _locked_out(self, context: ReconcileContext, refused: AdminRefused) -> Exposed:
+        """Have the admin let in again; by a person, where the database is somebody else's."""
+        if not may_reset(context.model):
+            return _not_asked(refused)
+        try:
+            result = await self._reset.ensure(context.model, context.now)
+        except Failure as failure:
+            return _not_asked(failure)
+        return Exposed(result, requeue_after=UNWATCHED_RETRY_SECONDS)
+
     async def _login(self, context: ReconcileContext, deployment: KubeObject) -> Login | None:
-        resource = context.resource
-        wanted = LoginWanted(context.passwords, resource.asked_rotation, revocation_of_login(resource))
         server, memory = context.model, context.memory.login
-        return await self._logins.look(server, target_of(server), deployment, wanted, memory)
+        return await self._logins.look(server, target_of(server), deployment, _wanted(context), memory)
+
+
+def _wanted(context: ReconcileContext) -> LoginWanted:
+    resource = context.resource
+    return LoginWanted(context.passwords, resource.asked_rotation, revocation_of_login(resource))
 
 
 def _not_asked(failure: Failure) -> Exposed:

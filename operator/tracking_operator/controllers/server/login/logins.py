@@ -6,6 +6,7 @@ with: MLflow knows the one or the other. What was found right is remembered, so 
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -15,7 +16,7 @@ from tracking_operator.controllers.server.children.deployment import is_rolled_o
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.children.ownership import controlled_by
 from tracking_operator.controllers.server.exposure.answer import exposed_result
-from tracking_operator.failures import Failure, Invalid, Waiting, failure_for
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Invalid, Waiting, failure_for
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import SECRET, KubeObject
@@ -26,8 +27,10 @@ from tracking_operator.resources.auth_secret import (
     USER,
     LoginCredentials,
     build_auth_secret,
+    has_client_login,
     login_credentials_in,
 )
+from tracking_operator.resources.client_secret import client_login_in
 from tracking_operator.resources.pod.server_pod import asks_for_login
 from tracking_operator.resources.server_model import ServerModel
 
@@ -78,6 +81,8 @@ class LoginMemory:
     asked: _Asked | None = None
     is_stale: bool = False
     """Whether MLflow is to be asked although nothing has changed."""
+    proven: LoginCredentials | None = None
+    """What MLflow let in last: from this a Secret is made again that was lost, or has become an older one."""
 
     def invalidate(self) -> None:
         """Have MLflow asked again."""
@@ -87,11 +92,15 @@ class LoginMemory:
         """Drop all of it: the server is gone, or nobody has to log in."""
         if self.asked:
             self.asked.task.cancel()
-        self.right, self.asked, self.is_stale = None, None, False
+        self.right, self.asked, self.is_stale, self.proven = None, None, False, None
 
     def has_revoked(self, revocation: str) -> bool:
         """Whether MLflow's users were found to have the passwords that were made for this revocation, or later ones."""
         return self.right is not None and self.right.credentials.revoked_for == revocation
+
+
+class AdminRefused(Waiting):
+    """MLflow knows none of the passwords that the admin may have."""
 
 
 class Logins:
@@ -106,20 +115,28 @@ class Logins:
         self._now = now
 
     async def credentials(
-        self, server: ServerModel, rotation: str, *, revocation: str = ""
+        self, server: ServerModel, memory: LoginMemory, rotation: str, *, revocation: str = ""
     ) -> LoginCredentials:
         """The passwords of the server's Secret, which is made if there is none. Raises Failure.
+
+        What it lacks is made again as it was, as far as that is known: so nobody has to learn another password.
 
         ``rotation`` is the value of the annotation that asks for other passwords, and ``revocation`` of the one that asks
         for another key to sign with, too: the Secret has both from here on, unless a rotation has to end first.
         """
         secret = await self._secrets.read(server, server.names.auth)
-        found = login_credentials_in(secret, self._new_credentials(rotation, revocation))
+        lost = memory.proven or await self._made_again(server, secret, rotation, revocation)
+        found = login_credentials_in(secret, lost)
+        if memory.proven and found.rotated_at < memory.proven.rotated_at:
+            # Out of an old backup: clients that run have the passwords of now.
+            found = memory.proven
         if _is_revocation_due(found, revocation) and not found.is_rotating:
             found = replace(
                 self._with_next_passwords(found, rotation), secret_key=new_password(), revoked_for=revocation
             )
-        await self._secrets.write(server, build_auth_secret(server, found))
+        if await self._secrets.write(server, build_auth_secret(server, found)):
+            # Who has touched the Secret may have restored the database, too, or changed a password in MLflow.
+            memory.invalidate()
         return found
 
     async def look(
@@ -153,14 +170,32 @@ class Logins:
                 pods=pods,
             )
         except Failure as failure:
-            if isinstance(failure, Invalid) or has_gone_over:
-                raise
+            if isinstance(failure, Invalid | AdminRefused) or has_gone_over:
+                raise  # pods that refuse the admin refuse clients, too, however long the roll may take
             # Not as before: those who were let in without a login will not be.
             raise Waiting(
                 Reason.ROLLOUT_IN_PROGRESS,
                 "Waits for pods that ask for a login, and for its users.",
                 retry_after=LOOK_AGAIN_SECONDS * 2,
             ) from failure
+
+    async def settle_unasked(
+        self, server: ServerModel, credentials: LoginCredentials, memory: LoginMemory, rotation: str
+    ) -> LoginCredentials:
+        """The passwords that MLflow is given where nobody asks it: the next ones at once, as they take effect in the store.
+
+        Raises Failure: the Secret cannot be written.
+        """
+        if credentials.rotated_for != rotation and not credentials.is_rotating:
+            credentials = self._with_next_passwords(credentials, rotation)
+        settled = credentials.settled()
+        if await self._secrets.write(server, build_auth_secret(server, settled)):
+            memory.right = None
+        return settled
+
+    def take_for_right(self, target: Target, credentials: LoginCredentials, memory: LoginMemory) -> None:
+        """Remember what MLflow was given in its store."""
+        memory.right, memory.proven, memory.is_stale = _Question(target, credentials), credentials, False
 
     async def ensure_users(
         self,
@@ -192,6 +227,7 @@ class Logins:
             if settled != credentials:
                 await self._secrets.write(server, build_auth_secret(server, settled))
             memory.right, memory.is_stale = _Question(target, settled), False
+            memory.proven = settled
             credentials = settled
         if _is_revocation_due(credentials, revocation):
             # A rotation was under way, of which MLflow may have known the passwords that are revoked.
@@ -218,13 +254,29 @@ class Logins:
             revoked_for=revocation,
         )
 
+    async def _made_again(
+        self, server: ServerModel, secret: KubeObject | None, rotation: str, revocation: str
+    ) -> LoginCredentials:
+        """New passwords in the place of lost ones; but clients keep theirs, as long as their Secret has it.
+
+        One that may have been revoked nobody keeps.
+        """
+        new = self._new_credentials(rotation, revocation)
+        if revocation or (secret is not None and has_client_login(secret)):
+            return new
+        with suppress(Failure):  # whose it is, if it is not the server's, is said where it is written
+            client = client_login_in(await self._secrets.read(server, server.names.client))
+            if client is not None:
+                return replace(new, user=client.username, user_password=client.password)
+        return new
+
     def _with_next_passwords(self, credentials: LoginCredentials, rotation: str) -> LoginCredentials:
         return replace(
             credentials,
             next_admin_password=new_password(),
             next_user_password=new_password(),
             rotated_for=rotation,
-            rotated_at=self._now().replace(microsecond=0),
+            rotated_at=max(self._now().replace(microsecond=0), credentials.rotated_at),
         )
 
     async def _settled(
@@ -238,7 +290,9 @@ class Logins:
             asked.task.exception()  # looked at, so that asyncio does not complain; the next one finds it anew
             asked = None
         if asked is None:
-            task = asyncio.create_task(self._users.settle(server, question.target, question.credentials))
+            task = asyncio.create_task(
+                self._users.settle(server, question.target, question.credentials, memory.proven)
+            )
             asked = memory.asked = _Asked(question, pods, task)
         await _with_deadline(asked.task)
         memory.asked = memory.right = None  # right again only if this says so
@@ -263,10 +317,17 @@ class _Users:
         self._api = api
 
     async def settle(
-        self, server: ServerModel, target: Target, credentials: LoginCredentials
+        self,
+        server: ServerModel,
+        target: Target,
+        credentials: LoginCredentials,
+        former: LoginCredentials | None,
     ) -> LoginCredentials:
-        """Have the admin and the ordinary user log in by the credentials; return these as they are then. Raises Failure."""
-        admin = await self._admin(server, target, credentials)
+        """Have the admin and the ordinary user log in by the credentials; return these as they are then. Raises Failure.
+
+        ``former`` are those that did so before, by which the admin gets in if the Secret is another one now.
+        """
+        admin = await self._admin(server, target, credentials, former)
         wanted = credentials.settled()
         admin = await self._changed_admin(server, target, admin, wanted)
         user = Login(wanted.user, wanted.user_password)
@@ -275,10 +336,18 @@ class _Users:
         await self._make(server, target, admin, user)
         return wanted
 
-    async def _admin(self, server: ServerModel, target: Target, credentials: LoginCredentials) -> Login:
+    async def _admin(
+        self,
+        server: ServerModel,
+        target: Target,
+        credentials: LoginCredentials,
+        former: LoginCredentials | None,
+    ) -> Login:
         """The admin's login that MLflow knows. The next password first: workers remember an old one for a while."""
         passwords = [credentials.next_admin_password, credentials.admin_password]
-        for password in filter(None, passwords):
+        if former and former.admin == credentials.admin:
+            passwords.append(former.admin_password)
+        for password in dict.fromkeys(filter(None, passwords)):
             admin = Login(credentials.admin, password)
             answer = await self._api.log_in(target, admin)
             if answer.is_ok:
@@ -330,12 +399,14 @@ def _not_done(server: ServerModel, what: str, answer: Answer) -> Failure:
     )
 
 
-def _refused_admin(server: ServerModel, credentials: LoginCredentials) -> Failure:
+def _refused_admin(server: ServerModel, credentials: LoginCredentials) -> AdminRefused:
+    """What to say of a database of somebody else's, where the operator gives nobody a password (login/reset.py)."""
     secret = server.names.auth
-    return failure_for(
+    return AdminRefused(
         Reason.LOGIN_REFUSED,
         f"MLflow refuses the password of {credentials.admin} in Secret {secret}, so that somebody has changed it in MLflow: write "
         f"the one that is right into the Secret (key password). If nobody knows it: kubectl exec -n {server.namespace} "
         f"deployment/{server.name} -c mlflow -- python3 /opt/tracking-operator/tools.pyz prepare-login --reset gives MLflow "
         "the Secret's. Everybody else can log in as before.",
+        retry_after=UNWATCHED_RETRY_SECONDS,
     )

@@ -23,7 +23,9 @@ class PasswordStep:
             return StepResult(None)
         revocation = revocation_of_login(resource)
         try:
-            found = await self._logins.credentials(server, resource.asked_rotation, revocation=revocation)
+            found = await self._logins.credentials(
+                server, context.memory.login, resource.asked_rotation, revocation=revocation
+            )
         except Failure as failure:
             return stopped_unwatched(failure, ConditionType.EXPOSED)
         return StepResult(found)

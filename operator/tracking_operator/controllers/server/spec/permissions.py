@@ -13,6 +13,7 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.api.kubernetes_types import LabelSelector, ResourceRequirements
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
+from tracking_operator.controllers.server.spec.remedies import namespace_remedy, not_permitted
 from tracking_operator.controllers.server_class.class_of_server import (
     ChosenClass,
     unusable_template,
@@ -65,7 +66,7 @@ def require_namespace_allowed(chosen: ChosenClass, namespace: str, labels: Mappi
         raise Invalid(
             Reason.NAMESPACE_NOT_ALLOWED,
             f"The {chosen.title} is not for namespace {namespace!r}, whose labels its allowedNamespaces does not "
-            "select: use another class, or ask the platform team to label the namespace.",
+            f"select: {namespace_remedy(selector, namespace, labels)}",
         )
 
 
@@ -84,7 +85,7 @@ def objection_to_deletion(server: TrackingServer, chosen: ChosenClass, labels: M
 
 
 def image_for(server: TrackingServer, version: str, chosen: ChosenClass, offered: Mapping[str, str]) -> str:
-    """The image to run. Raises Invalid if the version is not on offer."""
+    """The image to run. Raises Invalid if the version is not on class_access."""
     if version not in offered:
         versions = ", ".join(sorted(offered, key=version_order))
         raise Invalid(
@@ -146,7 +147,10 @@ def _service_account(request: PermissionRequest) -> Iterator[Objection]:
     permitted = request.chosen.spec.permissions.service_account_annotations
     for key in sorted(set(request.server.spec.service_account.annotations) - set(permitted)):
         yield _forbidden(
-            request, f"spec.serviceAccount.annotations[{key!r}]", "permissions.serviceAccountAnnotations"
+            request,
+            f"spec.serviceAccount.annotations[{key!r}]",
+            "permissions.serviceAccountAnnotations",
+            permitted,
         )
 
 
@@ -165,9 +169,8 @@ def _pod_template(request: PermissionRequest) -> Iterator[Objection]:
     ):
         for key in sorted(keys):
             if not any(matches_key(pattern, key) for pattern in patterns):
-                yield _forbidden(
-                    request, f"spec.podTemplate.{field}[{key!r}]", f"permissions.podTemplate.{field}"
-                )
+                what, permission = f"spec.podTemplate.{field}[{key!r}]", f"permissions.podTemplate.{field}"
+                yield _forbidden(request, what, permission, patterns)
     if not permitted.scheduling:
         for field in (name for name, value in scheduling.items() if value):
             yield _forbidden(request, f"spec.podTemplate.{field}", "permissions.podTemplate.scheduling")
@@ -180,6 +183,7 @@ def _pod_template(request: PermissionRequest) -> Iterator[Objection]:
             request,
             f"spec.podTemplate.priorityClassName {priority!r}",
             "permissions.podTemplate.priorityClassNames",
+            permitted.priority_class_names,
         )
 
 
@@ -188,7 +192,8 @@ def _replicas(request: PermissionRequest) -> Iterator[Objection]:
     if model.replicas > limit:
         yield (
             Reason.LIMIT_EXCEEDED,
-            f"spec.replicas is {model.replicas}, but {request.chosen.title} allows {limit}: ask for fewer.",
+            f"spec.replicas is {model.replicas}, but {request.chosen.title} allows {limit}: set it to {limit} or fewer, or ask "
+            "the platform team to raise limits.maxReplicas.",
         )
     if model.replicas > 1 and model.is_bound_to_one_pod:
         yield (
@@ -207,12 +212,28 @@ def _connections(request: PermissionRequest) -> Iterator[Objection]:
         yield (
             Reason.LIMIT_EXCEEDED,
             f"spec.backendStore.postgres.connectionLimit is {asked}, but {request.chosen.title} allows "
-            f"{limit}: ask for fewer.",
+            f"{limit}: set it to {limit} or fewer, or ask the platform team to raise limits.maxConnections.",
         )
+    if asked > limit or request.model.replicas > request.chosen.spec.most_replicas:
+        return  # what remains to be said depends on numbers that are not to be
     try:
-        request.model.pool_size(asked)
+        request.model.require_connections(asked)
     except Invalid as failure:
-        yield failure.reason, failure.message
+        yield failure.reason, _too_few_of_the_class(request, limit) or failure.message
+
+
+def _too_few_of_the_class(request: PermissionRequest, limit: int) -> str:
+    """What to say where as many connections as the class allows are not enough either; empty: they are."""
+    model = request.model
+    try:
+        model.require_connections(limit)
+    except Invalid:
+        return (
+            f"{model.replicas} replicas with {model.workers} workers each need more than the {limit} database connections that "
+            f"{request.chosen.title} allows: lower replicas or workers, or ask the platform team to raise "
+            "limits.maxConnections."
+        )
+    return ""
 
 
 def _proxied(request: PermissionRequest) -> Iterator[Objection]:
@@ -228,7 +249,9 @@ def _steering_variables(request: PermissionRequest) -> Iterator[Objection]:
     patterns = permitted(request.model)
     for name in sorted(variable.name for variable in request.server.spec.pod_template.env):
         if steers(name) and not any(matches_key(pattern, name) for pattern in patterns):
-            yield _forbidden(request, f"spec.podTemplate.env {name}", "permissions.podTemplate.variables")
+            yield _forbidden(
+                request, f"spec.podTemplate.env {name}", "permissions.podTemplate.variables", patterns
+            )
 
 
 def _artifact_environment(request: PermissionRequest) -> Iterator[Objection]:
@@ -244,11 +267,18 @@ def _artifact_environment(request: PermissionRequest) -> Iterator[Objection]:
 
 
 def _resources(request: PermissionRequest) -> Iterator[Objection]:
-    asked: ResourceRequirements = request.model.resources
-    of_class, limits = request.chosen.title, request.chosen.spec.most_resources
-    for name, most in limits.items():
+    of_class, spec, model = request.chosen.title, request.server.spec, request.model
+    for name, most in request.chosen.spec.most_resources.items():
         yield from _unreadable(f"limits.maxResources.{name} of {of_class}", most)
-    source = "spec.resources" if request.server.spec.resources else f"The {of_class}: defaults.resources"
+    source = "spec.resources" if spec.resources else f"The {of_class}: defaults.resources"
+    yield from _amounts(request, source, model.resources)
+    if model.job_resources != model.resources:
+        source = "spec.jobs.resources" if spec.jobs.resources else f"The {of_class}: jobs.resources"
+        yield from _amounts(request, source, model.job_resources)
+
+
+def _amounts(request: PermissionRequest, source: str, asked: ResourceRequirements) -> Iterator[Objection]:
+    of_class, limits = request.chosen.title, request.chosen.spec.most_resources
     for field, amounts in (("requests", asked.requests or {}), ("limits", asked.limits or {})):
         for name, amount in amounts.items():
             limit = limits.get(name)
@@ -258,7 +288,8 @@ def _resources(request: PermissionRequest) -> Iterator[Objection]:
             if limit is not None and _is_more(amount, limit):
                 yield (
                     Reason.LIMIT_EXCEEDED,
-                    f"spec.resources.{field}.{name} is {amount}, but {of_class} allows {limit}: ask for less.",
+                    f"{source}.{field}.{name} is {amount}, but {of_class} allows {limit}: set it to {limit} or less, or ask "
+                    f"the platform team to raise limits.maxResources.{name}.",
                 )
 
 
@@ -289,7 +320,8 @@ def _servers_in_namespace(request: PermissionRequest) -> Iterator[Objection]:
         yield (
             Reason.LIMIT_EXCEEDED,
             f"Namespace {request.model.namespace!r} has {request.earlier_servers} servers that come first and "
-            f"{request.chosen.title} allows {limit}: delete one, or ask the platform team for more.",
+            f"{request.chosen.title} allows {limit}: delete one of them, or ask the platform team to raise "
+            "limits.maxServersPerNamespace.",
         )
 
 
@@ -300,7 +332,9 @@ def _host(request: PermissionRequest) -> Iterator[Objection]:
         return
     if not may_have_host(request.chosen, request.values, host, request.host_once_given):
         what = f"spec.access.host {host!r}" if asked else f"The host {host!r}, which this server had so far,"
-        yield _forbidden(request, what, "permissions.hosts")
+        permitted = permitted_hosts(request.chosen, request.values) or ()
+        hosts = [one for one in (request.host_of_template, *permitted) if one]
+        yield _forbidden(request, what, "permissions.hosts", hosts)
 
 
 def may_have_host(
@@ -336,9 +370,9 @@ def permitted_hosts(chosen: ChosenClass, values: naming.TemplateValues) -> Seque
 
     Raises Invalid: a template among them cannot be used.
     """
-    offer, hosts = chosen.spec.access, chosen.spec.permissions.hosts
+    class_access, hosts = chosen.spec.access, chosen.spec.permissions.hosts
     if hosts is None:
-        return () if offer.ingress or offer.gateway else None
+        return () if class_access.ingress or class_access.gateway else None
     try:
         return [naming.host_pattern(template, values) for template in hosts]
     except naming.BadName as error:
@@ -387,12 +421,10 @@ def _login(request: PermissionRequest) -> Iterator[Objection]:
         )
 
 
-def _forbidden(request: PermissionRequest, field: str, permission: str) -> Objection:
-    return (
-        Reason.NOT_PERMITTED,
-        f"{field} is not permitted by {permission} of {request.chosen.title}: "
-        "remove it, or ask the platform team.",
-    )
+def _forbidden(
+    request: PermissionRequest, field: str, permission: str, permitted: Sequence[str] | None = None
+) -> Objection:
+    return Reason.NOT_PERMITTED, not_permitted(request.chosen, field, permission, permitted)
 
 
 CHECKS_AT_DELETION: Final[tuple[Check, ...]] = (_image, _service_account, _pod_template, _resources)

@@ -220,13 +220,15 @@ def named_prefix(chosen: ChosenClass, values: naming.TemplateValues) -> str:
 
 def require_prefix_for_tags(chosen: ChosenClass, prefix: str, namespace: str, name: str) -> None:
     """With isolation ``abac`` the policy makes the prefix out of the identity's tags. Raises Invalid."""
-    offer = chosen.spec.s3
-    if offer and offer.isolation is Isolation.ABAC and prefix != f"{namespace}/{name}":
+    class_store = chosen.spec.s3
+    if class_store and class_store.isolation is Isolation.ABAC and prefix != f"{namespace}/{name}":
         raise Invalid(
             Reason.INVALID_SPEC,
             f"The {chosen.title} has s3.isolation abac, whose policy lets a server into {namespace}/{name} only, and not into "
-            f"{prefix!r}: set naming.artifactPrefix to {naming.DEFAULT_ARTIFACT_PREFIX!r}, or use isolation bucketPolicy. "
-            "Ask the platform team.",
+            f"{prefix!r}. "
+            + chosen.remedy(
+                f"set naming.artifactPrefix to {naming.DEFAULT_ARTIFACT_PREFIX!r}, or use isolation bucketPolicy"
+            ),
         )
 
 
@@ -255,15 +257,15 @@ def _database(
     before: Placement | None, chosen: ChosenClass, values: naming.TemplateValues, found: Found
 ) -> DatabasePlacement:
     """The server's own database: kept, found by its mark, or named after the class's template. Raises Invalid."""
-    offer = chosen.spec.postgres
+    class_store = chosen.spec.postgres
     decided = before.database if before else None
-    if offer is None and decided is not None:
+    if class_store is None and decided is not None:
         raise Invalid(
             Reason.RESOLVED_DIFFERS,
             f"The {chosen.title} has no postgres any more, and this server's data is in database {decided.name} on "
             f"{decided.host}:{decided.port}. What runs goes on running: ask the platform team to put postgres back.",
         )
-    if offer is None:
+    if class_store is None:
         raise Invalid(
             Reason.NOT_PERMITTED,
             f"spec.backendStore.postgres needs a class with a PostgreSQL server, and {chosen.title} has none: "
@@ -272,22 +274,22 @@ def _database(
     if decided is not None:
         return decided
     name = (None if before else found.database) or named_database(chosen, values)
-    return DatabasePlacement(host=offer.host, port=offer.port, name=name)
+    return DatabasePlacement(host=class_store.host, port=class_store.port, name=name)
 
 
 def _artifacts(
     before: Placement | None, chosen: ChosenClass, values: naming.TemplateValues, found: Found
 ) -> ArtifactPlacement:
     """The server's own prefix: kept, found by its mark, or named after the class's template. Raises Invalid."""
-    offer = chosen.spec.s3
+    class_store = chosen.spec.s3
     decided = before.artifacts if before else None
-    if offer is None and decided is not None:
+    if class_store is None and decided is not None:
         raise Invalid(
             Reason.RESOLVED_DIFFERS,
             f"The {chosen.title} has no s3 any more, and this server's artifacts are under {decided.uri}. What runs goes on "
             "running: ask the platform team to put s3 back.",
         )
-    if offer is None:
+    if class_store is None:
         raise Invalid(
             Reason.NOT_PERMITTED,
             f"spec.artifactStore.s3 needs a class with a bucket, and {chosen.title} has none: use another class, or another "
@@ -300,7 +302,9 @@ def _artifacts(
     if prefix is not None:
         require_prefix_for_tags(chosen, prefix, values.namespace, values.name)
     return ArtifactPlacement(
-        bucket=offer.bucket, prefix=prefix or named_prefix(chosen, values), endpoint=offer.endpoint
+        bucket=class_store.bucket,
+        prefix=prefix or named_prefix(chosen, values),
+        endpoint=class_store.endpoint,
     )
 
 

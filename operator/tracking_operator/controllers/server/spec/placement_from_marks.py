@@ -1,35 +1,36 @@
 """Where the stores say, by their marks, that the data of a server is which has no placement (decision 0022)."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from tracking_operator.api.conditions import Reason
+from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
 from tracking_operator.failures import Invalid
 
 
 @dataclass(frozen=True)
 class Found:
-    """What carries a server's mark; None where nothing does."""
+    """What carries a server's mark, by the kind of store that it is in; None where nothing does."""
 
-    database: str | None = None
-    prefix: str | None = None
+    names: Mapping[BackendStoreKind | ArtifactStoreKind, str | None] = field(default_factory=dict)
+
+    @property
+    def database(self) -> str | None:
+        """The database on the class's PostgreSQL."""
+        return self.names.get(BackendStoreKind.POSTGRES)
+
+    @property
+    def prefix(self) -> str | None:
+        """The prefix in the class's bucket."""
+        return self.names.get(ArtifactStoreKind.S3)
 
 
 NOTHING_FOUND: Final = Found()
 
 
-def the_database(marked: Sequence[str]) -> str | None:
-    """The database that carries a server's mark; None if none does. Raises Invalid: several do."""
-    return _the_only(marked, "databases of the class's PostgreSQL")
-
-
-def the_prefix(marked: Sequence[str]) -> str | None:
-    """The prefix that carries a server's mark; None if none does. Raises Invalid: several do."""
-    return _the_only(marked, "prefixes in the class's bucket")
-
-
-def _the_only(marked: Sequence[str], where: str) -> str | None:
+def the_only(marked: Sequence[str], where: str) -> str | None:
+    """What carries a server's mark; None if nothing does. Raises Invalid: several do."""
     if len(marked) > 1:
         raise Invalid(
             Reason.AMBIGUOUS_MARKS,

@@ -55,15 +55,20 @@ class ApplyStep:
         if not context.may_apply:
             return StepResult(None)
         server, report = context.model, Report()
-        desired = keep_existing_claims(build_objects(server), lambda name: self._claim(server, name))
-        await self._write(server, await self._let_through(context, desired), report)
+        desired = keep_existing_claims(
+            build_objects(server),
+            lambda name: self._claim(server, name),
+            of_no_size=[volume.claim for volume in server.volumes if not volume.size_is_asked],
+        )
+        wanted = await self._let_through(context, desired)
+        await self._write(server, wanted, report, asks_again=context.is_resync)
         await self._prune(server, desired, report)
         return report.as_result(None)
 
     async def _let_through(self, context: ReconcileContext, desired: KubeObjects) -> KubeObjects:
         """What may be written now, and what the gates want beside it."""
         server = context.model
-        gates = Gates(context.gate, context.prefix, context.artifact_check, context.passwords)
+        gates = Gates(context.gate, context.artifact_state, context.artifact_check, context.passwords)
         deployment = self._cache.get(DEPLOYMENT, server.namespace, server.names.workload)
         changeable = [
             obj
@@ -77,12 +82,16 @@ class ApplyStep:
         ]
         return [*now, *gates.objects(server)]
 
-    async def _write(self, server: ServerModel, wanted: KubeObjects, report: Report) -> None:
+    async def _write(
+        self, server: ServerModel, wanted: KubeObjects, report: Report, *, asks_again: bool
+    ) -> None:
         tools = await self._tools.ensure(server.namespace, [*wanted, *self._children(server)])
         if failures := failures_of_tools(tools):
             report.add_failures_of_tools(failures)
             wanted = [obj for obj in wanted if not needs_archive(obj)]
-        applied = await apply_all(self._kube, self._cache, wanted, owner=owner_check(server))
+        applied = await apply_all(
+            self._kube, self._cache, wanted, owner=owner_check(server), asks_again=asks_again
+        )
         for written in applied.written:
             logger.info("Wrote %s %s because %s.", written.kind, written.name, written.why)
         report.add_applied(applied, server)

@@ -1,7 +1,8 @@
 """How a server stands, read from the live objects: one condition result per condition. Pure."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import (
@@ -21,9 +22,11 @@ from tracking_operator.controllers.server.children.pods import (
     pod_problem,
     server_pods,
 )
-from tracking_operator.controllers.server.database.databases import DatabaseState, database_result
+from tracking_operator.controllers.server.children.refused_pods import refusal_of_server
+from tracking_operator.controllers.server.children.volumes import is_larger
 from tracking_operator.controllers.server.database.schema_gate import Gate
 from tracking_operator.controllers.server.exposure.answer import Exposed
+from tracking_operator.controllers.server.managed_stores.states import BackendState
 from tracking_operator.kube.objects import (
     DEPLOYMENT,
     PERSISTENT_VOLUME_CLAIM,
@@ -32,6 +35,7 @@ from tracking_operator.kube.objects import (
     name_of,
 )
 from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
+from tracking_operator.resources.pod.start_time import cpu_limit, seconds_to_start
 from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.resources.stores.interface import FoundBy, Store, Volume
 
@@ -47,12 +51,14 @@ class Observed:
     problem: PodProblem | None
     artifact_check: CheckResult | None = None
     """What the newest pod found when it tried an external artifact store out."""
-    database: DatabaseState | None = None
+    database: BackendState | None = None
     """The server's own database; None with another kind of store, and while PostgreSQL was not asked."""
     gate: Gate | None = None
     """Whether the schema fits; None where the pods themselves find out."""
     artifacts: ArtifactCheck | None = None
     """How the server's own prefix does; None with another kind of store, and while it could not be looked at."""
+    pending_volumes: Mapping[str, str] = field(default_factory=dict)
+    """Why claims are not bound that should be by now, by their names."""
     exposed: Exposed | None = None
     """How the server answered as clients ask it; None while it was not asked."""
 
@@ -60,7 +66,7 @@ class Observed:
 def observe(
     children: Sequence[KubeObject],
     server: ServerModel,
-    database: DatabaseState | None = None,
+    database: BackendState | None = None,
     gate: Gate | None = None,
     artifacts: ArtifactCheck | None = None,
 ) -> Observed:
@@ -105,7 +111,7 @@ def backend_store_result(
         case FoundBy.VOLUME_CLAIM:
             return _claims_result(type_, server.backend_store, server, observed)
         case FoundBy.STEP if observed.database:
-            return database_result(evidence.place, observed.database)
+            return observed.database.result(evidence.place)
         case FoundBy.POD if check or not server.replicas:
             return ConditionResult(type_, Verdict.OK, Reason.AS_EXPECTED, f"{evidence.place} is in use.")
     return _as_before(type_, earlier) or not_looked_at(type_, evidence.awaited)
@@ -153,6 +159,8 @@ def volume_result(
     claim = observed.claims.get(volume.claim)
     phase = ((claim or {}).get("status") or {}).get("phase", "Pending")
     if phase == "Bound":
+        if too_large := _larger_than_asked(volume, claim):
+            return ConditionResult(type_, Verdict.OK, Reason.VOLUME_CANNOT_SHRINK, too_large)
         return ConditionResult(
             type_, Verdict.OK, Reason.AS_EXPECTED, f"Volume claim {volume.claim} is bound."
         )
@@ -163,16 +171,40 @@ def volume_result(
             Reason.VOLUME_LOST,
             f"The volume behind claim {volume.claim} is gone: restore it, or delete the claim to begin anew.",
         )
-    if not server.replicas:
-        message = f"Volume claim {volume.claim} will be bound when the first pod needs it."
-        return ConditionResult(type_, Verdict.WORKING, Reason.VOLUME_PENDING, message)
-    return ConditionResult(
-        type_,
-        Verdict.WORKING,
-        Reason.VOLUME_PENDING,
-        f"Volume claim {volume.claim} is not bound yet; if it stays so, 'kubectl describe pvc {volume.claim}' "
-        "tells why.",
+    if why := observed.pending_volumes.get(volume.claim):
+        return ConditionResult(type_, Verdict.BLOCKED, Reason.VOLUME_PENDING, why)
+    message = (
+        f"Volume claim {volume.claim} is not bound yet."
+        if server.replicas
+        else f"Volume claim {volume.claim} will be bound when the first pod needs it."
     )
+    return ConditionResult(
+        type_, Verdict.WORKING, Reason.VOLUME_PENDING, message + _growth_to_come(volume, claim)
+    )
+
+
+def _growth_to_come(volume: Volume, claim: KubeObject | None) -> str:
+    """What becomes of a larger size that a claim cannot have before it is bound."""
+    size = _size(claim)
+    if not size or not volume.size_is_asked or not is_larger(volume.size, size):
+        return ""
+    return f" It keeps {size} until then, and grows to {volume.size} after that."
+
+
+def _larger_than_asked(volume: Volume, claim: KubeObject | None) -> str:
+    """What is to be said of a volume that the class, or an earlier server, made larger than the team asks now."""
+    size = _size(claim)
+    if not size or not volume.size_is_asked or not is_larger(size, volume.size):
+        return ""
+    return (
+        f"Volume claim {volume.claim} keeps its {size}, because volumes cannot shrink to the {volume.size} of {volume.field}: "
+        f"set that to {size} or more, or remove it."
+    )
+
+
+def _size(claim: KubeObject | None) -> str | None:
+    size = claim and ((claim.get("spec") or {}).get("resources") or {}).get("requests", {}).get("storage")
+    return str(size) if size else None
 
 
 def schema_result(server: ServerModel, observed: Observed, earlier: Condition | None) -> ConditionResult:
@@ -216,10 +248,11 @@ def workload_result(server: ServerModel, observed: Observed) -> ConditionResult:
 def _rollout_result(server: ServerModel, deployment: KubeObject, observed: Observed) -> ConditionResult:
     """Why not all pods serve yet."""
     type_ = ConditionType.WORKLOAD_READY
-    if refusal := refused_pods(deployment):
-        return problem(type_, Reason.POD_REFUSED, refusal)
+    if words := words_of_refusal(deployment):
+        refusal = refusal_of_server(words, is_surge=_is_surge(server, deployment))
+        return problem(type_, refusal.reason, refusal.message)
     if observed.problem:
-        return problem(type_, observed.problem.reason, observed.problem.message)
+        return _pod_problem_result(server, observed.problem)
     if observed.check and observed.check.reason:
         return not_looked_at(type_, "the check of the backend store to succeed")
     if observed.artifact_check and observed.artifact_check.reason:
@@ -227,7 +260,28 @@ def _rollout_result(server: ServerModel, deployment: KubeObject, observed: Obser
     message = (
         f"{available_replicas(observed)} of {server.replicas} pods serve MLflow {server.version} so far."
     )
+    if limit := cpu_limit(server):
+        message += f" With spec.resources.limits.cpu {limit} a start may take {seconds_to_start(server) // 60} minutes."
     return ConditionResult(type_, Verdict.WORKING, Reason.ROLLOUT_IN_PROGRESS, message)
+
+
+SECONDS_TO_END: Final = 60.0
+"""What MLflow has to end, and the kubelet to notice. A probe that waits takes two seconds of its one; whoever was ended later had
+answered."""
+
+
+def _pod_problem_result(server: ServerModel, found: PodProblem) -> ConditionResult:
+    limit, given = cpu_limit(server), seconds_to_start(server)
+    was_starting = (
+        found.ended_after is not None and given - 1 <= found.ended_after <= 2 * given + SECONDS_TO_END
+    )
+    if limit is None or not was_starting:
+        return problem(ConditionType.WORKLOAD_READY, found.reason, found.message)
+    message = (
+        f"With spec.resources.limits.cpu {limit} MLflow did not answer within {given} s of its start, and "
+        "was ended: raise or remove the limit."
+    )
+    return problem(ConditionType.WORKLOAD_READY, Reason.CPU_LIMIT_TOO_LOW, message)
 
 
 def exposed_result(server: ServerModel, observed: Observed, earlier: Condition | None) -> ConditionResult:
@@ -240,9 +294,40 @@ def exposed_result(server: ServerModel, observed: Observed, earlier: Condition |
         return _as_before(type_, earlier) or not_looked_at(
             type_, f"an answer of the API at {server.service_url}"
         )
+    if observed.exposed and observed.exposed.is_blip:
+        return _as_before(type_, earlier) or condition_result
     if condition_result.verdict is Verdict.FAILING and not is_settled(server, observed):
         return replace(condition_result, verdict=Verdict.WORKING)
     return condition_result
+
+
+EXPLAINED_BY_WORK: Final = frozenset(
+    {
+        Reason.PENDING,
+        Reason.ROLLOUT_IN_PROGRESS,
+        Reason.PATH_NOT_FOUND,
+        Reason.HOST_REFUSED,
+        Reason.LOGIN_REFUSED,
+    }
+)
+"""What the request of the operator may meet while pods are replaced by some of another address or login."""
+
+
+def answers(
+    server: ServerModel, observed: Observed, exposed: Condition | None, ready: Condition | None
+) -> bool:
+    """Whether requests are answered, whatever else is under way; ``exposed`` and ``ready`` are what was said before.
+
+    A server that was not Ready has to be asked first. Of one that was, a refusal which the replacement of pods explains is
+    no news: others of its pods answer.
+    """
+    if not serves(server, observed):
+        return False
+    result = exposed_result(server, observed, exposed)
+    if result.verdict is Verdict.OK:
+        return True
+    was_ready = ready is not None and ready.is_true
+    return was_ready and result.verdict is Verdict.WORKING and result.reason in EXPLAINED_BY_WORK
 
 
 def serves(server: ServerModel, observed: Observed) -> bool:
@@ -251,7 +336,9 @@ def serves(server: ServerModel, observed: Observed) -> bool:
 
 
 def is_settled(server: ServerModel, observed: Observed) -> bool:
-    """Whether all pods are those that are wanted, so that none of an earlier specification answers."""
+    """Whether all pods are those that are wanted, so that none of an earlier specification or address answers."""
+    if server.access.next_address:
+        return False
     return observed.deployment is not None and is_rolled_out(observed.deployment, server.replicas)
 
 
@@ -266,13 +353,18 @@ def available_replicas(observed: Observed) -> int:
     return int(((observed.deployment or {}).get("status") or {}).get("availableReplicas", 0))
 
 
-def refused_pods(deployment: KubeObject) -> str | None:
+def words_of_refusal(deployment: KubeObject) -> str | None:
     """Why the API server does not let the Deployment's pods be created."""
     for condition in (deployment.get("status") or {}).get("conditions") or ():
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            said = " ".join(str(condition.get("message", "")).split())
-            return f"The API server refuses the server's pods: {said.rstrip('.')}."
+            return str(condition.get("message") or "no reason given")
     return None
+
+
+def _is_surge(server: ServerModel, deployment: KubeObject) -> bool:
+    """Whether the pod that is refused is one more than wanted, beside those that it is to replace."""
+    present = int((deployment.get("status") or {}).get("replicas", 0))
+    return server.surges and present >= server.replicas
 
 
 def _at_rest(observed: Observed) -> ConditionResult:

@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck, is_in_use
-from tracking_operator.controllers.server.artifacts.prefixes import PrefixState
 from tracking_operator.controllers.server.database.schema_gate import Gate, is_gated
+from tracking_operator.controllers.server.managed_stores.states import ArtifactState
 from tracking_operator.kube.objects import KubeObject
 from tracking_operator.resources.auth_secret import LoginCredentials
 from tracking_operator.resources.client_secret import build_client_secret
 from tracking_operator.resources.pod.server_pod import asks_for_login
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class Gates:
     """What the steps before the objects found, as far as it decides about these."""
 
     gate: Gate | None
-    prefix: PrefixState | None
+    artifacts: ArtifactState | None
     check: ArtifactCheck | None
     credentials: LoginCredentials | None = None
 
@@ -27,7 +26,7 @@ class Gates:
         if obj["kind"] != "Deployment":
             return True
         store = server.artifact_store
-        if isinstance(store, S3Artifacts) and self.prefix is None and not is_in_use(store, deployment):
+        if store.is_managed and self.artifacts is None and not is_in_use(store, deployment):
             return False
         if not self._has_passwords(server) and not asks_for_login(deployment):
             return False
@@ -42,6 +41,6 @@ class Gates:
         wanted = (
             self.gate.job if self.gate and self._has_passwords(server) else None,
             self.check and self.check.job,
-            build_client_secret(server, self.prefix.keys if self.prefix else None, self.credentials),
+            build_client_secret(server, self.artifacts.keys if self.artifacts else None, self.credentials),
         )
         return [obj for obj in wanted if obj]

@@ -4,6 +4,7 @@ from tracking_operator.api.conditions import ConditionType
 from tracking_operator.controllers.conditions.step_result import StepResult
 from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck, artifact_check, live_check
 from tracking_operator.controllers.server.children.jobs import LiveJob
+from tracking_operator.controllers.server.children.refused_pods import with_refusal
 from tracking_operator.controllers.server.children.telling import telling_children
 from tracking_operator.controllers.server.children.tools import Tools
 from tracking_operator.controllers.server.context import ReconcileContext
@@ -23,7 +24,6 @@ from tracking_operator.kube.objects import (
     uid_of,
 )
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.resources.stores.s3 import S3Artifacts
 
 
 class PodGates:
@@ -36,35 +36,44 @@ class PodGates:
 
     async def schema(self, context: ReconcileContext) -> StepResult[Gate | None]:
         """Whether pods may start on the schema; None where the pods find that out themselves."""
-        server, status, database = context.model, context.resource.status, context.database
+        server, status, database = context.model, context.resource.status, context.backend_state
         if not server.needs_migration_job:
             return StepResult(None)
         if not server.backend_store.is_managed:
             check = observe(self._children(server), server).check
             database = external_database(server, status, context.migration, check)
         report = Report()
+        context.migration = await self._with_refusal(context.migration, context, report)
         gate = schema_gate(server, status, database, context.migration, now=context.now)
         report.look_again(gate.requeue_after)
         await self._remove(gate.obsolete_job, context.migration, server, ConditionType.SCHEMA_READY, report)
         return report.as_result(gate)
 
     async def artifacts(self, context: ReconcileContext) -> StepResult[ArtifactCheck | None]:
-        """How the server's own prefix does, as its own identity finds it; None where nobody can tell now."""
-        server, prefix, report = context.model, context.prefix, Report()
-        if not context.may_apply or prefix is None or not isinstance(server.artifact_store, S3Artifacts):
+        """How an artifact store that the operator makes does, as the server's identity finds it; None where nobody can tell now."""
+        server, state, report = context.model, context.artifact_state, Report()
+        if not context.may_apply or state is None:
             return StepResult(None)
-        live = live_check(self._children(server), server)
+        live = await self._with_refusal(live_check(self._children(server), server), context, report)
         check = artifact_check(
             server,
             server.artifact_store,
             status=context.resource.status,
-            state=prefix,
+            state=state,
             live=live,
             now=context.now,
         )
         report.look_again(check.requeue_after)
         await self._remove(check.obsolete_job, live, server, ConditionType.ARTIFACT_STORE_READY, report)
         return report.as_result(check)
+
+    async def _with_refusal(
+        self, job: LiveJob | None, context: ReconcileContext, report: Report
+    ) -> LiveJob | None:
+        """The Job, and why it gets no pod if the API server refuses that; no watch tells of it."""
+        heard = await with_refusal(self._kube, job, context.now)
+        report.look_again(heard.look_again)
+        return heard.job
 
     async def _remove(
         self,

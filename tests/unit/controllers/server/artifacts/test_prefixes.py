@@ -20,7 +20,6 @@ from tracking_operator.controllers.server.artifacts.prefixes import (
     PrefixMemory,
     PrefixState,
     WantedPrefix,
-    prefix_result,
 )
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.failures import Invalid, Unavailable
@@ -111,9 +110,9 @@ class World:
         self.api.calls.clear()
         if fresh:
             self.memory.invalidate()
-        store, offer = self.store, self.offer
+        store, class_store = self.store, self.offer
         return await self.prefixes.ensure(
-            self.server, store, offer, self.access, wanted, mark=self.mark, memory=self.memory
+            self.server, store, class_store, self.access, wanted, mark=self.mark, memory=self.memory
         )
 
     def pass_seconds(self, seconds: float) -> None:
@@ -232,7 +231,9 @@ async def test_what_has_to_exist_for_a_prefix_follows_from_the_class() -> None:
 
 
 def test_the_finding_names_the_place_and_no_secret() -> None:
-    condition_result = prefix_result(World().store, PrefixState(None, remarks=("It could be safer.",)))
+    condition_result = PrefixState(None, remarks=("It could be safer.",)).result(
+        World().store.evidence().place
+    )
     assert (condition_result.verdict, condition_result.reason) == (Verdict.OK, Reason.AS_EXPECTED)
     assert (
         condition_result.message == "Artifacts are under s3://ml-artifacts/team-a/mlflow. It could be safer."
@@ -269,3 +270,30 @@ async def test_servers_beside_it_are_counted_and_not_looked_into() -> None:
     assert share
     assert len(share.sids) == len(names)
     assert TRACKING_SERVER not in {kind for kind, *_ in world.cache.opened}
+
+
+@pytest.mark.parametrize("how", ["deleted", "emptied", "old"])
+async def test_a_lost_secret_is_made_again_as_it_was_while_an_operator_knows_it(how: str) -> None:
+    world = World()
+    await world.ensure()
+    old, place = world.secret, (SECRET, "team-a", "mlflow-artifacts")
+    world.pass_seconds(60)
+    await world.ensure(ASKED)
+    before = world.secret["data"]
+    if how == "deleted":
+        world.cache.remove(world.api.objects.pop(place))
+    else:
+        world.cache.upsert(world.api.store(old if how == "old" else world.secret | {"data": {}}))
+    await world.ensure(ASKED)
+    assert world.secret["data"] == before
+    assert world.objects.made == 2
+
+
+async def test_a_secret_that_was_lost_while_nobody_looked_gets_other_keys() -> None:
+    world = World()
+    await world.ensure()
+    world.cache.remove(world.api.objects.pop((SECRET, "team-a", "mlflow-artifacts")))
+    world.restart()
+    state = await world.ensure()
+    assert state.keys
+    assert world.secret_key() == state.keys.access_key_id == "key-2"

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests.certificates import Authority
 from tests.unit.controllers.memory_api import MemoryApi
 from tests.unit.examples import EXTERNAL_BUCKET, EXTERNAL_DATABASE, Manifest, model, secret
 from tracking_operator.api.conditions import ConditionType, Reason
@@ -14,11 +15,25 @@ from tracking_operator.controllers.server.children.mounted_secrets import Creden
 from tracking_operator.failures import Unavailable, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.errors import ApiError
+from tracking_operator.resources.destinations import Endpoint
 from tracking_operator.resources.server_model import ServerModel
 
 PASSWORD_URI = "postgresql+psycopg2://mlflow:hunter2@db/mlflow"
 SERVER = model({"backendStore": EXTERNAL_DATABASE})
 BOTH = model({"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET})
+
+WITH_CERTIFICATES = model(
+    {
+        "backendStore": {
+            "external": {
+                **EXTERNAL_DATABASE["external"],
+                "caConfigMapRef": {"name": "company-ca"},
+                "clientCertificateSecretRef": {"name": "mlflow-db-certificate"},
+            }
+        }
+    }
+)
+CA, (CERTIFICATE, KEY) = (authority := Authority.new()).certificate, authority.issue("mlflow")
 
 
 class World:
@@ -131,7 +146,8 @@ async def test_a_missing_secret_is_named_with_its_field() -> None:
             ConditionType.BACKEND_STORE_READY,
             Reason.SECRET_NOT_FOUND,
             "There is no Secret 'mlflow-db' in namespace 'team-a', which spec.backendStore.external.uriSecretRef "
-            "names: create it, or name another.",
+            "names: create it, or name another. Label it tracking-operator.dev/watch=true, and each change of it is seen at "
+            "once.",
         )
     ]
 
@@ -168,3 +184,70 @@ async def test_an_api_server_that_refuses_is_no_missing_secret(monkeypatch: pyte
     assert type_ is ConditionType.BACKEND_STORE_READY
     assert isinstance(failure, Unavailable)
     assert "read Secret team-a/mlflow-db" in failure.message
+
+
+def config_map(name: str, **content: str) -> Manifest:
+    """A ConfigMap of a team."""
+    metadata = {"name": name, "namespace": "team-a"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": content}
+
+
+class TestCertificates:
+    """What a team names beside the URI of its database."""
+
+    URI = secret("mlflow-db", uri=PASSWORD_URI)
+    CERTIFICATE = secret("mlflow-db-certificate", **{"tls.crt": CERTIFICATE, "tls.key": KEY})
+    CA_MAP = config_map(
+        "company-ca", **{"ca.crt": f"# Größter Aussteller\n{CA}{Authority.new().certificate}"}
+    )
+
+    async def test_that_are_there_count_for_the_digest(self) -> None:
+        world = World(self.URI, self.CERTIFICATE, self.CA_MAP)
+        before = await world.digest(WITH_CERTIFICATES)
+        world.api.store(config_map("company-ca", **{"ca.crt": CA}))
+        rotated = await world.digest(WITH_CERTIFICATES, fresh=True)
+        world.api.store(secret("mlflow-db-certificate", **{"tls.crt": CA, "tls.key": KEY}))
+        assert len({before, rotated, await world.digest(WITH_CERTIFICATES, fresh=True)}) == 3
+
+    async def test_leave_the_place_of_the_database_as_its_uri_says(self) -> None:
+        world = World(self.URI, self.CERTIFICATE, self.CA_MAP)
+        await world.digest(WITH_CERTIFICATES)
+        found = world.credentials.endpoints(WITH_CERTIFICATES, world.memories[WITH_CERTIFICATES.uid])
+        assert found == {ConditionType.BACKEND_STORE_READY: (Endpoint("db", 5432),)}
+
+    async def test_a_missing_config_map_is_named_with_its_field(self) -> None:
+        ((type_, reason, message),) = await World(self.URI, self.CERTIFICATE).problems(WITH_CERTIFICATES)
+        assert (type_, reason) == (ConditionType.BACKEND_STORE_READY, Reason.SECRET_NOT_FOUND)
+        assert message == (
+            "There is no ConfigMap 'company-ca' in namespace 'team-a', which "
+            "spec.backendStore.external.caConfigMapRef names: create it, or name another."
+        )
+
+    async def test_a_config_map_without_the_key_is_named(self) -> None:
+        world = World(self.URI, self.CERTIFICATE, config_map("company-ca", **{"ca.pem": CA}))
+        ((_, reason, message),) = await world.problems(WITH_CERTIFICATES)
+        assert reason is Reason.SECRET_KEY_MISSING
+        assert "ConfigMap 'company-ca'" in message
+        assert "nothing under the key 'ca.crt'" in message
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "just any text",
+            "-----BEGIN CERTIFICATE-----\nbm8=\n-----END CERTIFICATE-----",
+            CA.replace("-----END", "---END"),
+            KEY,
+        ],
+    )
+    async def test_what_is_no_certificate_is_named_and_not_repeated(self, text: str) -> None:
+        world = World(self.URI, self.CERTIFICATE, config_map("company-ca", **{"ca.crt": text}))
+        ((type_, reason, message),) = await world.problems(WITH_CERTIFICATES)
+        assert (type_, reason) == (ConditionType.BACKEND_STORE_READY, Reason.TLS_FAILED)
+        assert "has no certificates that can be read under the key 'ca.crt': write them in PEM" in message
+        assert text not in message
+
+    async def test_a_certificate_without_its_key_is_named(self) -> None:
+        world = World(self.URI, self.CA_MAP, secret("mlflow-db-certificate", **{"tls.crt": CERTIFICATE}))
+        ((_, reason, message),) = await world.problems(WITH_CERTIFICATES)
+        assert reason is Reason.SECRET_KEY_MISSING
+        assert "clientCertificateSecretRef names, has nothing under the key 'tls.key'" in message

@@ -119,7 +119,7 @@ def test_only_what_we_control_and_what_holds_no_data_is_pruned() -> None:
 
 def test_a_database_s_own_secret_and_jobs_that_have_ended_are_not_pruned() -> None:
     secret = live("v1", "Secret", "mlflow-database", metadata=owned_by(UID))
-    current = live("batch/v1", "Job", "mlflow-migrate-3-17-2", metadata=owned_by(UID))
+    current = live("batch/v1", "Job", "mlflow-migrate-3-18-0", metadata=owned_by(UID))
     ended = live(
         "batch/v1",
         "Job",
@@ -127,7 +127,7 @@ def test_a_database_s_own_secret_and_jobs_that_have_ended_are_not_pruned() -> No
         metadata=owned_by(UID),
         status={"conditions": [{"type": "Failed", "status": "True"}]},
     )
-    abandoned = live("batch/v1", "Job", "mlflow-migrate-3-18-0", metadata=owned_by(UID))
+    abandoned = live("batch/v1", "Job", "mlflow-migrate-3-19-0", metadata=owned_by(UID))
     server = replace(model(), backend_store=POSTGRES)
     assert prunable([secret, current, ended, abandoned], server) == [abandoned]
 

@@ -36,10 +36,21 @@ CHECK_REASONS = [
     "SchemaBehind",
     "SchemaTooNew",
     "ImageVersionMismatch",
+    "ImageIncomplete",
     "VolumeFull",
     "UnsupportedUri",
     "MigrationFailed",
 ]
+
+NO_PYTHON = [
+    # containerd with runc, and with crun; CRI-O
+    "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start "
+    'container process: error during container init: exec: "python3": executable file not found in $PATH: unknown',
+    "failed to create containerd task: OCI runtime create failed: executable file `python3` not found in $PATH: No such file or directory",
+    "container create failed: executable file `python3` not found in $PATH: No such file or directory",
+    'exec: "python3": stat /usr/bin/python3: no such file or directory',
+]
+"""What the runtime says of an image that has no python3."""
 
 
 def unscheduled(message: str) -> Manifest:
@@ -47,12 +58,31 @@ def unscheduled(message: str) -> Manifest:
 
 
 def result(*pods: Manifest) -> CheckResult:
-    found = check_result(pods, "3.17.2")
+    found = check_result(pods, "3.18.0")
     assert found is not None
     return found
 
 
 class TestCheckResult:
+    @pytest.mark.parametrize("words", NO_PYTHON)
+    @pytest.mark.parametrize(("ended", "exit_code"), [("StartError", 128), ("ContainerCannotRun", 127)])
+    def test_of_an_image_without_python_names_what_is_missing(
+        self, ended: str, exit_code: int, words: str
+    ) -> None:
+        found = result(pod(check={"state": terminated(exit_code, ended, words), "ready": False}))
+        assert found.reason is Reason.IMAGE_INCOMPLETE
+        assert "no python3" in found.message
+        assert "psycopg2" in found.message
+
+    def test_of_a_container_that_the_runtime_does_not_start_has_its_words(self) -> None:
+        for words in (
+            "OCI runtime create failed: seccomp is not supported",
+            'error mounting "/var/lib/kubelet/pods/1/volumes/x" to rootfs: no such file or directory',
+        ):
+            found = result(pod(check={"state": terminated(128, "StartError", words), "ready": False}))
+            assert found.reason is Reason.POD_REFUSED
+        assert words in found.message
+
     def test_of_a_check_that_passed_has_the_revision(self) -> None:
         assert result(pod(check=PASSED)) == CheckResult(None, "The backend store is at revision abc.", "abc")
 
@@ -158,6 +188,14 @@ class TestPodProblem:
         assert problem.reason is Reason.POD_REFUSED
         assert 'secret "token" not found' in problem.message
 
+    @pytest.mark.parametrize("words", NO_PYTHON)
+    @pytest.mark.parametrize("reason", ["RunContainerError", "CreateContainerError"])
+    def test_an_image_without_python(self, reason: str, words: str) -> None:
+        problem = pod_problem([pod(check={"state": waiting(reason, words)}, server=INITIALIZING)])
+        assert problem
+        assert problem.reason is Reason.IMAGE_INCOMPLETE
+        assert "no python3" in problem.message
+
     def test_no_node_with_room(self) -> None:
         problem = pod_problem([pod(conditions=[unscheduled(UNSCHEDULABLE)])])
         assert problem
@@ -173,6 +211,12 @@ class TestPodProblem:
     )
     def test_a_volume_that_is_being_provisioned_is_no_problem_of_the_nodes(self, message: str) -> None:
         assert pod_problem([pod(conditions=[unscheduled(message)])]) is None
+
+    @pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+    def test_a_pod_that_has_ended_waits_for_no_node(self, phase: str) -> None:
+        ended = pod(conditions=[unscheduled(UNSCHEDULABLE)])
+        ended["status"]["phase"] = phase
+        assert pod_problem([ended]) is None
 
     def test_too_little_memory(self) -> None:
         problem = pod_problem([pod(check=PASSED, server=crashed(137, "OOMKilled"))])

@@ -1,10 +1,12 @@
 """Claims that exist already: taken up again, never shrunk, written at most once."""
 
+from typing import ClassVar
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.examples import Manifest, model
+from tests.unit.examples import Manifest, model, tracking_class
 from tracking_operator.controllers.server.children.volumes import keep_existing_claims
 from tracking_operator.kube.apply import digest, plan
 from tracking_operator.kube.quantities import parse_quantity
@@ -28,8 +30,9 @@ def backend_claim(objects: list[Manifest]) -> Manifest:
 
 def applied(wanted: Manifest, default_class: str = "standard") -> Manifest:
     """What the API server stores when the claim is applied."""
+    stamp = {"tracking-operator.dev/applied": digest(wanted)}
     stamped = wanted["metadata"] | {
-        "annotations": {"tracking-operator.dev/applied": digest(wanted)},
+        "annotations": (wanted["metadata"].get("annotations") or {}) | stamp,
         "uid": "u",
         "resourceVersion": "1",
     }
@@ -139,3 +142,36 @@ def test_what_cannot_be_changed_is_never_asked_for(size: str, before: str | None
         wanted.get("storageClassName", live["spec"]["storageClassName"]) == live["spec"]["storageClassName"]
     )
     assert wanted["accessModes"] == live["spec"]["accessModes"]
+
+
+class TestClass:
+    CLASS: ClassVar[Manifest] = {
+        "defaults": {
+            "volumes": {
+                "backendStore": {"size": "5Gi", "storageClassName": "fast"},
+                "artifactStore": {"size": "50Gi"},
+            }
+        }
+    }
+
+    def claims(self, spec: Manifest | None = None) -> list[Manifest]:
+        return build_objects(model(spec or {}, tracking_class(self.CLASS, is_default=True)))
+
+    def test_says_how_large_new_volumes_are_and_what_they_are_made_of(self) -> None:
+        claim = backend_claim(self.claims())
+        assert (size_of(claim), claim["spec"]["storageClassName"]) == ("5Gi", "fast")
+
+    def test_has_no_say_where_the_team_has_one(self) -> None:
+        asked = {"backendStore": {"sqlite": {"size": "2Gi", "storageClassName": "slow"}}}
+        claim = backend_claim(self.claims(asked))
+        assert (size_of(claim), claim["spec"]["storageClassName"]) == ("2Gi", "slow")
+
+    def test_lets_a_volume_be_that_exists(self) -> None:
+        live = found()
+        kept = keep_existing_claims(
+            self.claims(), lambda name: live if name == NAME else None, of_no_size=[NAME]
+        )
+        assert (size_of(backend_claim(kept)), backend_claim(kept)["spec"]["storageClassName"]) == (
+            "1Gi",
+            "standard",
+        )

@@ -16,11 +16,10 @@ from tracking_operator.controllers.server.database.databases import (
     DatabaseMemory,
     Databases,
     DatabaseState,
-    Wanted,
+    WantedDatabase,
     _Verified,
-    database_result,
 )
-from tracking_operator.controllers.server_class.postgres_admin import Access, PostgresAdmin
+from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
 from tracking_operator.failures import Invalid, Unavailable, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
@@ -33,8 +32,13 @@ from tracking_operator.stores.postgres.schema_revision import SchemaState
 from tracking_operator.timings import Timings
 
 DEADLINE = 3600.0
-WANTED = Wanted(rotation="", rotate_every=None, must_exist=False, deadline=DEADLINE)
+WANTED = WantedDatabase(rotation="", rotate_every=None, must_exist=False, deadline=DEADLINE)
 ASKED = replace(WANTED, rotation="please")
+
+
+def world_login(letter: str) -> str:
+    """A login of the server of these tests."""
+    return f"{postgres_store(model({}, postgres_class())).database}_{letter}"
 
 
 class Postgres:
@@ -49,6 +53,7 @@ class Postgres:
         self.sessions: frozenset[int] = frozenset()
         self.is_retired = True
         self.at_once: object = None
+        self.free_login = world_login("a")
 
     async def run_for(
         self,
@@ -68,6 +73,8 @@ class Postgres:
         match name:
             case "provision":
                 return self._verified(*arguments)
+            case "login_not_in_use":
+                return self.free_login
             case "look":
                 return Sighting(cast(float, arguments[2]), self.sessions)
             case "begin_rotation":
@@ -109,7 +116,7 @@ class World:
             "cluster", self.server.namespace, self.server.name, self.server.uid, "uid-of-namespace"
         )
         place = PostgresServer(self.store.host, self.store.port)
-        self.access = Access(place, Login("admin", "secret"))
+        self.access = AdminConnection(place, Login("admin", "secret"))
         self.restart()
 
     def restart(self) -> None:
@@ -119,7 +126,7 @@ class World:
         self.memory = DatabaseMemory()
 
     async def ensure(
-        self, wanted: Wanted = WANTED, *, fresh: bool = False, access: Access | None = None
+        self, wanted: WantedDatabase = WANTED, *, fresh: bool = False, access: AdminConnection | None = None
     ) -> DatabaseState:
         """Do so, and forget what was asked and written before."""
         self.postgres.asked.clear()
@@ -129,6 +136,14 @@ class World:
         return await self.databases.ensure(
             self.server, self.store, access or self.access, wanted, mark=self.mark, memory=self.memory
         )
+
+    def lose(self, how: str, old: Manifest) -> None:
+        """What happens to the Secret."""
+        place = (SECRET, "team-a", "mlflow-database")
+        if how == "deleted":
+            self.cache.remove(self.api.objects.pop(place))
+        else:
+            self.cache.upsert(self.api.store(old if how == "old" else self.secret | {"data": {}}))
 
     def pass_seconds(self, seconds: float) -> None:
         """Let time pass."""
@@ -347,10 +362,10 @@ async def test_a_forgotten_server_is_verified_anew() -> None:
 
 def test_the_finding_names_database_and_login_and_no_password() -> None:
     world = World()
-    condition_result = database_result(world.store.evidence().place, DatabaseState("x_a", None))
+    condition_result = DatabaseState("x_a", None).result(world.store.evidence().place)
     assert (condition_result.verdict, condition_result.reason) == (Verdict.OK, Reason.AS_EXPECTED)
     assert world.store.database in condition_result.message
-    rotating = database_result(world.store.evidence().place, DatabaseState("x_b", None, retiring="x_a"))
+    rotating = DatabaseState("x_b", None, retiring="x_a").result(world.store.evidence().place)
     assert (rotating.verdict, rotating.reason) == (Verdict.OK, Reason.ROTATING_CREDENTIALS)
     assert "x_a to x_b" in rotating.message
 
@@ -392,3 +407,30 @@ async def test_no_secret_is_written_while_access_cannot_be_ended() -> None:
     with pytest.raises(Unavailable):
         await world.ensure(replace(WANTED, is_revoked=True))
     assert world.secret == before
+
+
+class TestLostSecret:
+    """The Secret is deleted, damaged, or replaced by one out of an old backup."""
+
+    @pytest.mark.parametrize("how", ["deleted", "emptied", "old"])
+    async def test_is_made_again_as_it_was_while_an_operator_knows_it(self, how: str) -> None:
+        world = World()
+        await world.ensure()
+        old = world.secret
+        world.pass_seconds(60)
+        await world.ensure(ASKED)
+        world.postgres.other_login_works = False
+        before = credentials_in(world.secret)
+        world.lose(how, old)
+        await world.ensure(ASKED)
+        assert credentials_in(world.secret) == before
+        assert [asked for asked in world.postgres.asked if "provision" in asked] == []
+
+    async def test_after_a_restart_pods_go_on_with_the_login_that_they_have(self) -> None:
+        world = World()
+        await world.ensure()
+        world.lose("deleted", {})
+        world.restart()
+        world.postgres.free_login = world_login("b")
+        state = await world.ensure(replace(WANTED, must_exist=True))
+        assert state.login == world.secret_login() == world_login("b")

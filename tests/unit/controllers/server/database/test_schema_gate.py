@@ -145,7 +145,7 @@ def test_a_success_in_an_external_database_waits_for_its_pod_to_tell() -> None:
 
 
 def test_a_job_that_is_gone_does_not_come_back(wanted: ServerModel) -> None:
-    opened = gate(wanted, NEW, recorded=("3.17.2", NEW))
+    opened = gate(wanted, NEW, recorded=("3.18.0", NEW))
     assert (opened.is_open, opened.job) == (True, None)
 
 
@@ -153,7 +153,7 @@ def test_a_job_that_is_gone_does_not_come_back(wanted: ServerModel) -> None:
 def test_an_older_schema_that_was_put_back_is_migrated_again(wanted: ServerModel, *, is_left: bool) -> None:
     live_job = job(wanted, "Complete")
     children = [live_job, succeeded(live_job)] if is_left else []
-    closed = gate(wanted, OLD, *children, recorded=("3.17.2", NEW))
+    closed = gate(wanted, OLD, *children, recorded=("3.18.0", NEW))
     assert not closed.is_open
     assert (closed.obsolete_job == live_job) is is_left
     assert (closed.job is not None) is not is_left
@@ -171,7 +171,7 @@ def test_a_new_version_with_the_same_schema_opens_after_its_job(wanted: ServerMo
 
 
 def test_a_server_goes_on_as_recorded_while_postgresql_cannot_be_asked(wanted: ServerModel) -> None:
-    assert gate(wanted, None, recorded=("3.17.2", NEW), is_reachable=False).revision == NEW
+    assert gate(wanted, None, recorded=("3.18.0", NEW), is_reachable=False).revision == NEW
     for recorded in (None, ("3.16.1", OLD)):
         closed = gate(wanted, None, recorded=recorded, is_reachable=False)
         assert (closed.is_open, closed.job, closed.condition_result.reason) == (False, None, Reason.PENDING)
@@ -222,7 +222,7 @@ def test_a_job_that_gave_up_for_a_passing_reason_is_made_anew_after_a_pause(
     assert (closed.is_open, closed.obsolete_job) == (False, None)
     assert closed.requeue_after == SECONDS_UNTIL_ANOTHER_JOB - 20.0
     assert closed.result is not None
-    assert "That is why. Job mlflow-migrate-3-17-2 is made anew 60 s after" in closed.result.message
+    assert "That is why. Job mlflow-migrate-3-18-0 is made anew 60 s after" in closed.result.message
     closed = gate(wanted, None, live_job, failed(live_job, reason), later=SECONDS_UNTIL_ANOTHER_JOB)
     assert (closed.obsolete_job, closed.requeue_after) == (live_job, None)
 
@@ -261,7 +261,7 @@ def test_a_job_that_kubernetes_ended_for_good_is_not_made_anew_by_a_word_of_its_
         Verdict.BLOCKED,
         Reason.CRASH_LOOPING,
     )
-    assert "delete Job mlflow-migrate-3-17-2" in closed.condition_result.message
+    assert "delete Job mlflow-migrate-3-18-0" in closed.condition_result.message
 
 
 @pytest.mark.parametrize("reason", ["MigrationFailed", "SchemaTooNew", "ImageVersionMismatch"])
@@ -273,7 +273,7 @@ def test_a_job_that_only_a_person_can_help_stays_and_says_why(wanted: ServerMode
         Verdict.BLOCKED,
         reason,
     )
-    for words in ("That is why.", "goes on running", "delete Job mlflow-migrate-3-17-2"):
+    for words in ("That is why.", "goes on running", "delete Job mlflow-migrate-3-18-0"):
         assert words in closed.condition_result.message
 
 
@@ -316,7 +316,7 @@ def test_an_external_database_is_known_from_its_job_and_its_pods() -> None:
     wanted = model({"backendStore": EXTERNAL_DATABASE})
     live_job = job(wanted, "Complete")
     migration = live_migration([live_job, succeeded(live_job)], wanted)
-    status = server(status={"version": "3.17.2", "schemaRevision": OLD}).status
+    status = server(status={"version": "3.18.0", "schemaRevision": OLD}).status
     earlier = CheckResult(Reason.SCHEMA_MISSING, "", "", "2026-01-01T09:00:00Z")
     later = CheckResult(Reason.SCHEMA_BEHIND, "", "", "2026-01-01T11:00:00Z")
 

@@ -12,10 +12,11 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.labels_and_annotations import API_VERSION, FINALIZER
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.controllers.server.database.databases import DatabaseState, Wanted
-from tracking_operator.controllers.server.deletion.databases import DatabaseFinalization
-from tracking_operator.controllers.server.deletion.finalize_store import Deletion
-from tracking_operator.controllers.server_class.postgres_admin import Access
+from tracking_operator.controllers.server.database.databases import Databases, DatabaseState, WantedDatabase
+from tracking_operator.controllers.server.database.managed_store import DatabaseStore
+from tracking_operator.controllers.server.managed_stores.interface import Deletion
+from tracking_operator.controllers.server.managed_stores.loop import ManagedStores
+from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
 from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Invalid, Unavailable
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import DEPLOYMENT, JOB, SECRET
@@ -33,7 +34,7 @@ class PostgresWorld(World):
         self.revision: str | None = None
         self.failure: Failure | None = None
         self.meanwhile: Callable[[], None] = lambda: None
-        self.wanted: list[Wanted] = []
+        self.wanted: list[WantedDatabase] = []
         self.dropped: list[str] = []
         self.blocked: ConditionResult | None = None
         self.marked: tuple[str, ...] = ()
@@ -53,14 +54,17 @@ class PostgresWorld(World):
 
     def restart(self) -> None:
         super().restart()
-        self.loop._steps.database._postgres = self  # type: ignore[assignment]
-        self.loop._steps.database._databases = self  # type: ignore[assignment]
-        self.loop._steps.deletion._finalization._stores = (cast(DatabaseFinalization, self),)
+        (store,) = self.loop._steps.stores._backend_stores
+        assert isinstance(store, DatabaseStore)
+        itself = cast(object, self)
+        store._classes = store._postgres = cast(PostgresAdmin, itself)
+        store._databases = cast(Databases, itself)
+        self.loop._steps.deletion._finalization._stores = cast(ManagedStores, itself)
 
-    async def access(self, class_name: str, offer: object) -> Access:
-        return Access(PostgresServer("pg.db.svc"), Login("admin", "secret"))
+    async def access(self, class_name: str, class_store: object) -> AdminConnection:
+        return AdminConnection(PostgresServer("pg.db.svc"), Login("admin", "secret"))
 
-    async def databases_of(self, access: Access, mark: Mark) -> tuple[str, ...]:
+    async def databases_of(self, access: AdminConnection, mark: Mark) -> tuple[str, ...]:
         self.asked.append(mark)
         if self.lost:
             raise self.lost
@@ -70,8 +74,8 @@ class PostgresWorld(World):
         self,
         server: object,
         store: object,
-        access: Access,
-        wanted: Wanted,
+        access: AdminConnection,
+        wanted: WantedDatabase,
         *,
         mark: Mark,
         memory: object,
@@ -197,7 +201,7 @@ async def test_the_job_comes_first_and_the_deployment_after_it() -> None:
     await world.reconcile()
     assert world.child(DEPLOYMENT)
     assert world.resource["status"]["schemaRevision"] == "abc"
-    assert world.wanted[-1].migrated_by == world.child(JOB, "mlflow-migrate-3-17-2")["metadata"]["uid"]
+    assert world.wanted[-1].migrated_by == world.child(JOB, "mlflow-migrate-3-18-0")["metadata"]["uid"]
 
 
 async def test_a_job_that_ends_while_postgresql_is_asked_is_not_run_again() -> None:
@@ -450,10 +454,10 @@ async def test_a_new_server_that_asks_for_a_revocation_keeps_its_placement(
     seen: list[set[str]] = []
     apply = world.api.apply
 
-    async def watched(obj: Manifest, *, subresource: str | None = None) -> Manifest:
+    async def watched(obj: Manifest, *, subresource: str | None = None, dry_run: bool = False) -> Manifest:
         if subresource == "status":
             seen.append(set(obj["status"]))
-        return await apply(obj, subresource=subresource)
+        return await apply(obj, subresource=subresource, dry_run=dry_run)
 
     monkeypatch.setattr(world.api, "apply", watched)
     await world.reconcile()

@@ -96,6 +96,23 @@ async def test_no_answer_is_a_problem_only_when_it_stays_away() -> None:
     assert verdicts == [Verdict.WORKING] * 3 + [Verdict.FAILING] * 2
 
 
+async def test_until_then_nobody_is_told_to_look_at_anything() -> None:
+    world = World(AWAY)
+    found = [(await world.look()).condition_result for _ in range(5)]
+    early, late = found[:3], found[3:]
+    assert all(one and one.reason is Reason.PROGRESSING for one in early)
+    assert all(one and one.message.startswith("Waiting for ") for one in early)
+    assert not any(one and "NetworkPolicies" in one.message for one in early)
+    assert all(
+        one and one.reason is Reason.NOT_REACHABLE and "NetworkPolicies" in one.message for one in late
+    )
+
+
+async def test_no_answer_is_a_blip_until_it_is_a_problem() -> None:
+    world = World(AWAY)
+    assert [(await world.look()).is_blip for _ in range(5)] == [True] * 3 + [False] * 2
+
+
 async def test_an_answer_that_is_no_success_is_a_problem_at_once() -> None:
     condition_result = (await World(Answer(403, "Invalid Host header")).look()).condition_result
     assert condition_result

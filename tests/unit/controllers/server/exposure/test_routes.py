@@ -75,7 +75,13 @@ class TestIngress:
     async def test_of_no_class_says_that_there_is_no_default_one(self) -> None:
         condition_result = await World().look(self.PLAIN, ingress(class_name=None))
         assert condition_result
+        assert condition_result.reason.value == "IngressClassNotFound"
         assert "no default one" in condition_result.message
+
+    async def test_of_a_controller_that_an_annotation_names_may_get_its_address_yet(self) -> None:
+        one = ingress(class_name=None)
+        one["metadata"]["annotations"] = {"kubernetes.io/ingress.class": "nginx"}
+        assert await said(World(), self.PLAIN, one) == ("AddressPending", Verdict.WORKING)
 
     async def test_with_an_address_is_a_way_in(self) -> None:
         assert await World().look(self.PLAIN, ingress(ADDRESS)) is None
@@ -118,7 +124,10 @@ class TestRoute:
         "one", [route(), route(("Accepted", "True", "Accepted"), gateway="another")], ids=["none", "another"]
     )
     async def test_that_its_gateway_says_nothing_about(self, one: Manifest) -> None:
-        assert await said(World(), self.SERVER, one) == ("AddressPending", Verdict.WORKING)
+        world = World()
+        assert await said(world, self.SERVER, one) == ("GatewayNotFound", Verdict.FAILING)
+        world.put("gateway.networking.k8s.io/v1", "Gateway", "public")
+        assert await said(world, self.SERVER, one) == ("AddressPending", Verdict.WORKING)
 
     @pytest.mark.parametrize(
         ("type_", "reason"),

@@ -46,7 +46,7 @@ def gate(
     schema: str = NEW,
 ) -> Gate:
     """The gate of a server whose schema is up to date, and whose login's tables are at ``login``."""
-    status: Manifest = {"version": "3.17.2", "schemaRevision": NEW}
+    status: Manifest = {"version": "3.18.0", "schemaRevision": NEW}
     status |= {"loginRevision": recorded} if recorded else {}
     database = DatabaseState(login="x_a", revision=schema, login_revision=login)
     migration = live_migration(children, wanted)
@@ -88,7 +88,7 @@ def test_without_a_login_its_tables_are_nobodys_business(without: ServerModel) -
 def test_an_external_database_is_prepared_by_the_word_of_the_job(without: ServerModel) -> None:
     spec: Manifest = {"backendStore": EXTERNAL_DATABASE}
     wanted, before = model(spec | BASIC), model(spec)
-    status = server(status={"version": "3.17.2", "schemaRevision": NEW}).status
+    status = server(status={"version": "3.18.0", "schemaRevision": NEW}).status
     old = job(before, "Complete")
     migration = live_migration([old, succeeded(old)], wanted)
     database = external_database(wanted, status, migration, None)

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -14,13 +14,14 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.conditions.step_result import StepResult
 from tracking_operator.controllers.server.login import logins as module
-from tracking_operator.controllers.server.login.logins import LoginMemory, Logins, LoginWanted
+from tracking_operator.controllers.server.login.logins import AdminRefused, LoginMemory, Logins, LoginWanted
 from tracking_operator.controllers.server.login.step import PasswordStep
 from tracking_operator.failures import Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
 from tracking_operator.mlflow.client import ALREADY_EXISTS, Answer, Login, MlflowApi, Target
 from tracking_operator.resources.auth_secret import LoginCredentials, login_credentials_in
+from tracking_operator.resources.client_secret import build_client_secret
 from tracking_operator.resources.deployment import build_deployment
 
 TARGET = Target("http://mlflow.team-a.svc/team-a", "mlflow.example.com")
@@ -85,18 +86,26 @@ class World:
         self.api = MemoryApi()
         self.server = model(BASIC)
         self.mlflow = FakeMlflow({})
+        self.now = datetime(2026, 1, 1, 12, tzinfo=UTC)
         self.restart()
 
     def restart(self) -> None:
         """An operator with an empty memory, and a cache that knows what the API has."""
         self.cache = ObjectCache(owner_label=SERVER_LABEL)
         self.mlflow.dies_after = 1000
-        now = datetime(2026, 1, 1, 12, tzinfo=UTC)
-        self.logins = Logins(self.api.as_client(), self.cache, cast(MlflowApi, self.mlflow), lambda: now)
+        self.logins = Logins(self.api.as_client(), self.cache, cast(MlflowApi, self.mlflow), lambda: self.now)
         self.memory = LoginMemory()
 
+    def put(self, obj: Manifest) -> None:
+        """Somebody writes an object, and the watch tells."""
+        self.cache.upsert(self.api.store(obj))
+
+    def pass_seconds(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
+
     async def credentials(self, rotation: str = "", revocation: str = "") -> LoginCredentials:
-        return await self.logins.credentials(self.server, rotation, revocation=revocation)
+        return await self.logins.credentials(self.server, self.memory, rotation, revocation=revocation)
 
     async def look(self, rotation: str = "", *, fresh: bool = False, revocation: str = "") -> Login:
         """One look, from the Secret on."""
@@ -370,6 +379,12 @@ class TestWhilePodsGoOver:
             await self.look(world, deployed=build_deployment(world.server), wanted=wanted)
         assert waits.value.reason is Reason.ROLLOUT_IN_PROGRESS
 
+    async def test_an_admin_whom_they_refuse_is_not_waited_for(self, world: World) -> None:
+        wanted = LoginWanted(await world.credentials(), "")
+        world.mlflow.users["admin"] = "known to nobody"
+        with pytest.raises(AdminRefused):
+            await self.look(world, deployed=build_deployment(world.server), wanted=wanted)
+
     async def test_what_the_old_ones_said_does_not_count_once_they_are_gone(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -422,3 +437,84 @@ def test_what_is_wanted_tells_no_password() -> None:
         LoginWanted(replace(known, next_admin_password="s3cret-d", next_user_password="s3cret-e"), "")
     )
     assert "s3cret" not in shown
+
+
+def lose(world: World, how: str) -> None:
+    """What happens to the Secret ``NAME-auth``; ``how`` may be a key that goes."""
+    secret = world.api.objects[PLACE]
+    if how == "deleted":
+        world.cache.remove(world.api.objects.pop(PLACE))
+    elif how == "emptied":
+        world.put({key: value for key, value in secret.items() if key != "data"})
+    else:
+        world.put(secret | {"data": {key: text for key, text in secret["data"].items() if key != how}})
+
+
+LOSSES = ("deleted", "emptied", "password", "clientPassword", "secretKey", "username")
+
+
+@pytest.mark.parametrize("how", LOSSES)
+async def test_a_lost_secret_is_made_again_as_it_was_while_an_operator_knows_it(
+    world: World, how: str
+) -> None:
+    login = await world.begin()
+    before, users = world.known, dict(world.mlflow.users)
+    lose(world, how)
+    assert await world.look() == login
+    assert (world.known, world.mlflow.users) == (before, users)
+    assert world.mlflow.asked == ["log in admin", "log in team"]
+
+
+async def test_a_lost_secret_is_a_reason_to_ask_mlflow_whether_it_still_fits(world: World) -> None:
+    await world.begin()
+    world.mlflow.users["admin"] = "of a database out of a backup"
+    await world.look()
+    lose(world, "deleted")
+    with pytest.raises(AdminRefused):
+        await world.look()
+
+
+async def test_a_secret_out_of_an_old_backup_is_replaced_by_what_clients_have(world: World) -> None:
+    await world.begin()
+    old = world.api.objects[PLACE]
+    world.pass_seconds(60)
+    login = await world.look("please")
+    before, users = world.known, dict(world.mlflow.users)
+    world.put(old)
+    assert await world.look("please") == login
+    assert (world.known, world.mlflow.users) == (before, users)
+
+
+async def test_after_a_restart_clients_keep_their_password_and_the_admin_waits_for_another(
+    world: World,
+) -> None:
+    login = await world.begin()
+    client = build_client_secret(world.server, None, world.known)
+    assert client
+    world.api.store(client)
+    lose(world, "deleted")
+    world.restart()
+    with pytest.raises(AdminRefused):
+        await world.look()
+    assert (world.known.user, world.known.user_password) == (login.username, login.password)
+    world.mlflow.users["admin"] = world.known.admin_password  # by the Job
+    assert await world.look() == login
+    assert world.mlflow.users["team"] == login.password
+
+
+async def test_after_a_revocation_a_lost_secret_takes_no_password_from_clients(world: World) -> None:
+    login = await world.begin()
+    client = build_client_secret(world.server, None, world.known)
+    assert client
+    world.api.store(client)
+    lose(world, "deleted")
+    world.restart()
+    assert (await world.credentials(revocation="leaked")).user_password != login.password
+
+
+async def test_a_password_that_is_edited_while_an_operator_runs_becomes_mlflows(world: World) -> None:
+    await world.begin()
+    secret = world.api.objects[PLACE]
+    world.put(secret | {"data": secret["data"] | {"password": "YW5vdGhlci1wYXNzd29yZA=="}})
+    await world.look()
+    assert world.mlflow.users["admin"] == "another-password"

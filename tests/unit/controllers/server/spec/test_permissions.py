@@ -33,11 +33,6 @@ from tracking_operator.controllers.server_class.reconciler import class_result
 from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.resources.pod.server_pod import build_pod_template
 from tracking_operator.resources.stores.postgres import PostgresBackend
-from tracking_operator.stores.postgres.pool import (
-    CONNECTIONS_BESIDE_PODS,
-    CONNECTIONS_OF_PARENT,
-    ENGINES_PER_WORKER,
-)
 
 ROLE = "eks.amazonaws.com/role-arn"
 TOLERATION = {"key": "dedicated", "operator": "Exists"}
@@ -161,10 +156,43 @@ class TestPermissions:
     ) -> None:
         refused = refusal(spec, strict)
         assert refused.reason is Reason.NOT_PERMITTED
-        assert refused.message == (
-            f"{field.strip()} is not permitted by {permission} of class 'standard': "
-            "remove it, or ask the platform team."
+        said = f"{field.strip()} is not permitted by {permission} of class 'standard'"
+        assert refused.message in (
+            f"{said}: remove it, or ask the platform team to set that to true.",
+            f"{said}, which permits none: remove it, or ask the platform team to add it there.",
+            f"{said}, which permits example.com/*: use that, or ask the platform team to add it there.",
         )
+
+
+@pytest.mark.parametrize(
+    ("spec", "permissions", "named"),
+    [
+        (
+            {"podTemplate": {"labels": {"team": "a"}}},
+            {"podTemplate": {"labels": ["cost-center", "example.com/*"]}},
+            "which permits cost-center, example.com/*: use that",
+        ),
+        (
+            {"podTemplate": {"priorityClassName": "high"}},
+            {"podTemplate": {"priorityClassNames": ["low"]}},
+            "which permits low: use that",
+        ),
+        (
+            {"serviceAccount": {"annotations": {"a": "b"}}},
+            {"serviceAccountAnnotations": [ROLE]},
+            f"which permits {ROLE}: use that",
+        ),
+        (
+            {"access": {"host": "ml.example.com"}},
+            {"hosts": ["*.{{ namespace }}.example.com"]},
+            "which permits *.team-a.example.com: use that",
+        ),
+    ],
+)
+def test_who_asks_for_another_value_than_is_permitted_hears_which_are(
+    spec: Manifest, permissions: Manifest, named: str
+) -> None:
+    assert named in refusal(spec, {"permissions": permissions}).message
 
 
 def test_a_team_hears_of_everything_at_once() -> None:
@@ -291,19 +319,19 @@ class TestConnections:
         [
             ({}, None, True),
             ({"replicas": 2}, None, True),
-            ({"replicas": 2}, 20, True),
-            ({"replicas": 2}, 19, False),
-            ({"replicas": 3}, 25, False),
-            ({"replicas": 5}, None, True),
-            ({"replicas": 6}, None, False),
-            ({"replicas": 3}, 26, True),
-            ({"workers": 2}, 22, True),
-            ({"workers": 2}, 21, False),
-            ({"workers": 4, "replicas": 3}, 74, True),
-            ({"workers": 4, "replicas": 3}, 73, False),
-            ({"replicas": 0}, 14, True),
-            ({"replicas": 0}, 13, False),
-            ({"replicas": 6, "suspend": True}, None, False),
+            ({"replicas": 2}, 14, True),
+            ({"replicas": 2}, 13, False),
+            ({"replicas": 3}, 17, False),
+            ({"replicas": 3}, 18, True),
+            ({"replicas": 6}, None, True),
+            ({"replicas": 6}, 30, True),
+            ({"workers": 2}, 14, True),
+            ({"workers": 2}, 13, False),
+            ({"workers": 4, "replicas": 3}, 42, True),
+            ({"workers": 4, "replicas": 3}, 41, False),
+            ({"replicas": 0}, 10, True),
+            ({"replicas": 0}, 9, False),
+            ({"replicas": 6, "suspend": True}, 29, False),
         ],
     )
     def test_are_enough_for_so_many_pods_and_workers(
@@ -319,12 +347,12 @@ class TestConnections:
 
     def test_that_are_too_few_are_refused_with_the_number_that_is_enough(self) -> None:
         with pytest.raises(Invalid) as refused:
-            plan_of(server(self.spec(20, replicas=3)), self.postgres())
+            plan_of(server(self.spec(17, replicas=3)), self.postgres())
         assert refused.value.message == (
-            "3 replicas (and 1 more while they roll) with 1 worker each need at least 26 database connections, and "
-            "connectionLimit is 20: raise it to 26 or more, or lower replicas or workers."
+            "3 replicas (and 1 more while they roll) with 1 worker each need at least 18 database connections, and "
+            "connectionLimit is 17: raise it to 18 or more, or lower replicas or workers."
         )
-        assert plan_of(server(self.spec(26, replicas=3)), self.postgres())
+        assert plan_of(server(self.spec(18, replicas=3)), self.postgres())
 
     @pytest.mark.parametrize(
         ("asked", "of_class", "counts"), [(None, None, 40), (None, 30, 30), (30, 50, 30), (50, None, 50)]
@@ -344,35 +372,65 @@ class TestConnections:
             plan_of(server(self.spec(61)), self.postgres(maximum=60))
         assert refused.value.reason is Reason.LIMIT_EXCEEDED
         assert refused.value.message == (
-            "spec.backendStore.postgres.connectionLimit is 61, but class 'standard' allows 60: ask for fewer."
+            "spec.backendStore.postgres.connectionLimit is 61, but class 'standard' allows 60: set it to 60 or fewer, or ask the "
+            "platform team to raise limits.maxConnections."
         )
+
+    @pytest.mark.parametrize(
+        ("fields", "limit", "maximum", "remedy"),
+        [
+            ({"replicas": 50}, None, 60, "set it to 3 or fewer"),
+            ({"replicas": 3, "workers": 16}, 61, 60, "set it to 60 or fewer"),
+            (
+                {"replicas": 3, "workers": 16},
+                50,
+                60,
+                "60 database connections that class 'standard' allows: lower",
+            ),
+            ({"replicas": 3, "workers": 2}, 5, 300, "raise it to"),
+        ],
+    )
+    def test_of_several_numbers_that_do_not_fit_the_one_remedy_helps(
+        self, fields: Manifest, limit: int | None, maximum: int, remedy: str
+    ) -> None:
+        class_spec = {
+            "postgres": {"host": "pg.db.svc", "adminSecretRef": {"name": "pg-admin"}},
+            "limits": {"maxConnections": maximum, "maxReplicas": 3},
+        }
+        message = refusal(self.spec(limit, **fields), class_spec).message
+        assert remedy in message
+        assert message.count(": ") == 1
 
     @pytest.mark.parametrize("store", [{"sqlite": {}}, EXTERNAL_DATABASE])
     def test_of_another_backend_store_are_nobodys_business(self, store: Manifest) -> None:
         asked = server({"backendStore": store, "workers": 32})
         assert plan_of(asked, self.postgres(limit=1, maximum=1))
 
+    @pytest.mark.parametrize(("replicas", "counts"), [(1, 40), (2, 40), (4, 62), (6, 86)])
+    def test_grow_with_the_replicas_where_nobody_says_how_many(self, replicas: int, counts: int) -> None:
+        store = plan_of(server(self.spec(replicas=replicas)), self.postgres()).model.backend_store
+        assert isinstance(store, PostgresBackend)
+        assert store.connection_limit == counts
+
     @given(
-        limit=st.integers(1, 300),
-        replicas=st.integers(0, 6),
-        workers=st.integers(1, 6),
-        suspend=st.booleans(),
+        limit=st.none() | st.integers(40, 300),
+        workers=st.integers(1, 3),
+        few=st.integers(1, 4),
+        many=st.integers(1, 4),
     )
-    def test_that_pods_are_told_to_keep_are_never_more_than_the_limit(
-        self, limit: int, replicas: int, workers: int, suspend: bool
+    def test_are_no_matter_of_the_pods_that_serve_when_their_number_changes(
+        self, limit: int | None, workers: int, few: int, many: int
     ) -> None:
-        asked = server(self.spec(limit, replicas=replicas, workers=workers, suspend=suspend))
-        try:
-            model = plan_of(asked, self.postgres(maximum=300)).model
-        except Invalid as refused:
-            assert refused.reason is Reason.CONNECTION_BUDGET_TOO_SMALL
-            return
-        (container,) = build_pod_template(model)["spec"]["containers"]
-        told = {variable["name"]: variable.get("value") for variable in container["env"]}
-        pool = int(told["MLFLOW_SQLALCHEMYSTORE_POOL_SIZE"])
-        pods = max(1, replicas) + 1
-        per_pod = CONNECTIONS_OF_PARENT + workers * ENGINES_PER_WORKER * pool
-        assert pods * per_pod + CONNECTIONS_BESIDE_PODS <= limit
+        """As `kubectl scale` and an autoscaler change it."""
+        templates = []
+        for replicas in (few, many):
+            asked = server(self.spec(limit, replicas=replicas, workers=workers))
+            try:
+                templates.append(build_pod_template(plan_of(asked, self.postgres(maximum=300)).model))
+            except Invalid as refused:
+                assert refused.reason is Reason.CONNECTION_BUDGET_TOO_SMALL
+                return
+        assert templates[0] == templates[1]
 
 
 UNREADABLE = ["64e-4294967287", "1e9223372036854775807", "NaN", "Infinity", "1_0", "\u0661"]
@@ -459,6 +517,39 @@ class TestNamespaces:
         refused = refusal({}, self.CLASS, namespace_labels=labels)
         assert refused.reason is Reason.NAMESPACE_NOT_ALLOWED
         assert "class 'standard' is not for namespace 'team-a'" in refused.message
+        overwrite = " --overwrite" if labels else ""
+        assert f"'kubectl label namespace team-a mlflow=true{overwrite}'" in refused.message
+
+    @pytest.mark.parametrize(
+        ("selector", "labels", "remedy"),
+        [
+            (
+                {"matchLabels": {"tier": "gold", "mlflow": "true"}},
+                {"mlflow": "true"},
+                "label namespace team-a tier=gold'",
+            ),
+            (
+                {"matchExpressions": [{"key": "stage", "operator": "In", "values": ["test", "live"]}]},
+                {},
+                "stage=test'",
+            ),
+            (
+                {"matchExpressions": [{"key": "old", "operator": "DoesNotExist"}]},
+                {"old": ""},
+                "old-'",
+            ),
+            ({"matchExpressions": [{"key": "team", "operator": "Exists"}]}, {}, "team=true'"),
+            (
+                {"matchLabels": {"kubernetes.io/metadata.name": "team-b"}},
+                {"kubernetes.io/metadata.name": "team-a"},
+                "to add the namespace's name to allowedNamespaces",
+            ),
+        ],
+    )
+    def test_that_are_refused_hear_what_has_them_selected(
+        self, selector: Manifest, labels: dict[str, str], remedy: str
+    ) -> None:
+        assert remedy in refusal({}, {"allowedNamespaces": selector}, namespace_labels=labels).message
 
     @pytest.mark.parametrize(
         ("operator", "values", "labels", "expected"),
@@ -514,7 +605,7 @@ class TestVersions:
         )
 
     def test_without_a_class_are_those_of_our_own_image(self) -> None:
-        assert plan_of(server()).model.image == "tracking-operator/mlflow:3.17.2"
+        assert plan_of(server()).model.image == "tracking-operator/mlflow:3.18.0"
 
     def test_of_an_image_of_ones_own_are_what_the_team_says(self) -> None:
         class_ = tracking_class({"permissions": {"customImages": True}}, is_default=True)
@@ -749,7 +840,8 @@ class TestAccess:
         with pytest.raises(Invalid, match=f"{field} of class 'standard' cannot be used") as refusal:
             plan_of(server(), tracking_class(spec, is_default=True))
         assert refusal.value.reason is Reason.INVALID_SPEC
-        assert class_result(tracking_class(spec)).message == refusal.value.message
+        told = class_result(tracking_class(spec)).message
+        assert told == refusal.value.message.replace("Ask the platform team to correct it.", "Correct it.")
 
 
 class TestAddressesOfOtherNamespaces:

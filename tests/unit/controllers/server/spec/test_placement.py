@@ -51,7 +51,7 @@ class TestNewServer:
     def test_without_any_class_gets_sqlite_a_volume_and_our_newest_release(self) -> None:
         assert plan_of(server()).placement == Placement(
             class_name="",
-            version="3.17.2",
+            version="3.18.0",
             backend_store=BackendStoreKind.SQLITE,
             artifact_store=ArtifactStoreKind.VOLUME,
             host="",

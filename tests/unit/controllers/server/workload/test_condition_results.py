@@ -20,13 +20,19 @@ from tests.unit.controllers.live import (
     terminated,
     waiting,
 )
-from tests.unit.examples import EXTERNAL_BUCKET, EXTERNAL_DATABASE, Manifest, model
+from tests.unit.examples import EXTERNAL_BUCKET, EXTERNAL_DATABASE, SHARED_VOLUME, Manifest, model
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, summarise
 from tracking_operator.controllers.server.exposure.answer import Exposed, exposed_result
-from tracking_operator.controllers.server.workload.condition_results import condition_results_of, observe
+from tracking_operator.controllers.server.workload.condition_results import (
+    answers,
+    condition_results_of,
+    observe,
+)
 from tracking_operator.mlflow.client import Answer
 from tracking_operator.outcomes import EXIT_CODES
+from tracking_operator.resources.pod.start_time import LONGEST_SECONDS
+from tracking_operator.resources.server_address import Address
 from tracking_operator.resources.server_model import ServerModel
 
 BACKEND = ConditionType.BACKEND_STORE_READY
@@ -36,6 +42,7 @@ WORKLOAD = ConditionType.WORKLOAD_READY
 EXPOSED = ConditionType.EXPOSED
 
 EXTERNAL: Manifest = {"backendStore": EXTERNAL_DATABASE, "artifactStore": EXTERNAL_BUCKET}
+SHARED: Manifest = {"backendStore": EXTERNAL_DATABASE, "artifactStore": SHARED_VOLUME}
 VOLUMES = [claim("mlflow-backend-store"), claim("mlflow-artifact-store")]
 SERVING = [deployment(), pod(check=PASSED, artifacts=TRIED_OUT, server=RUNNING)]
 
@@ -135,7 +142,7 @@ class TestVolumes:
         found = condition_results([claim(phase="Pending"), deployment(available=0), pod()])
         assert found[BACKEND].reason is Reason.VOLUME_PENDING
         assert found[BACKEND].verdict is Verdict.WORKING
-        assert "kubectl describe pvc mlflow-backend-store" in found[BACKEND].message
+        assert found[BACKEND].message == "Volume claim mlflow-backend-store is not bound yet."
 
     def test_that_are_lost_need_a_person(self) -> None:
         found = condition_results([claim(phase="Lost"), *SERVING])
@@ -204,6 +211,55 @@ class TestSleep:
         assert found[SCHEMA].verdict is Verdict.WORKING
 
 
+def condition(type_: ConditionType, *, is_true: bool = True) -> Condition:
+    return Condition(
+        type=type_.value,
+        status="True" if is_true else "False",
+        last_transition_time=datetime(2026, 1, 1, tzinfo=UTC),
+        reason="AsExpected",
+        message="As before.",
+    )
+
+
+ROLLING = [deployment(replicas=2, updated=1, available=1), pod(check=PASSED, server=RUNNING)]
+READY = condition(ConditionType.READY)
+WAS_EXPOSED = condition(EXPOSED)
+
+
+class TestAnswers:
+    """What serves stays Ready; see also the tests of the summary."""
+
+    def answers(
+        self, exposed: Exposed | None, ready: Condition | None = READY, children: list[Manifest] = ROLLING
+    ) -> bool:
+        server = replace(model(EXTERNAL), replicas=2)
+        return answers(server, replace(observe(children, server), exposed=exposed), WAS_EXPOSED, ready)
+
+    def said(self, status: int | None) -> Exposed:
+        return Exposed(exposed_result(model(EXTERNAL), Answer(status, "" if status == 200 else "why")))
+
+    def test_a_server_whose_pods_are_replaced_while_it_answers(self) -> None:
+        assert self.answers(self.said(200))
+        assert self.answers(None)
+        assert self.answers(self.said(200), ready=None)
+
+    @pytest.mark.parametrize("status", [401, 403, 404])
+    def test_one_that_was_ready_whose_new_pods_have_another_address_or_login(self, status: int) -> None:
+        assert self.answers(self.said(status))
+        assert not self.answers(self.said(status), ready=None)
+        assert not self.answers(self.said(status), condition(ConditionType.READY, is_true=False))
+
+    def test_not_one_that_answers_with_errors_or_not_at_all(self) -> None:
+        assert not self.answers(self.said(500))
+        assert not self.answers(self.said(None))
+
+    def test_one_that_does_not_answer_for_a_moment(self) -> None:
+        assert self.answers(replace(self.said(None), is_blip=True))
+
+    def test_not_one_without_a_pod_that_serves(self) -> None:
+        assert not self.answers(self.said(200), children=[deployment(replicas=2, available=0)])
+
+
 class TestRollout:
     @pytest.mark.parametrize(
         "counts",
@@ -221,7 +277,7 @@ class TestRollout:
 
     def test_says_how_far_it_is(self) -> None:
         found = condition_results([deployment(replicas=3, available=2)], EXTERNAL, replicas=3)
-        assert found[WORKLOAD].message == "2 of 3 pods serve MLflow 3.17.2 so far."
+        assert found[WORKLOAD].message == "2 of 3 pods serve MLflow 3.18.0 so far."
 
     def test_with_a_pod_that_serves_leaves_clients_connected(self) -> None:
         children = [deployment(replicas=3, available=2), pod(check=PASSED, server=RUNNING)]
@@ -232,9 +288,42 @@ class TestRollout:
         found = condition_results(children, EXTERNAL, replicas=3, answer=Answer(404, "Not Found"))
         assert verdicts(found)[EXPOSED] == (Verdict.WORKING, Reason.PATH_NOT_FOUND)
 
+    def test_to_another_path_is_under_way_until_the_old_pods_have_ended(self) -> None:
+        moving = replace(model(EXTERNAL).access, next_address=Address(path="/elsewhere"))
+        ending = pod(name="old", check=PASSED, server=RUNNING, deleted=True)
+        children = [deployment(), pod(check=PASSED, server=RUNNING), ending]
+        found = condition_results(children, EXTERNAL, answer=Answer(404, "Not Found"), access=moving)
+        assert verdicts(found)[EXPOSED] == (Verdict.WORKING, Reason.PATH_NOT_FOUND)
+
     def test_without_a_pod_that_serves_leaves_nobody_connected(self) -> None:
         found = condition_results([*VOLUMES, deployment(available=0), pod(check=PASSED, server=STARTING)])
         assert found[EXPOSED].verdict is Verdict.WORKING
+
+    @pytest.mark.parametrize("exit_code", [137, 143])
+    def test_that_is_ended_before_it_answers_names_a_small_cpu_limit(self, exit_code: int) -> None:
+        small = {"resources": {"limits": {"cpu": "10m"}}}
+
+        def crash(after_seconds: int) -> list[Manifest]:
+            container = crashed(exit_code, "Error", after_seconds)
+            return [*VOLUMES, deployment(available=0), pod(check=PASSED, server=container)]
+
+        pods = crash(LONGEST_SECONDS)
+        found = condition_results(pods, small)[WORKLOAD]
+        assert (found.verdict, found.reason) == (Verdict.BLOCKED, Reason.CPU_LIMIT_TOO_LOW)
+        assert "spec.resources.limits.cpu 10m" in found.message
+        assert verdicts(condition_results(pods))[WORKLOAD] == (Verdict.BLOCKED, Reason.CRASH_LOOPING)
+        for seconds in (20, 3 * LONGEST_SECONDS):
+            assert condition_results(crash(seconds), small)[WORKLOAD].reason is Reason.CRASH_LOOPING
+
+    def test_with_a_small_cpu_limit_says_how_long_it_may_take(self) -> None:
+        found = condition_results(
+            [*VOLUMES, deployment(available=0), pod(check=PASSED, server=STARTING)],
+            {"resources": {"limits": {"cpu": "50m"}}},
+        )
+        assert found[WORKLOAD].reason is Reason.ROLLOUT_IN_PROGRESS
+        assert found[WORKLOAD].message.endswith(
+            "With spec.resources.limits.cpu 50m a start may take 15 minutes."
+        )
 
     def test_that_hangs_at_an_image_may_go_on_by_itself(self) -> None:
         stuck = pod(check={"state": waiting("ImagePullBackOff", "Back-off pulling image")})
@@ -248,20 +337,72 @@ class TestRollout:
         assert verdicts(found)[WORKLOAD] == (Verdict.BLOCKED, Reason.CRASH_LOOPING)
 
     @pytest.mark.parametrize(
-        "message",
+        ("message", "reason", "remedy"),
         [
-            'pods "mlflow-1" is forbidden: exceeded quota: compute, requested: memory=640Mi, used: memory=2Gi',
-            'pods "mlflow-1" is forbidden: violates PodSecurity "restricted:latest": seccompProfile',
-            'pods "mlflow-1" is forbidden: no PriorityClass with name high was found',
+            (
+                "exceeded quota: compute, requested: memory=640Mi, used: memory=2Gi",
+                Reason.QUOTA_EXCEEDED,
+                "spec.resources",
+            ),
+            (
+                "failed quota: compute: must specify limits.ephemeral-storage",
+                Reason.QUOTA_EXCEEDED,
+                "spec.resources",
+            ),
+            (
+                'violates PodSecurity "restricted:latest": seccompProfile',
+                Reason.POD_REFUSED,
+                "spec.podTemplate",
+            ),
+            ("no PriorityClass with name high was found", Reason.POD_REFUSED, "spec.podTemplate"),
         ],
     )
-    def test_that_the_api_server_refuses_quotes_its_sentence(self, message: str) -> None:
-        refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message}
+    def test_that_the_api_server_refuses_quotes_its_sentence(
+        self, message: str, reason: Reason, remedy: str
+    ) -> None:
+        said = f'pods "mlflow-1" is forbidden: {message}'
+        refused = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": said}
         found = condition_results([*VOLUMES, deployment(replicas=0, available=0, conditions=[refused])])
-        assert verdicts(found)[WORKLOAD] == (Verdict.FAILING, Reason.POD_REFUSED)
+        assert verdicts(found)[WORKLOAD] == (Verdict.FAILING, reason)
         assert message in found[WORKLOAD].message
+        assert remedy in found[WORKLOAD].message
+        assert "mlflow-1" not in found[WORKLOAD].message  # each attempt has a name of its own
+
+    @pytest.mark.parametrize(
+        ("replicas", "rollout", "helps"), [(2, "Surge", True), (1, "Surge", False), (2, "StopFirst", False)]
+    )
+    def test_that_has_no_room_for_one_more_pod_names_the_other_strategy(
+        self, replicas: int, rollout: str, helps: bool
+    ) -> None:
+        words = 'pods "mlflow-1" is forbidden: exceeded quota: compute'
+        refused = {"type": "ReplicaFailure", "status": "True", "message": words}
+        spec = SHARED | {"replicas": 2, "podTemplate": {"rollout": {"strategy": rollout}}}
+        live = deployment(replicas=replicas, updated=0, available=replicas, conditions=[refused])
+        found = condition_results([*VOLUMES, live], spec)
+        assert found[WORKLOAD].reason is Reason.QUOTA_EXCEEDED
+        assert ("StopFirst" in found[WORKLOAD].message) is helps
 
     def test_is_not_refused_any_more_once_it_was_let_in(self) -> None:
         past = {"type": "ReplicaFailure", "status": "False", "message": "exceeded quota"}
         found = condition_results([*VOLUMES, deployment(available=0, conditions=[past])])
         assert found[WORKLOAD].reason is Reason.ROLLOUT_IN_PROGRESS
+
+
+def test_a_claim_that_is_to_grow_says_so_before_it_is_bound() -> None:
+    small = claim("mlflow-backend-store", "Pending") | {
+        "spec": {"resources": {"requests": {"storage": "1Gi"}}}
+    }
+    spec: Manifest = {"backendStore": {"sqlite": {"size": "2Gi"}}}
+    found = condition_results([small, claim("mlflow-artifact-store"), deployment(available=0)], spec)
+    assert verdicts(found)[BACKEND] == (Verdict.WORKING, Reason.VOLUME_PENDING)
+    assert "It keeps 1Gi until then, and grows to 2Gi after that." in found[BACKEND].message
+
+
+def test_a_claim_that_nobody_provides_needs_a_person() -> None:
+    server, pending = model({}), claim("mlflow-backend-store", "Pending")
+    observed = replace(
+        observe([pending], server), pending_volumes={"mlflow-backend-store": "Nobody provides it."}
+    )
+    found = {one.type: one for one in condition_results_of(server, observed, lambda _: None)}
+    assert verdicts(found)[BACKEND] == (Verdict.BLOCKED, Reason.VOLUME_PENDING)
+    assert found[BACKEND].message == "Nobody provides it."

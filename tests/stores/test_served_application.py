@@ -1,0 +1,181 @@
+"""A real MLflow as its container starts it: nothing trusts localhost, metrics are on a port of their own, and IPv6 leads there, too."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from dev.loopback import free_port
+from tests.mlflow_versions import MLFLOW_VERSION, mlflow_python
+from tests.pod_programs import START_SERVER
+from tests.waiting import patient, wait_until
+
+pytestmark = pytest.mark.each_mlflow
+
+SECONDS_TO_START = 400
+ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
+ROUTES = ("/config", "/message", "/providers", "/sessions/a", "/providers/claude_code/health", "")
+LOGIN = {"username": "admin", "password": "a-password-of-32-characters-long", "secretKey": "key-of-flask"}
+
+
+def status_of(url: str, method: str = "GET") -> int:
+    """The status of a request without credentials."""
+    return int(urllib3.request(method, url, json={}, retries=False, timeout=patient(60)).status)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server, and where it is."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    metrics_port: int
+    prefix: str
+    log: Path
+
+    @property
+    def address(self) -> str:
+        """Where its routes begin."""
+        return self.on("127.0.0.1")
+
+    def on(self, host: str) -> str:
+        """Where its routes begin, by another of its addresses."""
+        return f"http://{host}:{self.port}{self.prefix}"
+
+    def metrics(self, host: str = "127.0.0.1") -> str:
+        """What Prometheus reads, without any login."""
+        answer = urllib3.request(
+            "GET", f"http://{host}:{self.metrics_port}/metrics", retries=False, timeout=patient(60)
+        )
+        assert answer.status == 200
+        return answer.data.decode()
+
+    def is_up(self) -> bool:
+        """Whether it answers."""
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return status_of(f"{self.address}/health") == 200
+        except urllib3.exceptions.HTTPError:
+            return False
+
+
+@pytest.fixture(
+    scope="module",
+    params=[("", "127.0.0.1"), ("/team-a", "::")],
+    ids=["without a login", "with a login, a prefix and IPv6"],
+)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server as its container starts it."""
+    prefix, host = request.param
+    folder, port, metrics_port = tmp_path_factory.mktemp("server"), free_port(), free_port()
+    (folder / "login").mkdir()
+    for name, text in LOGIN.items():
+        (folder / "login" / name).write_text(text)
+    # The environment was moved after its installation, so that the path in its own programs is not right any more.
+    program = folder / "mlflow"
+    program.write_text(f'#!/bin/sh\nexec {mlflow_python(MLFLOW_VERSION)} -m mlflow "$@"\n')
+    program.chmod(0o755)
+    options = ["--app-name=basic-auth", f"--static-prefix={prefix}"] if prefix else []
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                mlflow_python(MLFLOW_VERSION), *START_SERVER, "server", f"--host={host}", f"--port={port}",
+                f"--backend-store-uri=sqlite:///{folder}/mlflow.db", "--no-serve-artifacts",
+                f"--default-artifact-root={folder}/artifacts", "--workers=1", f"--expose-prometheus={folder}/metrics",
+                "--allowed-hosts=127.0.0.1:*,[[]::1]:*", *options,
+            ],
+            env={
+                "PATH": f"{folder}:/usr/bin:/bin",
+                "HOME": str(folder),
+                "TMPDIR": str(folder),
+                "TRACKING_OPERATOR_CREDENTIALS": str(folder),
+                "TRACKING_OPERATOR_METRICS_PORT": str(metrics_port),
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+            },
+            stdout=log,
+            stderr=log,
+        )  # fmt: skip
+    server = Served(process, port, metrics_port, prefix, folder / "log")
+    try:
+        wait_until(server.is_up, SECONDS_TO_START, "MLflow answers")
+        yield server
+    finally:
+        process.terminate()
+        process.wait(patient(120))
+    wait_until(lambda: not tells_metrics(server), 10, "what tells the metrics ends with the server")
+
+
+def tells_metrics(server: Served) -> bool:
+    """Whether anybody tells its metrics."""
+    with suppress(urllib3.exceptions.HTTPError):
+        return bool(server.metrics())
+    return False
+
+
+@pytest.fixture
+def address(served: Served) -> str:
+    """Where the routes of a server begin."""
+    return served.address
+
+
+def test_metrics_are_told_without_a_login_and_whatever_the_host_and_only_on_their_own_port(
+    served: Served,
+) -> None:
+    search = f"{served.address}/api/2.0/mlflow/experiments/search?max_results=1"
+    status = status_of(search)
+    counted = f'mlflow_http_request_total{{method="GET",status="{status}"}}'
+    assert counted in served.metrics("localhost"), served.metrics()
+    for path in ("/metrics", f"{served.prefix}/metrics"):
+        answer = urllib3.request(
+            "GET", f"http://127.0.0.1:{served.port}{path}", retries=False, timeout=patient(60)
+        )
+        assert answer.status in (401, 404), path
+        assert b"mlflow_http_request" not in answer.data, path
+
+
+def test_a_server_on_all_addresses_answers_by_both_families(served: Served) -> None:
+    if not served.prefix:
+        pytest.skip("this one listens on one address")
+    search = "/api/2.0/mlflow/experiments/search?max_results=1"
+    for host in ("[::1]", "127.0.0.1"):
+        assert status_of(f"{served.on(host)}/health") == 200
+        assert status_of(f"{served.on(host)}{search}") == 401, (
+            "not 403: it is one of the hosts that MLflow answers"
+        )
+
+
+def test_the_assistant_is_not_found(address: str) -> None:
+    for route in ROUTES:
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            assert status_of(f"{address}{ASSISTANT}{route}", method) == 404, (method, route)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ajax-api/3.0/mlflow/%61ssistant/config",
+        "/ajax-api//3.0/mlflow/assistant/config",
+        "/api/3.0/mlflow/assistant/config",
+        "/x/../ajax-api/3.0/mlflow/assistant/config",
+    ],
+)
+def test_no_other_way_of_writing_it_leads_there(address: str, path: str) -> None:
+    assert status_of(f"{address}{path}") == 404
+
+
+def test_everything_else_is_still_there(address: str) -> None:
+    needs_login = address.endswith("/team-a")
+    assert status_of(f"{address}/health") == 200
+    search = f"{address}/api/2.0/mlflow/experiments/search?max_results=1"
+    assert status_of(search) == (401 if needs_login else 200)
+    # A page of MLflow's own, and a resource that is only called like the assistant.
+    assert status_of(f"{address}/") == (401 if needs_login else 200)
+    assert status_of(f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=assistant") in (
+        401,
+        404,
+    )
