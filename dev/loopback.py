@@ -33,9 +33,10 @@ def serving(command: Sequence[str | Path], port: int) -> Iterator[None]:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
+    """A port that nobody listens on, at whatever address ``localhost`` may mean."""
+    by_both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if by_both else socket.AF_INET
+    with socket.create_server(("", 0), family=family, dualstack_ipv6=by_both) as listener:
         return int(listener.getsockname()[1])
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
@@ -45,7 +46,14 @@ def lines_until(process: "subprocess.Popen[str]", last: str) -> Sequence[str]:
         lines.append(line.strip())
         if last in line:
             return lines
-    raise AssertionError(f"ended: {process.stderr.read() if process.stderr else ''}")
+    raise AssertionError("it ended; standard error says why")
+
+
+def collect(process: "subprocess.Popen[str]", complaints: list[str]) -> None:
+    """Hand on what goes wrong, so that it stands beside the test that fails."""
+    for line in process.stderr or ():
+        complaints.append(line)
+        sys.stderr.write(line)
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +64,17 @@ def opened(
     server = exposed[0]
     port = free_port()
     process = start(cluster, "mlflow", "-n", server.team.namespace, f"--port={port}")
+    complaints = list[str]()
+    listening = threading.Thread(target=collect, args=(process, complaints))
+    listening.start()
     try:
         lines = lines_until(process, "Ctrl-C")
         yield Tracking(port, "localhost", prefix=server.tracking().prefix, login=server.member), lines
     finally:
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=patient(SECONDS))
-    assert (process.returncode, said[1]) == (0, "")
+        process.wait(patient(SECONDS))
+        listening.join()
+    assert (process.returncode, complaints) == (0, [])
 
 
 def test_it_prints_where_the_server_is_and_what_prints_the_passwords(

@@ -9,6 +9,7 @@ with; the `kubernetes` package's own port-forward gives a thread to each connect
 import argparse
 import asyncio
 import http.client
+import socket
 import sys
 import webbrowser
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ It runs until Ctrl-C. The kubeconfig's user needs the verbs get on trackingserve
 pods/portforward in that namespace."""
 
 HOST = "127.0.0.1"
+HOST_OF_IPV6 = "::1"
 PORT = 7006
 SECONDS_TO_ANSWER = 60
 TRIES = 2
@@ -77,7 +79,7 @@ async def _open(options: argparse.Namespace) -> None:
         server = await find_server(client, namespace, options.name)
         forwarding = Forwarding(client, server)
         await forwarding.find_pod()
-        async with await _listen(forwarding, options.port) as listener:
+        async with await listen(forwarding, options.port) as listener:
             url = local_url(server, options.port)
             asks_for_login = await asyncio.to_thread(_asks_for_login, url)
             print(introduction(server, url, asks_for_login=asks_for_login), flush=True)
@@ -189,13 +191,27 @@ def login_command(
     return f"{kubectl} --namespace {namespace} get secret {secret} --output go-template='{template}'"
 
 
-async def _listen(forwarding: Forwarding, port: int) -> asyncio.Server:
+async def listen(forwarding: Forwarding, port: int) -> asyncio.Server:
+    """Listen at the port of every address that ``localhost`` may mean, so that nobody else answers there.
+
+    Raises OpenError: somebody has it.
+    """
     try:
-        return await asyncio.start_server(forwarding.take, HOST, port)
+        return await asyncio.start_server(forwarding.take, loopback_addresses(), port)
     except OSError as error:
         raise OpenError(
             f"Port {port} of this machine cannot be used: {error.strerror}. Choose another one with --port."
         ) from error
+
+
+def loopback_addresses() -> list[str]:
+    """The addresses that ``localhost`` may mean on this machine, which may know no IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind((HOST_OF_IPV6, 0))
+    except OSError:
+        return [HOST]
+    return [HOST, HOST_OF_IPV6]
 
 
 def _asks_for_login(url: str) -> bool:

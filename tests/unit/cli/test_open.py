@@ -1,15 +1,29 @@
 """What `tracking-operator open` says: where the server is now, or why it cannot be opened."""
 
+import asyncio
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
 
+from dev.loopback import free_port
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.cli import main
-from tracking_operator.cli.open import introduction, is_ready, local_url, login_command, no_pod
+from tracking_operator.cli.open import (
+    HOST_OF_IPV6,
+    Forwarding,
+    OpenError,
+    introduction,
+    is_ready,
+    listen,
+    local_url,
+    login_command,
+    loopback_addresses,
+    no_pod,
+)
+from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import namespace_of_context
 
 
@@ -122,6 +136,34 @@ def test_an_unknown_context_is_no_cluster(kubeconfig: Path, capsys: pytest.Captu
 def test_a_cluster_that_does_not_answer_is_said(kubeconfig: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["open", "mlflow", "--kubeconfig", str(kubeconfig)]) == 1
     assert "did not answer" in capsys.readouterr().err
+
+
+async def whoever_answers(port: int) -> list[bytes]:
+    """What comes from each address that `localhost` may mean here."""
+
+    class Answering(Forwarding):
+        async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"the server")
+            writer.close()
+
+    answers = []
+    async with await listen(Answering(cast(KubeClient, None), server()), port):
+        for address in loopback_addresses():
+            reader, writer = await asyncio.open_connection(address, port)
+            answers.append(await reader.read())
+            writer.close()
+    return answers
+
+
+def test_it_answers_at_every_address_that_localhost_may_mean() -> None:
+    assert asyncio.run(whoever_answers(free_port())) == [b"the server"] * len(loopback_addresses())
+
+
+@pytest.mark.skipif(HOST_OF_IPV6 not in loopback_addresses(), reason="this machine knows no IPv6")
+def test_a_port_that_somebody_has_at_one_of_these_addresses_is_taken() -> None:
+    taken = socket.create_server((HOST_OF_IPV6, 0), family=socket.AF_INET6)
+    with taken as somebody, pytest.raises(OpenError, match="Choose another one with --port"):
+        asyncio.run(whoever_answers(somebody.getsockname()[1]))
 
 
 def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
