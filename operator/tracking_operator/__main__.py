@@ -2,6 +2,6 @@
 
 import sys
 
-from tracking_operator.cli import main
+from tracking_operator.cli.operator_program import main
 
 sys.exit(main())

@@ -189,7 +189,10 @@ ROOMS = {
     "cli": room(
         "pydantic",
         "yaml",
-        rooms={"api", "naming", "resources", "kube", "controllers", "runtime", "isolation"} | FAILURES,
+        "argcomplete",
+        rooms={"api", "naming", "resources", "kube", "controllers", "runtime", "isolation"}
+        | {"foreign_text", "outcomes"}
+        | FAILURES,
     ),
     "__main__": room(rooms={"cli"}),
 }

@@ -14,9 +14,9 @@ from tracking_operator.runtime.watched_kinds import watched_kinds
 
 SUMMARY = "Check that the definitions are installed and that all permissions are granted; change nothing."
 EXAMPLES = """examples:
-  tracking-operator check
+  %(prog)s
   kubectl -n tracking-operator-system exec deployment/tracking-operator -- tracking-operator check
-  tracking-operator check isolation --help               # does the boundary between two teams hold?"""
+  %(prog)s isolation --help               # does the boundary between two teams hold?"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

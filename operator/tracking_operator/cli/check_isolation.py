@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracking_operator.cli.cluster import add_cluster_arguments
+from tracking_operator.cli.terminal import complain, say
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import NoClusterError
 from tracking_operator.kube.errors import ApiError
@@ -18,10 +20,10 @@ if TYPE_CHECKING:
 
 SUMMARY = "Try to get from one team's namespace to another team's data, by everything that harms nothing."
 EXAMPLES = """examples:
-  tracking-operator check isolation --class standard --namespace team-a --against team-b
-  tracking-operator check isolation --class standard --namespace team-a --against team-b --markdown isolation.md
-  tracking-operator check isolation --class standard --namespace team-a --against team-b --ingress 10.0.0.7:443
-  tracking-operator check isolation --list
+  %(prog)s --class standard --namespace team-a --against team-b
+  %(prog)s --class standard --namespace team-a --against team-b --markdown isolation.md
+  %(prog)s --class standard --namespace team-a --against team-b --ingress 10.0.0.7:443
+  %(prog)s --list
 
 Each namespace uses the server of the class that it has; where there is none, a server isolation-probe is made and
 removed again (with the class's deletion policy). Pods in both namespaces use the Secrets that are there. Requests to
@@ -50,8 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table as Markdown, too")
     parser.add_argument("--list", action="store_true", help="only list the attempts; no cluster is needed")
-    parser.add_argument("--kubeconfig", type=Path, help="default: $KUBECONFIG, else ~/.kube/config")
-    parser.add_argument("--context", help="of the kubeconfig (default: its current one)")
+    add_cluster_arguments(parser)
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -70,13 +71,13 @@ def execute(options: argparse.Namespace) -> int:
     try:
         matrix = asyncio.run(_run(options))
     except (NoClusterError, MatrixError, PodError) as error:
-        print(error, file=sys.stderr)
+        complain(str(error))
         return CANNOT
     except ApiError as error:
-        print(f"The API server refused, or did not answer: {error.message}", file=sys.stderr)
+        complain(f"The API server refused, or did not answer: {error.message}")
         return CANNOT
-    print(as_text(matrix.rows, {}))
-    print(f"\n{summary(matrix.rows)}")
+    say(as_text(matrix.rows, {}))
+    say(f"\n{summary(matrix.rows)}")
     if options.markdown:
         options.markdown.write_text(as_markdown(matrix.rows, matrix.names), encoding="utf-8")
     return 0 if matrix.is_as_expected else 1

@@ -7,7 +7,7 @@ from tracking_operator.api.crds import all_crds, as_yaml
 
 SUMMARY = "Print the custom resource definitions of this version."
 EXAMPLES = """examples:
-  tracking-operator crds | kubectl apply --server-side -f -"""
+  %(prog)s | kubectl apply --server-side -f -"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

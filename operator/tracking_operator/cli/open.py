@@ -10,18 +10,22 @@ import argparse
 import asyncio
 import http.client
 import socket
-import sys
 import webbrowser
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from tracking_operator.api.conditions import ConditionType
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.controllers.kinds import TRACKING_SERVER
+from tracking_operator.cli.cluster import (
+    CommandError,
+    add_server_arguments,
+    called,
+    execute_in_cluster,
+    find_server,
+)
+from tracking_operator.cli.terminal import complain, say
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.connection import NoClusterError, namespace_of_context
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import POD, KubeObject
 from tracking_operator.kube.port_forward import PodPort, PortForwardError, carry
@@ -30,9 +34,9 @@ from tracking_operator.resources.labels import pod_selector, selector_text
 
 SUMMARY = "Open a TrackingServer in the browser, through the API server."
 EXAMPLES = """examples:
-  tracking-operator open mlflow                          # in the kubeconfig's namespace, at http://localhost:7006
-  tracking-operator open mlflow -n team-a --port 7007    # beside another one
-  tracking-operator open mlflow -n team-a --no-browser   # only the port, for MLFLOW_TRACKING_URI=http://localhost:7006
+  %(prog)s mlflow                          # in the kubeconfig's namespace, at http://localhost:7006
+  %(prog)s mlflow -n team-a --port 7007    # beside another one
+  %(prog)s mlflow -n team-a --no-browser   # only the port, for MLFLOW_TRACKING_URI=http://localhost:7006
 
 It runs until Ctrl-C. The kubeconfig's user needs the verbs get on trackingservers, list on pods, and get and create on
 pods/portforward in that namespace."""
@@ -44,59 +48,36 @@ SECONDS_TO_ANSWER = 60
 TRIES = 2
 
 
-class OpenError(Exception):
-    """The server cannot be opened; the message says why and what to do."""
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("name", help="the TrackingServer")
-    parser.add_argument("-n", "--namespace", help="its namespace (default: the kubeconfig's)")
+    add_server_arguments(parser)
     parser.add_argument("--port", type=_port, default=PORT, help="of this machine (default: %(default)s)")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
-    parser.add_argument("--kubeconfig", type=Path, help="default: $KUBECONFIG, else ~/.kube/config")
-    parser.add_argument("--context", help="of the kubeconfig (default: its current one)")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Forward until Ctrl-C; the exit code is 0 then, 1 if the server cannot be opened."""
+
+    async def work(client: KubeClient, namespace: str) -> None:
+        await _open(client, await find_server(client, namespace, options.name), options)
+
     try:
-        asyncio.run(_open(options))
-    except (NoClusterError, OpenError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except ApiError as error:
-        print(f"The API server refused, or did not answer: {error.message}", file=sys.stderr)
-        return 1
+        return execute_in_cluster(options, work)
     except KeyboardInterrupt:
         print()
-    return 0
+        return 0
 
 
-async def _open(options: argparse.Namespace) -> None:
-    namespace = options.namespace or namespace_of_context(options.kubeconfig, options.context)
-    async with await KubeClient.connect(options.kubeconfig, context=options.context) as client:
-        server = await find_server(client, namespace, options.name)
-        forwarding = Forwarding(client, server)
-        await forwarding.find_pod()
-        async with await listen(forwarding, options.port) as listener:
-            url = local_url(server, options.port)
-            asks_for_login = await asyncio.to_thread(_asks_for_login, url)
-            print(introduction(server, url, asks_for_login=asks_for_login), flush=True)
-            if not options.no_browser:
-                await asyncio.to_thread(webbrowser.open, url)
-            await listener.serve_forever()
-
-
-async def find_server(client: KubeClient, namespace: str, name: str) -> TrackingServer:
-    """Read the server. Raises OpenError: there is none; ApiError: it must not be read."""
-    found = await client.get(TRACKING_SERVER, namespace, name)
-    if found is None:
-        raise OpenError(
-            f"There is no TrackingServer {name} in namespace {namespace}:"
-            " `kubectl get trackingservers --all-namespaces` lists those that there are."
-        )
-    return TrackingServer.model_validate(found)
+async def _open(client: KubeClient, server: TrackingServer, options: argparse.Namespace) -> None:
+    forwarding = Forwarding(client, server)
+    await forwarding.find_pod()
+    async with await listen(forwarding, options.port) as listener:
+        url = local_url(server, options.port)
+        asks_for_login = await asyncio.to_thread(_asks_for_login, url)
+        say(introduction(server, url, asks_for_login=asks_for_login))
+        if not options.no_browser:
+            await asyncio.to_thread(webbrowser.open, url)
+        await listener.serve_forever()
 
 
 @dataclass
@@ -107,20 +88,20 @@ class Forwarding:
     server: TrackingServer
 
     async def find_pod(self) -> PodPort:
-        """A ready pod of the server. Raises OpenError: there is none; the message has the server's own words."""
+        """A ready pod of the server. Raises CommandError: there is none; the message has the server's own words."""
         namespace, name = self.server.metadata.namespace, self.server.metadata.name
         pods = await self.client.list(POD, namespace, selector_text(pod_selector(name)))
         for pod in pods:
             if is_ready(pod):
                 return PodPort(namespace, pod["metadata"]["name"], CONTAINER_PORT)
-        raise OpenError(no_pod(self.server))
+        raise CommandError(no_pod(self.server))
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry a connection to a pod; one that cannot be carried is closed, and the reason printed."""
         try:
             await self._carry(reader, writer)
-        except (ApiError, OpenError, PortForwardError) as error:
-            print(f"A connection failed: {error}", file=sys.stderr)
+        except (ApiError, CommandError, PortForwardError) as error:
+            complain(f"A connection failed: {error}")
         except ConnectionError:
             pass  # the browser has left
         finally:
@@ -146,16 +127,15 @@ def is_ready(pod: KubeObject) -> bool:
 
 def no_pod(server: TrackingServer) -> str:
     """Why there is no pod to open, and what would help."""
-    called = f"TrackingServer {server.metadata.name} in namespace {server.metadata.namespace}"
     if server.spec.suspend or server.spec.replicas == 0:
         return (
-            f"{called} is suspended, so no pod runs."
+            f"{called(server)} is suspended, so no pod runs."
             " Set spec.suspend to false and spec.replicas to 1 or more, then open it again."
         )
     ready = server.status.condition(ConditionType.READY)
     if ready is None:
-        return f"No pod of {called} is ready, and nobody has looked at it yet: does the operator run?"
-    return f"No pod of {called} is ready ({ready.reason}): {ready.message}"
+        return f"No pod of {called(server)} is ready, and nobody has looked at it yet: does the operator run?"
+    return f"No pod of {called(server)} is ready ({ready.reason}): {ready.message}"
 
 
 def local_url(server: TrackingServer, port: int) -> str:
@@ -168,7 +148,7 @@ def local_url(server: TrackingServer, port: int) -> str:
 def introduction(server: TrackingServer, url: str, *, asks_for_login: bool) -> str:
     """Where the server is now, and how to learn the passwords if it asks for one."""
     namespace, name = server.metadata.namespace, server.metadata.name
-    opened = f"TrackingServer {name} in namespace {namespace} is at\n\n    {url}\n"
+    opened = f"{called(server)} is at\n\n    {url}\n"
     if not asks_for_login:
         return f"{opened}\nCtrl-C ends this."
     administrator = login_command(namespace, f"{name}-auth", "username", "password")
@@ -194,12 +174,12 @@ def login_command(
 async def listen(forwarding: Forwarding, port: int) -> asyncio.Server:
     """Listen at the port of every address that ``localhost`` may mean, so that nobody else answers there.
 
-    Raises OpenError: somebody has it.
+    Raises CommandError: somebody has it.
     """
     try:
         return await asyncio.start_server(forwarding.take, loopback_addresses(), port)
     except OSError as error:
-        raise OpenError(
+        raise CommandError(
             f"Port {port} of this machine cannot be used: {error.strerror}. Choose another one with --port."
         ) from error
 
@@ -215,14 +195,14 @@ def loopback_addresses() -> list[str]:
 
 
 def _asks_for_login(url: str) -> bool:
-    """Ask the server for its page as somebody whom it does not know. Raises OpenError: it does not answer."""
+    """Ask the server for its page as somebody whom it does not know. Raises CommandError: it does not answer."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(HOST, place.port, timeout=SECONDS_TO_ANSWER)
     try:
         connection.request("GET", place.path, headers={"Host": place.netloc})
         return connection.getresponse().status == HTTPStatus.UNAUTHORIZED
     except (OSError, http.client.HTTPException) as error:
-        raise OpenError(f"The server does not answer through the API server: {error!r}.") from error
+        raise CommandError(f"The server does not answer through the API server: {error!r}.") from error
     finally:
         connection.close()
 

@@ -20,10 +20,10 @@ from tracking_operator.runtime.settings import SettingsError, read_settings
 
 SUMMARY = "Print the objects that a TrackingServer becomes, without a cluster."
 EXAMPLES = """examples:
-  tracking-operator render server.yaml
-  tracking-operator render server.yaml --class class.yaml --namespace-label mlflow=true
-  tracking-operator render server.yaml | kubectl diff -f -
-  tracking-operator render server.yaml --class class.yaml --iam   # the policies of the server's role, as JSON
+  %(prog)s server.yaml
+  %(prog)s server.yaml --class class.yaml --namespace-label mlflow=true
+  %(prog)s server.yaml | kubectl diff -f -
+  %(prog)s server.yaml --class class.yaml --iam   # the policies of the server's role, as JSON
 
 A server that names no class gets the one of --class, or of several the one that is annotated as the default. The ConfigMap
 with the programs of the pods, which all servers of a namespace share, is left out: it is an archive in base64."""

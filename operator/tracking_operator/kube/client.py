@@ -25,6 +25,7 @@ from tracking_operator.shares import Shares
 
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 JSON_PATCH: Final = "application/json-patch+json"
+MERGE_PATCH: Final = "application/merge-patch+json"
 JSON: Final = "application/json"
 PORT_FORWARD_PROTOCOL: Final = "v4.channel.k8s.io"
 MOST_OF_A_LOG: Final = 2**20
@@ -78,10 +79,16 @@ class KubeClient:
         *,
         context: str | None = None,
         observer: Observer = ignore_calls,
+        field_manager: str = FIELD_MANAGER,
         shares: Shares | None = None,
     ) -> Self:
         """Connect as the pod's service account or as the kubeconfig says. Raises NoClusterError."""
-        return cls(await load_configuration(kubeconfig, context), observer=observer, shares=shares)
+        return cls(
+            await load_configuration(kubeconfig, context),
+            observer=observer,
+            field_manager=field_manager,
+            shares=shares,
+        )
 
     def alone(self) -> Self:
         """Return a client with connections of its own, which waits for no other request."""
@@ -185,6 +192,14 @@ class KubeClient:
         return await self._request(
             "patch", kind, path, query=query, body=list(operations), content_type=JSON_PATCH
         )
+
+    async def merge_patch(
+        self, kind: Kind, namespace: str | None, name: str, changes: KubeObject, *, dry_run: bool = False
+    ) -> KubeObject:
+        """Merge fields into the object (RFC 7386) and return what is stored now; with a dry run, what would be."""
+        query = {"fieldManager": self._field_manager} | _dry(run=dry_run)
+        path = kind.path(namespace, name)
+        return await self._request("patch", kind, path, query=query, body=changes, content_type=MERGE_PATCH)
 
     async def create(self, obj: KubeObject, *, dry_run: bool = False) -> KubeObject:
         """Create the object; status 409 when one of that name exists. Leave the name out for ``generateName``.

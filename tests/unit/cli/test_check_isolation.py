@@ -2,7 +2,7 @@
 
 import pytest
 
-from tracking_operator.cli import main
+from tracking_operator.cli.operator_program import main
 from tracking_operator.isolation.runner import all_attempts
 
 

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-import yaml
 
 from dev.loopback import free_port
+from tests.unit.cli.fake_cluster import write_kubeconfig
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.cli import main
+from tracking_operator.cli.cluster import CommandError
 from tracking_operator.cli.open import (
     HOST_OF_IPV6,
     Forwarding,
-    OpenError,
     introduction,
     is_ready,
     listen,
@@ -23,6 +22,7 @@ from tracking_operator.cli.open import (
     loopback_addresses,
     no_pod,
 )
+from tracking_operator.cli.operator_program import main
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.connection import namespace_of_context
 
@@ -43,24 +43,10 @@ def pod(status: str = "True", **metadata: str) -> dict[str, Any]:
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Path:
-    """Two contexts, the current one in a namespace, of a cluster that does not answer."""
+    """Of a cluster that does not answer."""
     with socket.create_server(("127.0.0.1", 0)) as unused:
         address = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    contexts = {"current": {"namespace": "team-a"}, "other": {}}
-    content = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": address}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [
-            {"name": name, "context": {"cluster": "c", "user": "u", **more}}
-            for name, more in contexts.items()
-        ],
-        "current-context": "current",
-    }
-    file = tmp_path / "kubeconfig"
-    file.write_text(yaml.safe_dump(content))
-    return file
+    return write_kubeconfig(tmp_path / "kubeconfig", address)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +148,7 @@ def test_it_answers_at_every_address_that_localhost_may_mean() -> None:
 @pytest.mark.skipif(HOST_OF_IPV6 not in loopback_addresses(), reason="this machine knows no IPv6")
 def test_a_port_that_somebody_has_at_one_of_these_addresses_is_taken() -> None:
     taken = socket.create_server((HOST_OF_IPV6, 0), family=socket.AF_INET6)
-    with taken as somebody, pytest.raises(OpenError, match="Choose another one with --port"):
+    with taken as somebody, pytest.raises(CommandError, match="Choose another one with --port"):
         asyncio.run(whoever_answers(somebody.getsockname()[1]))
 
 

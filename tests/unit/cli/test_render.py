@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from tracking_operator.api.labels_and_annotations import API_VERSION, DEFAULT_CLASS_ANNOTATION
-from tracking_operator.cli import main
 from tracking_operator.cli.manifests import MOST_BYTES
+from tracking_operator.cli.operator_program import main
 
 SERVER: dict[str, object] = {
     "apiVersion": API_VERSION,

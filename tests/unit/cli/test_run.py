@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import sys
-import tracking_operator.cli
+import tracking_operator.cli.operator_program
 
 packages = {name.partition(".")[0] for name in sys.modules}
 own = {name for name in sys.modules if name.startswith("tracking_operator.isolation")}
