@@ -91,7 +91,7 @@ class MlflowProcess:
 
     def memory(self) -> int:
         """What all its processes have in memory that is theirs, in bytes."""
-        return sum(_memory_of(pid) for pid in _family(self.process.pid))
+        return sum(_memory_of(pid) for pid in family(self.process.pid))
 
     @contextmanager
     def memory_watched(self) -> Iterator[Peak]:
@@ -212,12 +212,13 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
+    """A process, its children, theirs and so on."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except FileNotFoundError:
         return []
-    return [pid, *(one for child in children for one in _family(int(child)))]
+    return [pid, *(one for child in children for one in family(int(child)))]
 
 
 def _memory_of(pid: int) -> int:

@@ -1,6 +1,9 @@
 """A real MLflow as its container starts it: nothing trusts localhost, metrics are on a port of their own, and IPv6 leads there, too."""
 
+import os
+import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ import pytest
 import urllib3
 
 from dev.loopback import free_port
+from dev.mlflow_process import family
 from tests.mlflow_versions import MLFLOW_VERSION, mlflow_python
 from tests.pod_programs import START_SERVER
 from tests.waiting import patient, wait_until
@@ -19,6 +23,11 @@ pytestmark = pytest.mark.each_mlflow
 SECONDS_TO_START = 400
 ASSISTANT = "/ajax-api/3.0/mlflow/assistant"
 ROUTES = ("/config", "/message", "/providers", "/sessions/a", "/providers/claude_code/health", "")
+BARE = ("", 1)
+"""No prefix and no login, and one process that serves."""
+TEAMS = ("/team-a", 2)
+"""A prefix, a login, and two processes."""
+SECONDS_OF_SILENCE = 8
 LOGIN = {"username": "admin", "password": "a-password-of-32-characters-long", "secretKey": "key-of-flask"}
 
 
@@ -54,6 +63,14 @@ class Served:
         assert answer.status == 200
         return answer.data.decode()
 
+    def workers(self) -> list[int]:
+        """The processes that serve, if these are others than the one that listens."""
+        return [
+            pid
+            for pid in family(self.process.pid)
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+
     def is_up(self) -> bool:
         """Whether it answers."""
         assert self.process.poll() is None, self.log.read_text()
@@ -63,14 +80,10 @@ class Served:
             return False
 
 
-@pytest.fixture(
-    scope="module",
-    params=[("", "127.0.0.1"), ("/team-a", "::")],
-    ids=["without a login", "with a login, a prefix and IPv6"],
-)
+@pytest.fixture(scope="module", params=[BARE, TEAMS], ids=["bare", "team's"])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server as its container starts it."""
-    prefix, host = request.param
+    prefix, workers = request.param
     folder, port, metrics_port = tmp_path_factory.mktemp("server"), free_port(), free_port()
     (folder / "login").mkdir()
     for name, text in LOGIN.items():
@@ -83,9 +96,9 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [
-                mlflow_python(MLFLOW_VERSION), *START_SERVER, "server", f"--host={host}", f"--port={port}",
+                mlflow_python(MLFLOW_VERSION), *START_SERVER, "server", "--host=::", f"--port={port}",
                 f"--backend-store-uri=sqlite:///{folder}/mlflow.db", "--no-serve-artifacts",
-                f"--default-artifact-root={folder}/artifacts", "--workers=1", f"--expose-prometheus={folder}/metrics",
+                f"--default-artifact-root={folder}/artifacts", f"--workers={workers}", f"--expose-prometheus={folder}/metrics",
                 "--allowed-hosts=127.0.0.1:*,[[]::1]:*", *options,
             ],
             env={
@@ -139,14 +152,25 @@ def test_metrics_are_told_without_a_login_and_whatever_the_host_and_only_on_thei
 
 
 def test_a_server_on_all_addresses_answers_by_both_families(served: Served) -> None:
-    if not served.prefix:
-        pytest.skip("this one listens on one address")
     search = "/api/2.0/mlflow/experiments/search?max_results=1"
     for host in ("[::1]", "127.0.0.1"):
         assert status_of(f"{served.on(host)}/health") == 200
-        assert status_of(f"{served.on(host)}{search}") == 401, (
-            "not 403: it is one of the hosts that MLflow answers"
-        )
+        # Not 403: it is one of the hosts that MLflow answers.
+        assert status_of(f"{served.on(host)}{search}") == (401 if served.prefix else 200)
+
+
+@pytest.mark.parametrize("served", [TEAMS], ids=["team's"], indirect=True)
+def test_a_worker_that_gets_no_time_for_a_while_is_not_taken_for_hung(served: Served) -> None:
+    workers = served.workers()
+    assert len(workers) == 2
+    begun = time.monotonic()
+    os.kill(workers[0], signal.SIGSTOP)
+    try:
+        wait_until(lambda: time.monotonic() - begun > SECONDS_OF_SILENCE, 60, "uvicorn's own patience ends")
+    finally:
+        os.kill(workers[0], signal.SIGCONT)
+    wait_until(served.is_up, 60, "the server answers")
+    assert served.workers() == workers, served.log.read_text()
 
 
 def test_the_assistant_is_not_found(address: str) -> None:

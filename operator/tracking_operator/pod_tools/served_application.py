@@ -328,10 +328,29 @@ class Loading(Protocol):
     """The part of uvicorn's Config that matters here."""
 
     loaded_app: App
+    timeout_worker_healthcheck: int
+
+
+SECONDS_WITHOUT_A_WORD: Final = 60
+"""After so many seconds without a word from it, a worker process counts as hung and is killed, with all requests that it answers. uvicorn's
+5 s (uvicorn/config.py, 0.54) end processes that work: those of a pod whose CPU limit is used up, or of a node that has much to do."""
+
+
+def wait_for_busy_workers(uvicorn_config: ModuleType) -> None:
+    """Have uvicorn kill no worker process that is only slow."""
+    config = uvicorn_config.Config
+    begin = config.__init__
+
+    def begin_with_patience(self: Loading, *arguments: object, **options: object) -> None:
+        begin(self, *arguments, **options)
+        self.timeout_worker_healthcheck = SECONDS_WITHOUT_A_WORD
+
+    config.__init__ = begin_with_patience
 
 
 def serve_changed(uvicorn_config: ModuleType) -> None:
-    """Have uvicorn wrap each application that it loads."""
+    """Have uvicorn wrap each application that it loads, and wait for the processes that serve it."""
+    wait_for_busy_workers(uvicorn_config)
     config = uvicorn_config.Config
     load = config.load
 
