@@ -7,7 +7,18 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from tracking_operator.cli import check, check_isolation, completion, render, status
+from tracking_operator.cli import (
+    check,
+    check_isolation,
+    completion,
+    logs,
+    render,
+    rotate,
+    status,
+    suspend,
+    upgrade,
+    wake,
+)
 from tracking_operator.cli import open as open_command
 from tracking_operator.cli.program import Program
 
@@ -17,6 +28,11 @@ PROGRAM: Final = Program(
     {
         "status": status,
         "open": open_command,
+        "logs": logs,
+        "rotate": rotate,
+        "suspend": suspend,
+        "wake": wake,
+        "upgrade": upgrade,
         "render": render,
         "check": check,
         "isolation": check_isolation,

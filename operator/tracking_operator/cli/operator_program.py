@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from tracking_operator.cli import check, crds, render, run, status
+from tracking_operator.cli import check, crds, logs, render, rotate, run, status, suspend, upgrade, wake
 from tracking_operator.cli import open as open_command
 from tracking_operator.cli.program import Program
 
@@ -18,6 +18,11 @@ PROGRAM: Final = Program(
         "check": check,
         "open": open_command,
         "status": status,
+        "logs": logs,
+        "rotate": rotate,
+        "suspend": suspend,
+        "wake": wake,
+        "upgrade": upgrade,
     },
 )
 

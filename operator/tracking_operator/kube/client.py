@@ -17,7 +17,12 @@ import aiohttp
 from kubernetes.aio.client import Configuration
 
 from tracking_operator.api.labels_and_annotations import FIELD_MANAGER
-from tracking_operator.kube.connection import REQUEST_TIMEOUT_SECONDS, load_configuration, open_session
+from tracking_operator.kube.connection import (
+    CONNECT_TIMEOUT_SECONDS,
+    REQUEST_TIMEOUT_SECONDS,
+    load_configuration,
+    open_session,
+)
 from tracking_operator.kube.errors import NO_ANSWER, ApiError
 from tracking_operator.kube.json_patch import JsonPatchOperation
 from tracking_operator.kube.objects import POD, Kind, KubeObject, KubeObjects, kind_of, name_of, namespace_of
@@ -250,10 +255,40 @@ class KubeClient:
             ) as response:
                 content = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ApiError(NO_ANSWER, "NoAnswer", f"no answer from the API server: {error!r}") from error
+            raise _no_answer(error) from error
         if not response.ok:
             raise _error_from(response.status, content, None)
         return content.decode(errors="replace")
+
+    async def stream_pod_log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        tail_lines: int | None = None,
+        previous: bool = False,
+        follow: bool = False,
+    ) -> AsyncIterator[bytes]:
+        """Yield what a container has printed, piece by piece; with ``follow`` also what it prints until it ends.
+
+        ``tail_lines`` is how many lines of it, from the end; ``previous`` means the container before this one.
+        """
+        query = {"container": container}
+        if tail_lines is not None:
+            query["tailLines"] = str(tail_lines)
+        query |= {name: "true" for name, is_set in (("previous", previous), ("follow", follow)) if is_set}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
+        try:
+            async with self._session.get(
+                self._server + POD.path(namespace, pod, "log"), params=query, timeout=timeout
+            ) as response:
+                if not response.ok:
+                    raise _error_from(response.status, await response.read(), None)
+                async for piece in response.content.iter_any():
+                    yield piece
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise _no_answer(error) from error
 
     @asynccontextmanager
     async def connect_to_pod(
@@ -269,7 +304,7 @@ class KubeClient:
         except aiohttp.WSServerHandshakeError as error:
             raise ApiError(error.status, "", f"no connection to pod {namespace}/{pod}") from error
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ApiError(NO_ANSWER, "NoAnswer", f"no answer from the API server: {error!r}") from error
+            raise _no_answer(error) from error
         async with socket:
             yield socket
 
@@ -325,7 +360,7 @@ class KubeClient:
                 status = response.status
                 content = await _read(response, most_bytes)
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise ApiError(NO_ANSWER, "NoAnswer", f"no answer from the API server: {error!r}") from error
+            raise _no_answer(error) from error
         finally:
             self._observe(Call(verb, kind.kind, status))
         if status >= HTTPStatus.BAD_REQUEST:
@@ -367,6 +402,10 @@ def namespace_in(path: str) -> str:
     """Return the namespace in the path of a request; empty for what is in none."""
     _, _, rest = path.partition("/namespaces/")
     return rest.partition("/")[0]
+
+
+def _no_answer(error: Exception) -> ApiError:
+    return ApiError(NO_ANSWER, "NoAnswer", f"no answer from the API server: {error!r}")
 
 
 def _dry(*, run: bool) -> dict[str, str]:

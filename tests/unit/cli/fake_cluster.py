@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -157,11 +157,15 @@ def event(message: str, *, name: str = "event", **more: object) -> KubeObject:
 def _is_selected(obj: KubeObject, query: dict[str, list[str]]) -> bool:
     """Whether an object has the labels and fields that are asked for."""
     labels = obj["metadata"].get("labels", {})
-    wanted_labels = [one.partition("=") for one in _words(query, "labelSelector")]
-    wanted_fields = [one.partition("=") for one in _words(query, "fieldSelector")]
-    return all(labels.get(key) == value for key, _, value in wanted_labels) and all(
-        _field(obj, key) == value for key, _, value in wanted_fields
-    )
+    by_label = (_holds(one, labels.get) for one in _words(query, "labelSelector"))
+    by_field = (_holds(one, lambda path: _field(obj, path)) for one in _words(query, "fieldSelector"))
+    return all(by_label) and all(by_field)
+
+
+def _holds(requirement: str, value_of: Callable[[str], object]) -> bool:
+    """Whether `key=value` or `key!=value` is so."""
+    key, _, value = requirement.partition("=")
+    return (value_of(key.removesuffix("!")) == value) is not key.endswith("!")
 
 
 def _words(query: dict[str, list[str]], name: str) -> list[str]:
