@@ -55,7 +55,7 @@ cluster-up: prepare-cluster ## Make the cluster, or keep a running one; kubeconf
 
 .PHONY: warm
 warm: prepare-images prepare-stores ## Build what the cluster and its images are made of, which is done once per machine
-	@$(RUN) python -m dev.warm
+	@$(RUN) python -m dev.warm --tests
 
 .PHONY: cluster-down
 cluster-down: prepare ## Remove the cluster and everything that it made on this machine
@@ -80,8 +80,13 @@ undeploy: prepare ## Take the operator out of the cluster; refused while trackin
 	@$(RUN) python -m dev.deploy down --name $(NAME)
 
 .PHONY: generate
-generate: prepare ## Write crds/ and the generated documentation
+generate: prepare ## Write crds/, the generated documentation, and the Helm chart as kustomize has the manifests
 	@$(RUN) python -m tracking_operator.api.generate --output .
+	@$(RUN) python -m dev.chart
+
+.PHONY: dist
+dist: prepare ## Write dist/: install.yaml, and the package of the Helm chart
+	@$(RUN) python -m dev.chart --dist
 
 .PHONY: merge-keys
 merge-keys: prepare-cluster ## Write kube/merge_keys.py from the OpenAPI of the pinned Kubernetes

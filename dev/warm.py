@@ -1,6 +1,6 @@
 """Everything that the development cluster and its images are made of, built in the order in which a demo needs it.
 
-`python -m dev.warm` builds what is missing, which is done once per machine.
+`python -m dev.warm` builds what is missing, which is done once per machine; `python -m dev.warm --tests` what tests take, too.
 """
 
 import os
@@ -15,9 +15,11 @@ from dev.development_cluster import development_cluster
 from dev.images.build import build_images
 from dev.images.recipes import mlflow_recipe, operator_recipe
 from dev.ingress.image import traefik_archive
-from dev.local_cluster.binaries import build_binaries
+from dev.local_cluster.binaries import build_binaries, published_program
 from dev.local_cluster.cluster import LocalCluster
 from dev.object_store.image import versitygw_recipe
+
+FOR_TESTS = "--tests"
 
 
 def build_all() -> None:
@@ -27,6 +29,11 @@ def build_all() -> None:
     build_images([operator_recipe()])
     build_images([postgres_recipe(), versitygw_recipe(), mlflow_recipe()])
     traefik_archive()
+
+
+def build_for_tests() -> None:
+    """Build what only tests take, which `make demo` need not wait for: Helm."""
+    published_program("helm")
 
 
 @contextmanager
@@ -54,3 +61,5 @@ def builds_in_background() -> Iterator[None]:
 
 if __name__ == "__main__":
     build_all()
+    if sys.argv[1:] == [FOR_TESTS]:
+        build_for_tests()

@@ -20,6 +20,8 @@ USUAL_SECONDS = {
     "kube-router": 80,
     "traefik": 250,
     "versitygw": 45,
+    "helm": 250,
+    "helm-3": 200,
 }
 
 

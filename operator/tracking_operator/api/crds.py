@@ -18,6 +18,10 @@ _DROPPED: Final = frozenset({"title", "default", "propertyNames"})
 """Keywords that say nothing to a user, or that a structural schema must not have. Defaults among them: in a
 CRD they would be frozen into stored objects, where a class's default could no longer reach."""
 
+_KEPT: Final = {"helm.sh/resource-policy": "keep"}
+"""Helm leaves the definition when its release goes, and Argo CD when its Application is deleted: with it all TrackingServers would go.
+https://helm.sh/docs/howto/charts_tips_and_tricks/#tell-helm-not-to-uninstall-a-resource"""
+
 _API_VERSION: Final = "The version of the API that the object is written in: tracking-operator.dev/v1alpha1."
 
 
@@ -162,7 +166,7 @@ def _crd(
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
+        "metadata": {"name": f"{plural}.{GROUP}", "annotations": _KEPT},
         "spec": {
             "group": GROUP,
             "scope": scope,

@@ -14,6 +14,7 @@ from tracking_operator.timings import Timings
 _OWN_NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _API_SERVER_VARIABLE: Final = "KUBERNETES_SERVICE_HOST"
 _DEFAULT_NAMESPACE: Final = "tracking-operator-system"
+_LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 def own_namespace() -> str:
@@ -88,7 +89,11 @@ class OperatorSettings(BaseSettings):
     )
     metrics_port: int = Field(default=8080, ge=0, description="Prometheus metrics; 0: none.")
     health_port: int = Field(default=8081, ge=0, description="/healthz and /readyz; 0: none.")
-    log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
+    log_level: str = Field(
+        default="INFO",
+        description="DEBUG, INFO, WARNING or ERROR.",
+        json_schema_extra={"enum": list(_LOG_LEVELS)},
+    )
     watch_namespaces: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="The namespaces to serve, separated by commas; none: all."
     )
@@ -109,8 +114,8 @@ class OperatorSettings(BaseSettings):
     @classmethod
     def _known_level(cls, value: str) -> str:
         level = value.upper()
-        if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-            raise ValueError(f"log level {value!r} is not one of DEBUG, INFO, WARNING, ERROR")
+        if level not in _LOG_LEVELS:
+            raise ValueError(f"log level {value!r} is not one of {', '.join(_LOG_LEVELS)}")
         return level
 
 
