@@ -88,6 +88,10 @@ generate: prepare ## Write crds/, the generated documentation, and the Helm char
 dist: prepare ## Write dist/: install.yaml, and the package of the Helm chart
 	@$(RUN) python -m dev.chart --dist
 
+.PHONY: plugin
+plugin: prepare ## Build `kubectl tracking` as one file in dist/; RELEASE_URL=… writes the manifest for krew, too
+	@$(RUN) python -m dev.plugin $(if $(RELEASE_URL),--release-url "$(RELEASE_URL)") $(if $(HOMEPAGE),--homepage "$(HOMEPAGE)")
+
 .PHONY: merge-keys
 merge-keys: prepare-cluster ## Write kube/merge_keys.py from the OpenAPI of the pinned Kubernetes
 	@$(RUN) python -m dev.merge_keys

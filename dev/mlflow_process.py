@@ -1,7 +1,6 @@
 """A real MLflow as its container starts it, as a process of this machine: for tests and measurements that need no cluster."""
 
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -19,6 +18,7 @@ from dev.local_cluster.commands import run
 from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.waiting import wait_until
 from dev.loopback import HOST, free_port
+from dev.uv import uv_program
 from tracking_operator.api.labels_and_annotations import TOOLS_FILE
 from tracking_operator.pod_tools.programs import START_SERVER
 from tracking_operator.resources.tools_archive import current_archive
@@ -43,11 +43,10 @@ def mlflow_python(version: str, *extras: str) -> Path:
 
 
 def _install(project: Path, folder: Path, extras: Sequence[str]) -> None:
-    uv = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".cache" / "uv" / "bin" / "uv")
     # Not in the project's own folder, where it would become part of the image's build context.
     environment = os.environ | {"UV_PROJECT_ENVIRONMENT": str(folder)}
     run(
-        uv, "sync", "--frozen", "--no-dev", "--quiet", *(f"--extra={one}" for one in extras), f"--project={project}",
+        uv_program(), "sync", "--frozen", "--no-dev", "--quiet", *(f"--extra={one}" for one in extras), f"--project={project}",
         cwd=project, env=environment, seconds=SECONDS_TO_INSTALL,
     )  # fmt: skip
 

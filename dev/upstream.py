@@ -9,7 +9,6 @@ Asks the indexes that uv, npm and go are configured for on this machine, changes
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.go import go_command
 from dev.local_cluster.versions import pinned
 from dev.postgres import VERSIONS as POSTGRES_VERSIONS
+from dev.uv import uv_program
 
 ALL_NEWEST, NOT_ANSWERED, SOMETHING_NEWER = 0, 3, 4
 SECONDS_TO_ANSWER = 120
@@ -135,8 +135,7 @@ def main() -> int:
 
 def newest_python(requirement: str) -> str:
     """The newest release that fits a requirement and may be installed with the operator's Python; empty if none does."""
-    uv = os.environ.get("UV") or shutil.which("uv") or "uv"
-    command = [uv, "pip", "compile", "-", "--no-deps", "--no-header", "--no-annotate", "--quiet", "--python-version=3.11"]  # fmt: skip
+    command = [uv_program(), "pip", "compile", "-", "--no-deps", "--no-header", "--no-annotate", "--quiet", "--python-version=3.11"]  # fmt: skip
     name = re.match(r"[\w-]+", requirement)
     done = _asked([*command, f"--refresh-package={name and name[0]}"], stdin=requirement)
     if done.returncode == UV_FOUND_NOTHING:

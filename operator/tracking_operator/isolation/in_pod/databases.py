@@ -2,12 +2,15 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Any, Final
 
-import psycopg2
-from psycopg2 import errors, sql
+with suppress(
+    ImportError
+):  # who only starts or lists the attempts has no driver; the pods that make them have
+    import psycopg2
+    from psycopg2 import errors, sql
 
 from tracking_operator.isolation.attempts import Area, Attempt, Book, By, CannotTryError, Refused
 from tracking_operator.isolation.in_pod.scene import DATABASE_SERVICE, SECONDS_TO_CONNECT, Scene
@@ -17,8 +20,6 @@ DENIED: Final = "permission denied|must be (owner|superuser|able|a member)|only 
 OTHERS_DATABASE: Final = "another team's database"
 OTHERS_ROLE: Final = "another team's role"
 WHOLE_SERVER: Final = "the PostgreSQL server"
-
-Cursor = psycopg2.extensions.cursor
 
 
 @contextmanager
@@ -38,13 +39,13 @@ def session(**different: str | int) -> Iterator["psycopg2.extensions.connection"
 
 
 @contextmanager
-def cursor(**different: str | int) -> Iterator[Cursor]:
+def cursor(**different: str | int) -> Iterator["psycopg2.extensions.cursor"]:
     """A cursor of such a session."""
     with session(**different) as connection, connection.cursor() as found:
         yield found
 
 
-def one(found: Cursor) -> str:
+def one(found: "psycopg2.extensions.cursor") -> str:
     """The first value of the first row, as text."""
     row = found.fetchone()
     return "" if row is None else str(row[0])
@@ -57,7 +58,7 @@ def ask(scene: Scene, statement: str, *parameters: object) -> str:
         return one(found) if found.description else f"{found.statusmessage}"
 
 
-def named(scene: Scene, statement: str) -> sql.Composed:
+def named(scene: Scene, statement: str) -> "sql.Composed":
     """Fill names into a statement."""
     names = {
         "own_database": scene.own.database,

@@ -1,8 +1,10 @@
 """What an owner of a database can leave in it for whoever comes after: shadows of what the operator's statements use."""
 
+from contextlib import suppress
 from typing import Final
 
-import psycopg2
+with suppress(ImportError):  # as in databases.py
+    import psycopg2
 
 from tracking_operator.isolation.attempts import Refused
 from tracking_operator.isolation.in_pod.databases import cursor, one
