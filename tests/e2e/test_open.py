@@ -56,11 +56,11 @@ def collect(process: "subprocess.Popen[str]", complaints: list[str]) -> None:
         sys.stderr.write(line)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def opened(
     cluster: DevelopmentCluster, exposed: tuple[ExposedServer, ExposedServer]
 ) -> Iterator[tuple[Tracking, Sequence[str]]]:
-    """A team's server, and what was printed."""
+    """A team's server, and what was printed; opened for each test, as what goes wrong in one is no other's business."""
     server = exposed[0]
     port = free_port()
     process = start(cluster, "mlflow", "-n", server.team.namespace, f"--port={port}")
