@@ -23,6 +23,9 @@ class DevelopmentCluster(Protocol):
     def create(self) -> None:
         """Make the cluster, or keep a running one as it is."""
 
+    def create_api_server(self) -> None:
+        """Make a new cluster that at least keeps and admits objects; it need not run pods."""
+
     def delete(self) -> None:
         """Remove the cluster; nothing happens if there is none."""
 

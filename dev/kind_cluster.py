@@ -46,6 +46,10 @@ class DockerCluster:
         self._kind.create(configuration)
         self._kind.ensure_kubectl()
 
+    def create_api_server(self) -> None:
+        """Make the cluster: kind has none without a node."""
+        self.create()
+
     def delete(self) -> None:
         """Remove the cluster; nothing happens if there is none."""
         self._kind.ensure_kind()

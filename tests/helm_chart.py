@@ -1,7 +1,7 @@
 """What Helm makes of the chart, for tests: objects, or the sentence with which it refuses values."""
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import pytest
 import yaml
@@ -21,12 +21,25 @@ CLASSES = "tracking-operator.dev/v1alpha1/TrackingServerClass"
 """What Helm finds in a cluster that has the definitions."""
 
 
-def helm(*arguments: str, values: object = None, program: str = "helm") -> str:
+def helm(
+    *arguments: str,
+    values: object = None,
+    program: str = "helm",
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """What Helm prints. Raises subprocess.CalledProcessError, with its `stderr`, when it refuses."""
-    command = [str(published_program(program)), *arguments, "--values", "-"]
-    given = yaml.safe_dump(values or {})
+    command = [str(published_program(program)), *arguments]
+    given = None if values is None else yaml.safe_dump(values)
+    if given:
+        command += ["--values", "-"]
     done = subprocess.run(
-        command, input=given, capture_output=True, text=True, check=True, timeout=patient(SECONDS)
+        command,
+        input=given,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=patient(SECONDS),
+        env=environment,
     )
     return done.stdout
 

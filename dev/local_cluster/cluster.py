@@ -53,6 +53,16 @@ class LocalCluster:
                 _make(self._cleared_layout(), built, archives)
             certificates.write_kubeconfig(self.layout, "admin", self.kubeconfig_path)
 
+    def create_api_server(self) -> None:
+        """Make a new cluster of etcd and the API server alone: objects are kept and admitted, and nothing acts on them."""
+        built = binaries.build_binaries()
+        with one_at_a_time(self.name):
+            layout = self._cleared_layout()
+            _make_network_and_certificates(layout)
+            with step("API server"):
+                control_plane.start_api_server(layout, built)
+            certificates.write_kubeconfig(layout, "admin", self.kubeconfig_path)
+
     def delete(self) -> None:
         """Remove the cluster and everything that it made on this machine; nothing happens if there is none."""
         with one_at_a_time(self.name):
@@ -184,12 +194,7 @@ def _api_server_answers(layout: Layout) -> bool:
 
 
 def _make(layout: Layout, built: Binaries, archives: list[Path]) -> None:
-    with step("network, cgroup and certificates"):
-        layout.run.mkdir(parents=True)
-        layout.configuration.mkdir(parents=True)
-        make_cgroup(layout)
-        network.make_network(layout)
-        certificates.make_certificates(layout)
+    _make_network_and_certificates(layout)
     with ThreadPoolExecutor() as together, step("API server, containerd and its images"):
         containers = together.submit(_start_containerd_with, layout, archives)
         control_plane.start_api_server(layout, built)
@@ -206,6 +211,15 @@ def _make(layout: Layout, built: Binaries, archives: list[Path]) -> None:
         _wait_for(layout, built, "--for=condition=Available", "deployment/coredns", "--namespace=kube-system")
     _raise_if_a_program_ended(layout)
     (layout.state / COMPLETE).touch()
+
+
+def _make_network_and_certificates(layout: Layout) -> None:
+    with step("network, cgroup and certificates"):
+        layout.run.mkdir(parents=True)
+        layout.configuration.mkdir(parents=True)
+        make_cgroup(layout)
+        network.make_network(layout)
+        certificates.make_certificates(layout)
 
 
 def _start_containerd_with(layout: Layout, archives: list[Path]) -> None:
