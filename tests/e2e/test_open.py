@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
+import urllib3
 
 from dev.development_cluster import DevelopmentCluster
 from dev.loopback import free_port
@@ -25,7 +26,8 @@ pytest_plugins = [
 ]
 
 EXPERIMENTS = f"{API}/experiments/search?max_results=1"
-MANY = 24
+MANY = 12
+"""Browsers open six to a host at once; here two are open."""
 LARGE = os.urandom(20 * 2**20)
 SECONDS = 60
 
@@ -69,7 +71,9 @@ def opened(
     listening.start()
     try:
         lines = lines_until(process, "Ctrl-C")
-        yield Tracking(port, "localhost", prefix=server.tracking().prefix, login=server.member), lines
+        # A request that fails is not sent again: a busy server would have it and its like to answer as well.
+        pool = urllib3.PoolManager(timeout=patient(SECONDS), retries=False)
+        yield Tracking(port, "localhost", "", server.tracking().prefix, server.member, pool), lines
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(patient(SECONDS))
@@ -98,6 +102,8 @@ def test_it_prints_where_the_server_is_and_what_prints_the_passwords(
 
 def test_pages_and_api_answer_many_connections_at_once(opened: tuple[Tracking, Sequence[str]]) -> None:
     tracking, _ = opened
+    # The first one has the login looked at, which takes long; the others find it remembered.
+    assert tracking.answer("GET", EXPERIMENTS).status == 200
     with ThreadPoolExecutor(MANY) as together:
         found = list(
             together.map(lambda path: tracking.answer("GET", path).status, ["/", EXPERIMENTS] * (MANY // 2))
