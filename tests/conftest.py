@@ -36,6 +36,18 @@ TEST_CLUSTER = os.environ.get("TRACKING_OPERATOR_TEST_CLUSTER", "tracking-operat
 SECONDS_FOR_A_NAMESPACE = 20
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why tests had to be run again: a test that passed the second time hides what it has found."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.write_line(f"RUN AGAIN {report.nodeid}: {reason_of(report)}")
+
+
+def reason_of(report: pytest.TestReport) -> str:
+    """The first line of what was wrong."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    return str(crash.message if crash else report.longrepr).partition("\n")[0]
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[DevelopmentCluster]:
     """A real cluster that runs pods."""

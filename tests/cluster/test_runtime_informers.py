@@ -15,6 +15,7 @@ from dev.development_cluster import DevelopmentCluster
 from tests.cluster.api_proxy import ApiProxy, an_api_proxy
 from tests.cluster.kube_objects import config_map, ours, service
 from tests.unit.kube.waiting import until
+from tests.waiting import patient
 from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LABEL, WATCH_LABEL
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.request import Request
@@ -48,7 +49,7 @@ class Station:
 
     async def next(self, key: Request) -> Work[Request]:
         """Return the next work on this key; other keys are passed over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while True:
                 work = await self.queue.get()
                 assert work is not None
@@ -214,7 +215,7 @@ async def test_child_that_changes_hands_is_news_for_both(client: KubeClient, nam
             CONFIG_MAP, namespace, "settings", [{"op": "replace", "path": path, "value": "other"}]
         )
         heirs = {station.owner, Request("TrackingServer", namespace, "other")}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             while heirs:
                 work = await station.queue.get()
                 assert work is not None

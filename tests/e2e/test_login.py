@@ -17,7 +17,14 @@ from dev.development_cluster import DevelopmentCluster
 from dev.object_store import ClusterObjectStore
 from tests.e2e.conftest import RESTRICTED
 from tests.e2e.external_bucket import external_bucket
-from tests.e2e.mlflow import SECONDS_TO_READY, Tracking, all_pods_of, forwarded, pods_of, wait_until_ready
+from tests.e2e.mlflow import (
+    SECONDS_TO_READY,
+    Tracking,
+    assert_no_container_failed,
+    forwarded,
+    pods_of,
+    wait_until_ready,
+)
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import Team, a_class, a_team
 from tests.waiting import wait_until
@@ -295,9 +302,3 @@ def uids(team: Team) -> set[str]:
     """The pods that serve; not those that are still ending."""
     pods = [pod["metadata"] for pod in pods_of(team)]
     return {metadata["uid"] for metadata in pods if "deletionTimestamp" not in metadata}
-
-
-def assert_no_container_failed(team: Team) -> None:
-    for pod in all_pods_of(team):
-        for container in pod["status"].get("containerStatuses", ()):
-            assert container["restartCount"] == 0, pod

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from uuid import uuid4
 
 import pytest
@@ -17,12 +16,14 @@ from tests.e2e.conftest import RESTRICTED
 from tests.e2e.external_bucket import external_bucket
 from tests.e2e.mlflow import (
     SECONDS_TO_READY,
-    all_pods_of,
+    age_of,
+    assert_no_container_failed,
     assert_says_nothing_of,
     clients,
     forwarded,
     pods_of,
     staying_ready,
+    uids,
     wait_until_ready,
 )
 from tests.kube_api import KubeApi
@@ -220,33 +221,12 @@ def stopped(postgres: ClusterPostgres) -> Iterator[None]:
         postgres.start()
 
 
-def uids(team: Team) -> set[str]:
-    """The pods that serve."""
-    return {pod["metadata"]["uid"] for pod in pods_of(team)}
-
-
-def assert_no_container_failed(team: Team) -> None:
-    """No container of the server's pods, the migration's included, has ever ended badly or been started again."""
-    for pod in all_pods_of(team):
-        status = pod["status"]
-        for container in [*status.get("initContainerStatuses", []), *status.get("containerStatuses", [])]:
-            ended = container["state"].get("terminated") or {"exitCode": 0}
-            found = (container["name"], container["restartCount"], ended["exitCode"])
-            assert found == (container["name"], 0, 0), found
-
-
 def migrated_before_its_pods_started(team: Team, version: str) -> bool:
     """Whether the Job of this version succeeded at its first attempt, before any pod that serves was made."""
     job = team.get(JOB, f"mlflow-migrate-{version.replace('.', '-')}")
     made = [pod["metadata"]["creationTimestamp"] for pod in pods_of(team)]
     counts = job["status"].get("succeeded", 0), job["status"].get("failed", 0)
     return counts == (1, 0) and all(job["status"]["completionTime"] <= moment for moment in made)
-
-
-def age_of(team: Team, type_: str) -> float:
-    """For how many seconds a condition has been as it is."""
-    since = datetime.fromisoformat((team.condition(type_) or {})["lastTransitionTime"])
-    return (datetime.now(since.tzinfo) - since).total_seconds()
 
 
 def login_in_use(team: Team) -> str:

@@ -14,7 +14,7 @@ BESIDE_REAL_PROGRAMS = sorted(
 )
 WAITS = {"wait", "communicate", "run", "request", "urlopen", "open", "PoolManager", "check_output"}
 """What gives up after `timeout=`; `asyncio.wait` and pauses inside of a loop are neither."""
-FIRST_IS_A_DEADLINE = {"process.wait", "begun.wait"}
+FIRST_IS_A_DEADLINE = {"process.wait", "begun.wait", "asyncio.timeout"}
 
 
 @pytest.mark.parametrize("path", BESIDE_REAL_PROGRAMS, ids=lambda path: str(path.relative_to(TESTS)))
@@ -28,6 +28,7 @@ def test_a_deadline_beside_real_programs_grows_with_the_patience_of_the_run(path
         "process.wait(30)",
         "self.process.wait(timeout=SECONDS)",
         "subprocess.run([], timeout=60)",
+        "asyncio.timeout(10)",
         "time.monotonic() - started < SECONDS",
     ],
 )
