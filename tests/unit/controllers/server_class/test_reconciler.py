@@ -334,22 +334,19 @@ async def test_what_one_server_has_left_keeps_neither_others_nor_the_class() -> 
     assert not world.postgres.left
 
 
-async def test_a_class_with_a_gateway_needs_the_gateway_api_and_looks_for_it_again() -> None:
-    api, cache, gateway_api = MemoryApi(), ObjectCache(owner_label=SERVER_LABEL), GatewayApi()
-    gateway = {
-        "naming": {"host": "{{ name }}.{{ namespace }}.example.com"},
-        "access": {"gateway": {"parentRef": {"name": "public"}}},
-    }
-    metadata = {"name": "standard"}
-    resource = {
+def class_called_standard(spec: Manifest) -> Manifest:
+    return {
         "apiVersion": API_VERSION,
         "kind": "TrackingServerClass",
-        "metadata": metadata,
-        "spec": gateway,
+        "metadata": {"name": "standard"},
+        "spec": spec,
     }
-    cache.upsert(api.store(resource))
+
+
+def reconciler_of(api: MemoryApi, cache: ObjectCache, gateway_api: GatewayApi) -> ClassReconciler:
+    """A reconciler of classes that may have stores, and a way in."""
     kube = api.as_client()
-    loop = ClassReconciler(
+    return ClassReconciler(
         kube,
         cache,
         PostgresAdmin(kube, cache, StoreExecutor(), SETTINGS.namespace),
@@ -358,6 +355,16 @@ async def test_a_class_with_a_gateway_needs_the_gateway_api_and_looks_for_it_aga
         settings=SETTINGS,
         now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
     )
+
+
+async def test_a_class_with_a_gateway_needs_the_gateway_api_and_looks_for_it_again() -> None:
+    api, cache, gateway_api = MemoryApi(), ObjectCache(owner_label=SERVER_LABEL), GatewayApi()
+    gateway = {
+        "naming": {"host": "{{ name }}.{{ namespace }}.example.com"},
+        "access": {"gateway": {"parentRef": {"name": "public"}}},
+    }
+    cache.upsert(api.store(class_called_standard(gateway)))
+    loop = reconciler_of(api, cache, gateway_api)
 
     def reason() -> str:
         conditions = api.objects[(TRACKING_SERVER_CLASS, None, "standard")]["status"]["conditions"]
@@ -375,23 +382,8 @@ async def test_a_class_with_a_gateway_needs_the_gateway_api_and_looks_for_it_aga
 async def test_a_class_whose_ingress_class_is_missing_says_so_and_looks_again_until_it_is_there() -> None:
     api, cache = MemoryApi(), ObjectCache(owner_label=SERVER_LABEL)
     spec = {"access": {"ingress": {"className": "nginx"}, "authentication": {"basic": {}}}}
-    resource = {
-        "apiVersion": API_VERSION,
-        "kind": "TrackingServerClass",
-        "metadata": {"name": "standard"},
-        "spec": spec,
-    }
-    cache.upsert(api.store(resource))
-    kube = api.as_client()
-    loop = ClassReconciler(
-        kube,
-        cache,
-        PostgresAdmin(kube, cache, StoreExecutor(), SETTINGS.namespace),
-        S3Admin(kube, cache, StoreExecutor(), SETTINGS.namespace),
-        GatewayApi(),
-        settings=SETTINGS,
-        now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
-    )
+    cache.upsert(api.store(class_called_standard(spec)))
+    loop = reconciler_of(api, cache, GatewayApi())
 
     def ready() -> tuple[str, str, str]:
         conditions = api.objects[(TRACKING_SERVER_CLASS, None, "standard")]["status"]["conditions"]
