@@ -92,6 +92,10 @@ dist: prepare ## Write dist/: install.yaml, and the package of the Helm chart
 plugin: prepare ## Build `kubectl tracking` as one file in dist/; RELEASE_URL=… writes the manifest for krew, too
 	@$(RUN) python -m dev.plugin $(if $(RELEASE_URL),--release-url "$(RELEASE_URL)") $(if $(HOMEPAGE),--homepage "$(HOMEPAGE)")
 
+.PHONY: docs
+docs: prepare ## Build the documentation as a site into site/; a broken link or anchor is an error
+	@$(RUN) python -m dev.site
+
 .PHONY: merge-keys
 merge-keys: prepare-cluster ## Write kube/merge_keys.py from the OpenAPI of the pinned Kubernetes
 	@$(RUN) python -m dev.merge_keys
@@ -104,9 +108,10 @@ test: ## Everything that CI runs, two groups at a time: most tests wait for some
 	@echo && cat $(TIMES)/*
 
 .PHONY: lint
-lint: prepare ## Check style and types
+lint: prepare ## Check style, types, and the links of the documentation
 	@$(RUN) ruff check .
 	@$(RUN) ruff format --check .
+	@$(RUN) python -m dev.site --check
 	@$(RUN) mypy
 
 .PHONY: format
@@ -142,7 +147,7 @@ matrix: prepare-stores ## What depends on PostgreSQL on every version of it, and
 	  TRACKING_OPERATOR_TEST_MLFLOW=$$version $(RUN) pytest tests/stores -m each_mlflow -n $(STORES_WORKERS) --dist loadfile || exit 1; done
 
 .PHONY: campaign
-campaign: prepare-e2e ## What takes long: chaos, five replicas, every page in a browser; writes docs/campaign.md
+campaign: prepare-e2e ## What takes long: chaos, five replicas, every page in a browser; writes docs/contributing/campaign.md
 	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER); mkdir -p .cache; \
 	  TRACKING_OPERATOR_TEST_LARGE_MIB=2048 $(RUN) pytest tests/stores/test_large_artifacts.py --junitxml=.cache/campaign-large.xml; \
 	  $(RUN) pytest tests -m campaign --junitxml=.cache/campaign.xml; \

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure the operator on a cluster of its own, and write `docs/performance.md`."""
+"""`python -m bench`: measure the operator on a cluster of its own, and write `docs/explanation/performance.md`."""
 
 import argparse
 import asyncio
@@ -40,7 +40,7 @@ from dev.local_cluster.failures import ClusterError
 from dev.local_cluster.progress import say
 
 CLUSTER: Final = "tracking-operator-bench"
-PAGE: Final = Path(__file__).parent.parent / "docs" / "performance.md"
+PAGE: Final = Path(__file__).parent.parent / "docs" / "explanation" / "performance.md"
 MEASURES: Final = {
     "creation": "until all objects of a new server exist, and the API calls that takes",
     "drift": "until an object that somebody changed or deleted is right again, and the writes that takes",
@@ -62,13 +62,13 @@ WITHOUT_CLUSTER: Final[Mapping[str, Callable[[], Table]]] = {
 EXAMPLES: Final = """\
 measures:
 {measures}
-  Measures without a cluster come first, then the raw floor of the API server. A run of all measures writes docs/performance.md anew; --write puts
+  Measures without a cluster come first, then the raw floor of the API server. A run of all measures writes docs/explanation/performance.md anew; --write puts
   the tables of some measures there, each with its date.
 
 examples:
-  python -m bench                          everything, about an hour; writes docs/performance.md
+  python -m bench                          everything, about an hour; writes docs/explanation/performance.md
   python -m bench --repeat 3               everything, with fewer repetitions
-  python -m bench neighbours --write       one of them, and its table into docs/performance.md
+  python -m bench neighbours --write       one of them, and its table into docs/explanation/performance.md
   python -m bench creation drift --keep    two of them, printed only; the cluster stays
   python -m bench drift --no-deploy        measure the operator that already runs there, as it is
   python -m bench large-artifacts releases these two make no cluster
@@ -208,7 +208,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--name", default=CLUSTER, help="the cluster (default: %(default)s)")
     parser.add_argument(
-        "--write", action="store_true", help="put the tables of some measures into docs/performance.md"
+        "--write",
+        action="store_true",
+        help="put the tables of some measures into docs/explanation/performance.md",
     )
     parser.add_argument("--keep", action="store_true", help="leave the cluster running")
     parser.add_argument(

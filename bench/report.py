@@ -1,4 +1,4 @@
-"""The report as Markdown, and its place in `docs/performance.md`. Pure."""
+"""The report as Markdown, and its place in `docs/explanation/performance.md`. Pure."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the last `make campaign` found, written to docs/campaign.md.
+"""What the last `make campaign` found, written to docs/contributing/campaign.md.
 
 `python -m dev.campaign REPORT…` reads pytest's own reports and ends with 1 when a test failed, or a report has none.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "campaign.md"
+PAGE = ROOT / "docs" / "contributing" / "campaign.md"
 INTRODUCTION = """# The long tests
 
 Some tests take long and seldom find what the others do not: random changes by everybody while the operator is killed, five

@@ -29,7 +29,7 @@ SECONDS_TO_ANSWER = 120
 UV_FOUND_NOTHING = 1
 """uv ends with this when the index answered and has no such version, and with 2 when it did not answer."""
 
-MLFLOW_PAGE = "docs/how-to/adding-an-mlflow-version.md"
+MLFLOW_PAGE = "docs/contributing/adding-an-mlflow-version.md"
 DEVELOPERS_PAGE = "dev/README.md"
 
 

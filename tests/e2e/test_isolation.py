@@ -41,7 +41,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 TABLE = "ISOLATION_TABLE"
-"""The variable that names a file for the table, as Markdown: docs/security.md, for example, whose head is kept."""
+"""The variable that names a file for the table, as Markdown: docs/explanation/security.md, for example, whose head is kept."""
 MULTI_TENANT = BASE.parent / "overlays" / "multi-tenant"
 HEADING = "## The table\n"
 DOMAIN = "isolation.example.com"
@@ -132,7 +132,7 @@ def report(matrix: Matrix) -> None:
         head = file.read_text(encoding="utf-8").partition(HEADING)[0] if file.exists() else ""
         harmless = sum(row.attempt.harmless for row in matrix.rows)
         made = (
-            f"{len(matrix.rows)} attempts, made on {date.today()} by `make test-isolation ISOLATION_TABLE=docs/security.md` on the\n"
+            f"{len(matrix.rows)} attempts, made on {date.today()} by `make test-isolation ISOLATION_TABLE=docs/explanation/security.md` on the\n"
             f"development cluster, with manifests/overlays/multi-tenant. {harmless} of them are harmless: `tracking-operator check isolation`\n"
             "makes those where teams work."
         )

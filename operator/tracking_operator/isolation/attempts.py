@@ -30,7 +30,7 @@ class Area(StrEnum):
 
 
 class By(StrEnum):
-    """Who attacks; threats in docs/security.md."""
+    """Who attacks; threats in docs/explanation/security.md."""
 
     TENANT = "a team with its Secrets"
     USER = "a user inside one MLflow"
