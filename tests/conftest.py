@@ -34,6 +34,7 @@ TEST_CLUSTER = os.environ.get("TRACKING_OPERATOR_TEST_CLUSTER", "tracking-operat
     "" if WORKER in FIRST_WORKERS else f"-{WORKER}"
 )
 SECONDS_FOR_A_NAMESPACE = 20
+LINES_OF_A_REASON = 12
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -43,9 +44,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def reason_of(report: pytest.TestReport) -> str:
-    """The first line of what was wrong."""
+    """What was wrong: where that is long, as the output of a program is, its end says it."""
     crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash else report.longrepr).partition("\n")[0]
+    lines = str(crash.message if crash else report.longrepr).strip().splitlines()
+    return "\n  ".join(lines[:1] + lines[1:][-LINES_OF_A_REASON:])
 
 
 @pytest.fixture(scope="session")

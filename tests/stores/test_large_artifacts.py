@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urljoin, urlsplit
+from uuid import uuid4
 
 import pytest
 import urllib3
@@ -56,7 +57,7 @@ WAYS_AROUND: Final = [
 CLIENT: Final = """
 import hashlib, mlflow, sys
 client = mlflow.MlflowClient()
-run = client.create_run(client.create_experiment("of a client")).info.run_id
+run = client.create_run("0").info.run_id
 client.log_artifact(run, sys.argv[1])
 with open(client.download_artifacts(run, "model.bin", sys.argv[2]), "rb") as file:
     print(hashlib.file_digest(file, "sha256").hexdigest())
@@ -252,6 +253,7 @@ def test_a_client_that_asks_for_parts_and_signed_urls_goes_through_the_server_al
         "MLFLOW_TRACKING_URI": server.mlflow.address,
         "MLFLOW_TRACKING_USERNAME": LOGIN.username,
         "MLFLOW_TRACKING_PASSWORD": LOGIN.password,
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": str(round(patient(SECONDS_OF_A_TRANSFER))),
         "MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD": "true",
         "MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD": "true",
         "MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE": str(MEBIBYTE),
@@ -322,7 +324,8 @@ def test_the_address_without_a_slash_leads_everybody_to_the_page(server: Server)
 
 def a_run(server: Server, name: str, **options: str) -> tuple[str, str]:
     """The ids of a new experiment and of a run in it."""
-    body = {"name": name, **options}
+    # A test that is run again meets what it has made before.
+    body = {"name": f"{name}-{uuid4().hex[:8]}", **options}
     created = server.ask("POST", f"{URL_PATH}/api/2.0/mlflow/experiments/create", json=body)
     experiment = str(created.json()["experiment_id"])
     run = server.ask("POST", f"{URL_PATH}/api/2.0/mlflow/runs/create", json={"experiment_id": experiment})

@@ -1,6 +1,7 @@
 """Real MLflow with its own login: the tables, the admin, what is open without a login, and passwords that change."""
 
 import asyncio
+import json
 import os
 import secrets
 import sqlite3
@@ -250,7 +251,8 @@ class TestOnPostgres:
         url, user = replicas[0].url, f"{USER.username}:{USER.password}"
         run = ["-X", "POST", "-H", "Content-Type: application/json", "-d", '{"experiment_id": "0"}']
         assert status_of(f"{url}/api/2.0/mlflow/runs/create", "-u", user, *run) == 403
-        own = ["-X", "POST", "-H", "Content-Type: application/json", "-d", '{"name": "of the user"}']
+        name = json.dumps({"name": f"of the user {secrets.token_hex(4)}"})
+        own = ["-X", "POST", "-H", "Content-Type: application/json", "-d", name]
         assert status_of(f"{url}/api/2.0/mlflow/experiments/create", "-u", user, *own) == 200
         assert status_of(f"{url}/api/2.0/mlflow/users/create", "-u", user, *own) == 403
         assert status_of(f"{url}/", "-u", user) == 200
