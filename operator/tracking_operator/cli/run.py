@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 
+from tracking_operator.cli.program import own_version
 from tracking_operator.runtime.operator import run
 from tracking_operator.runtime.settings import OperatorSettings, SettingsError, read_settings
 
@@ -31,4 +32,4 @@ def execute(_options: argparse.Namespace) -> int:
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
-    return asyncio.run(run(settings))
+    return asyncio.run(run(settings, version=own_version()))

@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 from kubernetes.aio.client import Configuration
@@ -45,6 +46,13 @@ class Call:
     verb: str
     kind: str
     status: int
+    host: str = ""
+    """The API server's host and port."""
+
+    @property
+    def method(self) -> str:
+        """The method of HTTP that the verb stands for."""
+        return _HTTP_METHODS[self.verb]
 
 
 Observer = Callable[[Call], None]
@@ -73,6 +81,7 @@ class KubeClient:
         self.configuration = configuration
         self._shares = shares
         self._server = str(configuration.host)
+        self._host = urlsplit(self._server).netloc
         self._session = open_session(configuration, impersonated=impersonated)
         self._observe = observer
         self._field_manager = field_manager
@@ -362,7 +371,7 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise _no_answer(error) from error
         finally:
-            self._observe(Call(verb, kind.kind, status))
+            self._observe(Call(verb, kind.kind, status, self._host))
         if status >= HTTPStatus.BAD_REQUEST:
             raise _error_from(status, content, response.headers.get("Retry-After"))
         answer: KubeObject = json.loads(content)

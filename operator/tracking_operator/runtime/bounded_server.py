@@ -21,6 +21,8 @@ LONGEST_REQUEST: Final = 8 * 1024
 """In bytes; the kubelet's and Prometheus' requests have less than one KiB."""
 SECONDS_OF_A_CONNECTION: Final = 5.0
 BACKLOG: Final = 128
+BYTES_AT_A_TIME: Final = 64 * 1024
+"""How much of an answer is handed to a connection: the rest stays in the one copy that all have."""
 BYTES_IN_THE_KERNEL: Final = 64 * 1024
 """How much of an answer that nobody reads lies there, for each connection."""
 _END_OF_HEAD: Final = b"\r\n\r\n"
@@ -142,6 +144,8 @@ class _Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_answered = False
+        self._left = memoryview(b"")
+        self._is_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -160,6 +164,13 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget()
+
+    def pause_writing(self) -> None:
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_paused = False
+        self._write_on()
 
     def end(self) -> None:
         """Cut the connection, with whatever has not been sent."""
@@ -192,5 +203,16 @@ class _Connection(asyncio.Protocol):
             "Connection: close\r\n\r\n"
         ).encode("latin-1")
         if self._transport:
-            self._transport.write(head + (answer.body if with_body else b""))
+            self._left = memoryview(answer.body if with_body else b"")
+            self._transport.write(head)
+            self._write_on()
+
+    def _write_on(self) -> None:
+        """Hand over what the connection takes now; after the last of it the connection ends."""
+        if self._transport is None:
+            return
+        while self._left and not self._is_paused:
+            self._transport.write(self._left[:BYTES_AT_A_TIME])
+            self._left = self._left[BYTES_AT_A_TIME:]
+        if not self._left:
             self._transport.close()

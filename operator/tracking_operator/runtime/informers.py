@@ -40,6 +40,10 @@ STOP_SECONDS: Final = 3.0
 LOGIN_PAUSE_SECONDS: Final = 2.0
 
 
+def tell_nobody(obj: KubeObject) -> None:
+    """Let an object pass."""
+
+
 class InformersFailedError(Exception):
     """kopf has stopped although nobody asked it to; the cache is out of date from now on."""
 
@@ -61,15 +65,19 @@ class Informers:
         namespaces: tuple[str, ...] = (),
         watched: Sequence[Watched] = WATCHED,
         may_vanish: bool = False,
+        on_seen: Callable[[KubeObject], None] = tell_nobody,
+        on_gone: Callable[[KubeObject], None] = tell_nobody,
         watch_seconds: int = WATCH_SECONDS,
         grace_seconds: float = GRACE_SECONDS,
     ) -> None:
+        """``on_seen`` is called with each object that is reported, ``on_gone`` with each that is not there any more."""
         self._configuration = client.configuration
         self._cache = cache
         self._queue = queue
         self._route = route
         self._namespaces = namespaces
         self._watched = watched
+        self._on_seen, self._on_gone = on_seen, on_gone
         self._watch_seconds = watch_seconds
         self._collections = {
             each.kind.path(namespace): (each, namespace)
@@ -137,6 +145,7 @@ class Informers:
         watched, _ = self._collections[event.path]
         if event.type == "DELETED":
             self._cache.remove(event.object)
+            self._on_gone(event.object)
             self._add_keys(event.object, Priority.CHANGE)
         else:
             self._remember(event.object, watched)
@@ -155,6 +164,7 @@ class Informers:
             self._present[page.path] = present
             return
         for gone in self._cache.evict_absent(kind, present, page.version, namespace=namespace):
+            self._on_gone(gone)
             self._add_keys(gone, Priority.CHANGE)
         self._note_listed(page.path)
 
@@ -172,6 +182,7 @@ class Informers:
 
         What it was before counts as well: a child whose label somebody changed is missed by its old owner.
         """
+        self._on_seen(obj)
         before = self._cache.with_another_owner(obj)
         if not self._cache.upsert(obj) and watched.is_child:
             return

@@ -56,13 +56,13 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 
 
-async def run(settings: OperatorSettings) -> int:
+async def run(settings: OperatorSettings, *, version: str = "") -> int:
     """Run the operator until SIGTERM or SIGINT; return the process's exit code.
 
-    Where it cannot start, it says why in one log line and returns 1.
+    ``version`` is the operator's own, for its metrics. Where it cannot start, it says why in one log line and returns 1.
     """
     configure_logging(settings.log_level)
-    metrics = Metrics()
+    metrics = Metrics(version=version, lease_name=settings.lease_name)
     try:
         requests = Places(REQUESTS_AT_A_TIME, REQUESTS_OF_A_NAMESPACE)
         async with await KubeClient.connect(observer=metrics.observe_call, shares=requests) as client:
@@ -94,7 +94,10 @@ class _Operator:
         shares = Shares(most_bytes_in_all=settings.cache_mebibytes * MEBIBYTE)
         self._cache = ObjectCache(owner_label=SERVER_LABEL, shares=shares, on_refused=self._refusals.note)
         self._queue: WorkQueue[Request] = WorkQueue(
-            workers=settings.workers, group=lambda key: key.namespace or None, lane=self._lane_of
+            workers=settings.workers,
+            group=lambda key: key.namespace or None,
+            lane=self._lane_of,
+            on_added=lambda key: metrics.count_add(key.kind),
         )
         self._heartbeat = Heartbeat()
         self._informers = Informers(
@@ -104,6 +107,8 @@ class _Operator:
             requests_for,
             namespaces=settings.watch_namespaces,
             watched=watched_kinds(secrets=settings.watch_secrets),
+            on_seen=metrics.resources.note,
+            on_gone=metrics.resources.note_gone,
         )
         reconcile_settings = ReconcileSettings(
             cluster_name=cluster_name,
@@ -191,7 +196,8 @@ class _Operator:
         return EXIT_OK
 
     def _serve(self, servers: contextlib.ExitStack) -> None:
-        self._metrics.watch_queue(lambda: len(self._queue), lambda: self._queue.in_work)
+        self._metrics.watch_queue(self._kinds_that_wait, lambda: self._queue.in_work)
+        self._metrics.watch_work(self._workers.in_work)
         self._metrics.watch_cache(lambda: len(self._cache))
         if port := self._settings.metrics_port:
             with _saying_which(port, "metrics"):
@@ -244,6 +250,9 @@ class _Operator:
 
     def _not_ready(self) -> str | None:
         return None if self._informers.is_synced else "The first lists are not complete."
+
+    def _kinds_that_wait(self) -> list[str]:
+        return [key.kind for key in self._queue.waiting()]
 
     def _lane_of(self, key: Request) -> Lane:
         if key.kind == TRACKING_SERVER_CLASS.kind:

@@ -118,6 +118,10 @@ def _one_group(key: Hashable) -> Hashable:
     return None
 
 
+def _tell_nobody(key: Hashable) -> None:
+    """Let a key that begins to wait pass."""
+
+
 class WorkQueue(Generic[Key]):
     """Hands out keys, the most urgent first.
 
@@ -131,19 +135,21 @@ class WorkQueue(Generic[Key]):
         group: Callable[[Key], Hashable] = _one_group,
         lane: Callable[[Key], Lane] = _all_servers,
         pace_of_key: Mapping[Priority, Pace] = PACE_OF_KEY,
+        on_added: Callable[[Key], None] = _tell_nobody,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[float, float], float] = uniform,
     ) -> None:
         """``group`` tells the groups apart that share ``workers``; without a number of these there are no shares.
 
         A group is never at work on more than half as many keys as there are workers, and the last quarter of the workers
-        is for groups that have none.
+        is for groups that have none. ``on_added`` is called for each key that begins to wait.
         """
         self._share = max(1, workers // 2) if workers else None
         self._common = workers - workers // 4 if workers else 0
         self._group = group
         self._lane = lane
         self._paces_of_keys = pace_of_key
+        self._on_added = on_added
         self._clock = clock
         self._chance = chance
         self._waiting: dict[Key, _Waiting] = {}
@@ -171,12 +177,17 @@ class WorkQueue(Generic[Key]):
         """How many keys are being worked on."""
         return len(self._in_work)
 
+    def waiting(self) -> list[Key]:
+        """Return the keys that wait for a worker now; may be called from another thread."""
+        return list(self._waiting)
+
     def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
         """Let a key be worked on soon. One that waits already stays one, with the higher priority."""
         waiting, lane = self._waiting.get(key), self._lane(key)
         resync = priority is Priority.RESYNC
         if waiting is None:
             self._waiting[key] = _Waiting(priority, resync, self._clock(), lane)
+            self._on_added(key)
         else:
             waiting.resync = waiting.resync or resync
             if priority >= waiting.priority and lane is waiting.lane:

@@ -89,6 +89,11 @@ class WorkerPool:
         await asyncio.gather(*unfinished, return_exceptions=True)
         return not unfinished
 
+    def in_work(self) -> list[tuple[str, float]]:
+        """Return the kind of each key in work, and the seconds since it began; may be called from another thread."""
+        now = self._clock()
+        return [(key.kind, now - started) for key, started in list(self._started.items())]
+
     def problem(self) -> str | None:
         """Say which key a worker is stuck at, if any; may be called from another thread."""
         now = self._clock()
@@ -124,7 +129,7 @@ class WorkerPool:
 
     async def _work_on(self, work: Work[Request]) -> None:
         key = work.key
-        self._metrics.observe_wait(work.priority.name.lower(), work.waited)
+        self._metrics.observe_wait(key.kind, work.priority.name.lower(), work.waited)
         self._started[key] = started = self._clock()
         outcome: Outcome | None = None
         try:
@@ -153,6 +158,7 @@ class WorkerPool:
             return
         if has_failed:
             self._queue.failed(key)
+            self._metrics.count_retry(key.kind)
         else:
             self._queue.forget(key)
         if outcome is not None and outcome.requeue_after is not None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import tracemalloc
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -71,6 +72,22 @@ def test_a_thousand_connections_that_say_nothing_or_read_nothing_keep_no_probe_w
             if number % 100 == 99:
                 assert ask(server, "/a") == (200, b"/a")
         assert server.connections <= MOST_CONNECTIONS
+
+
+def test_readers_that_read_nothing_share_one_copy_of_a_large_answer(server: BoundedServer) -> None:
+    tracemalloc.start()
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(MOST_CONNECTIONS):
+                connect(server, stack, b"GET /large HTTP/1.1\r\n\r\n").recv(20)
+            held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < MOST_CONNECTIONS * len(LARGE) / 4
+
+
+def test_a_large_answer_arrives_whole(server: BoundedServer) -> None:
+    assert ask(server, "/large") == (200, LARGE)
 
 
 def test_connection_ends_after_its_time(server: BoundedServer) -> None:
