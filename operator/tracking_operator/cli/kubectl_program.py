@@ -11,6 +11,7 @@ from tracking_operator.cli import (
     check,
     check_isolation,
     completion,
+    environment,
     logs,
     render,
     rotate,
@@ -28,6 +29,7 @@ PROGRAM: Final = Program(
     {
         "status": status,
         "open": open_command,
+        "env": environment,
         "logs": logs,
         "rotate": rotate,
         "suspend": suspend,

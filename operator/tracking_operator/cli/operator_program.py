@@ -4,7 +4,19 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from tracking_operator.cli import check, crds, logs, render, rotate, run, status, suspend, upgrade, wake
+from tracking_operator.cli import (
+    check,
+    crds,
+    environment,
+    logs,
+    render,
+    rotate,
+    run,
+    status,
+    suspend,
+    upgrade,
+    wake,
+)
 from tracking_operator.cli import open as open_command
 from tracking_operator.cli.program import Program
 
@@ -17,6 +29,7 @@ PROGRAM: Final = Program(
         "render": render,
         "check": check,
         "open": open_command,
+        "env": environment,
         "status": status,
         "logs": logs,
         "rotate": rotate,
