@@ -28,12 +28,22 @@ SECTIONS: Final = (
     Section(
         "how-to",
         "How-to guides",
-        ("install", "postgres", "s3", "access", "upgrade-servers", "production-checklist", "troubleshooting"),
+        (
+            "install",
+            "postgres",
+            "s3",
+            "access",
+            "ingress-and-gateways",
+            "production-checklist",
+            "troubleshooting",
+            "upgrade-servers",
+            "kubectl-tracking",
+        ),
     ),
     Section("runbooks", "Runbooks"),
     Section("reference", "Reference", ("tracking-server", "tracking-server-class", "conditions")),
-    Section("explanation", "Explanation"),
-    Section("contributing", "Contributing", ("architecture",)),
+    Section("explanation", "Explanation", ("security", "performance", "comparison", "faq")),
+    Section("contributing", "Contributing", ("architecture", "proofs")),
     Section("decisions", "Decisions"),
 )
 

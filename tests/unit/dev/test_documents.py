@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from dev.demo.jobs import Program, build_job
+from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.cli import kubectl_program, operator_program
@@ -136,6 +137,15 @@ def test_targets_and_files_that_pages_name_are_there(page: Path) -> None:
     assert made <= targets()
     files = {path.rstrip("./") for one in code for path in FILE.findall(one)}
     assert [path for path in sorted(files - NOT_IN_GIT) if not (ROOT / path).exists()] == []
+
+
+TROUBLESHOOTING: Final = ROOT / "docs" / "how-to" / "troubleshooting.md"
+
+
+def test_each_reason_that_asks_for_something_has_a_place_under_what_people_see() -> None:
+    cells = re.findall(r"^\|([^|]*)\|", TROUBLESHOOTING.read_text(), re.MULTILINE)
+    named = {word for cell in cells for word in re.findall(r"`([A-Z]\w+)`", cell)}
+    assert {reason.value for reason in Reason if reason.remedy} <= named <= {*Reason}
 
 
 def test_the_job_of_the_tutorial_is_the_one_that_the_demo_runs() -> None:
