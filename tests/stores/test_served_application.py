@@ -65,11 +65,11 @@ class Served:
 
     def workers(self) -> list[int]:
         """The processes that serve, if these are others than the one that listens."""
-        return [
-            pid
-            for pid in family(self.process.pid)
-            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        ]
+        return [pid for pid in family(self.process.pid) if b"spawn_main" in self.command_of(pid)]
+
+    def command_of(self, pid: int) -> bytes:
+        """What a process runs."""
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
 
     def is_up(self) -> bool:
         """Whether it answers."""
@@ -157,6 +157,12 @@ def test_a_server_on_all_addresses_answers_by_both_families(served: Served) -> N
         assert status_of(f"{served.on(host)}/health") == 200
         # Not 403: it is one of the hosts that MLflow answers.
         assert status_of(f"{served.on(host)}{search}") == (401 if served.prefix else 200)
+
+
+def test_no_process_waits_in_memory_for_another_one_that_serves(served: Served) -> None:
+    first, *others = family(served.process.pid)
+    assert b"uvicorn" in served.command_of(first)
+    assert not [pid for pid in others if b"mlflow server" in served.command_of(pid).replace(b"\0", b" ")]
 
 
 @pytest.mark.parametrize("served", [TEAMS], ids=["team's"], indirect=True)

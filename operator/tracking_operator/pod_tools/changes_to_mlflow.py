@@ -12,6 +12,7 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
+from tracking_operator.pod_tools.one_process import become_uvicorn, end_when_told
 from tracking_operator.pod_tools.served_application import listen_by_both_families, serve_changed
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def answer_piece_by_piece(wsgi: ModuleType) -> None:
 
 
 CHANGES: Final[Mapping[str, Change]] = {
+    "mlflow.utils.process": become_uvicorn,
     "uvicorn.config": serve_changed,
     "uvicorn.server": listen_by_both_families,
     "starlette.middleware.wsgi": answer_piece_by_piece,
@@ -150,4 +152,5 @@ class WhenImported(MetaPathFinder):
 
 def install() -> None:
     """Watch over what is imported from now on."""
+    end_when_told()
     sys.meta_path.insert(0, WhenImported())

@@ -1,6 +1,7 @@
 """What runs first in MLflow's processes, and how the answers of its WSGI application are read."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, MutableMapping
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.mlflow_process import family
 from tests.pod_programs import ARCHIVE
+from tests.waiting import patient
 from tracking_operator.pod_tools.changes_to_mlflow import WsgiAnswer
 from tracking_operator.pod_tools.start_server import FIRST_LINES
 
@@ -27,6 +30,29 @@ def test_without_what_closes_local_routes_mlflow_does_not_start(tmp_path: Path, 
     )  # fmt: skip
     assert (started.returncode == 0, HAS_RUN in started.stdout) == (has_archive, has_archive)
     assert ("ModuleNotFoundError" in started.stderr) is not has_archive
+
+
+UP = "up"
+AS_THE_FIRST_PROCESS = ("unshare", "--pid", "--fork", "--kill-child")
+"""Of a namespace of its own, as a container's."""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make namespaces of processes")
+def test_the_first_process_of_a_container_ends_when_it_is_told_to_while_it_starts(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FIRST_LINES)
+    program = f"import sitecustomize, time; print('{UP}', flush=True); time.sleep(600)"
+    with subprocess.Popen(
+        [*AS_THE_FIRST_PROCESS, sys.executable, "-S", "-c", program],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ARCHIVE)])},
+        stdout=subprocess.PIPE, text=True,
+    ) as namespace:  # fmt: skip
+        try:
+            assert namespace.stdout is not None
+            assert namespace.stdout.readline().strip() == UP
+            os.kill(family(namespace.pid)[1], signal.SIGTERM)
+            assert namespace.wait(patient(20)) == 0
+        finally:
+            namespace.kill()
 
 
 class Body:
