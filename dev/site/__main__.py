@@ -17,6 +17,7 @@ from dev.site.pages import titles, write_pages
 ROOT: Final = Path(__file__).parents[2]
 SITE: Final = ROOT / "site"
 SETTINGS: Final = Path(__file__).with_name("zensical.toml")
+STYLE: Final = Path(__file__).with_name("extra.css")
 ZENSICAL: Final = Path(sys.executable).with_name("zensical")
 
 
@@ -33,6 +34,7 @@ def build(root: Path, work: Path) -> Path:
         write_pages(root, work / "pages")
     except BrokenLinkError as error:
         raise SiteError(str(error)) from error
+    shutil.copyfile(STYLE, work / "pages" / STYLE.name)
     settings = work / "zensical.toml"
     settings.write_text(settings_text(navigation(titles(root))), encoding="utf-8")
     command = [str(ZENSICAL), "build", "--strict", "--config-file", str(settings)]

@@ -57,7 +57,7 @@ def navigation(titles: dict[PurePosixPath, str], sections: Sequence[Section] = S
     unnamed = sorted(folders - {one.folder for one in sections})
     named = [*sections, *(Section(folder, folder.replace("-", " ").capitalize()) for folder in unnamed)]
     alone = [path for path in sorted(titles) if len(path.parts) == 1]
-    shown = [*(_page(path, titles) for path in alone if str(path) == HOME)]
+    shown: list[Entry] = [{"Home": HOME} for path in alone if str(path) == HOME]
     shown += [{one.title: _in(one, titles)} for one in named if one.folder in folders]
     return shown + [_page(path, titles) for path in alone if str(path) != HOME]
 

@@ -1,6 +1,7 @@
 """What people copy out of the documentation works: resources are such as the API takes, commands and files are there."""
 
 import argparse
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -123,6 +124,30 @@ def test_our_programs_understand_the_commands_of_the_pages(page: Path) -> None:
 def test_a_command_that_there_is_not_is_found() -> None:
     ((name, arguments),) = own_commands("kubectl tracking restart tracking -n team-a | head")
     assert not understood(name, arguments)
+
+
+def test_values_that_pages_set_are_those_of_the_chart() -> None:
+    lines = [line for page in PAGES for line in commands(page.read_text()) if line.startswith("helm ")]
+    named = {path for line in lines for path in re.findall(r"--set ([\w.]+)=", line)}
+    schema: KubeObject = json.loads((ROOT / "charts/tracking-operator/values.schema.json").read_text())
+    assert named
+    assert [path for path in named if not _is_in(schema, path.split("."), schema)] == []
+
+
+def _is_in(schema: KubeObject, path: list[str], whole: KubeObject) -> bool:
+    """Whether a schema knows a property, by its path."""
+    if "$ref" in schema:
+        return _is_in(whole["$defs"][schema["$ref"].rpartition("/")[2]], path, whole)
+    if not path:
+        return True
+    below = schema.get("properties", {}).get(path[0])
+    return below is not None and _is_in(below, path[1:], whole)
+
+
+def test_a_value_that_the_chart_does_not_have_is_found() -> None:
+    schema: KubeObject = {"properties": {"image": {"properties": {"tag": {}}}}}
+    assert _is_in(schema, ["image", "tag"], schema)
+    assert not _is_in(schema, ["image", "tga"], schema)
 
 
 def targets() -> set[str]:

@@ -82,6 +82,7 @@ def test_pages_that_are_not_named_follow_those_that_are_and_folders_too() -> Non
         "alone.md",
     ]
     assert [*shown[2]] == ["New"]
+    assert [*shown[0]] == ["Home"]
 
 
 def test_what_looks_like_a_link_in_code_is_left() -> None:
