@@ -1,7 +1,8 @@
 # The operator (target `operator`) and the MLflow tracking server that it runs (target `mlflow`).
 # `python -m dev.images build` builds both; `docker build --target operator .` works too.
 
-ARG BASE=docker.io/library/debian:bookworm-slim
+# The published base by its digest, an index of all processors. buildah gets another one, which is made on the machine itself.
+ARG BASE=docker.io/library/debian:bookworm-slim@sha256:3783cc01769c7b2b1b83a5c5ad96c815348e28ed7da68e2e3687004faa906251
 
 
 FROM ${BASE} AS python

@@ -80,9 +80,8 @@ undeploy: prepare ## Take the operator out of the cluster; refused while trackin
 	@$(RUN) python -m dev.deploy down --name $(NAME)
 
 .PHONY: generate
-generate: prepare ## Write crds/, the generated documentation, Argo CD's scripts, and the Helm chart as kustomize has the manifests
+generate: prepare ## Write crds/, the generated documentation, and the Helm chart as kustomize has the manifests
 	@$(RUN) python -m tracking_operator.api.generate --output .
-	@$(RUN) python -m dev.argocd
 	@$(RUN) python -m dev.chart
 
 .PHONY: dist
@@ -96,6 +95,15 @@ plugin: prepare ## Build `kubectl tracking` as one file in dist/; RELEASE_URL=�
 .PHONY: docs
 docs: prepare ## Build the documentation as a site into site/; a broken link or anchor is an error
 	@$(RUN) python -m dev.site
+
+.PHONY: release
+release: prepare $(if $(filter false,$(IMAGES)),,prepare-images) ## Write dist/VERSION/ with all of a release; VERSION=1.2.3 [REGISTRY=… RELEASE_URL=… HOMEPAGE=…] [IMAGES=false|only]
+	@$(RUN) python -m dev.release "$(VERSION)" $(if $(IMAGES),--images "$(IMAGES)") $(if $(REGISTRY),--registry "$(REGISTRY)") \
+	  $(if $(RELEASE_URL),--release-url "$(RELEASE_URL)") $(if $(HOMEPAGE),--homepage "$(HOMEPAGE)")
+
+.PHONY: next-version
+next-version: prepare ## After a release: move its notes into CHANGELOG.md and name VERSION=1.2.4 everywhere
+	@$(RUN) python -m dev.release.next_version "$(VERSION)"
 
 .PHONY: merge-keys
 merge-keys: prepare-cluster ## Write kube/merge_keys.py from the OpenAPI of the pinned Kubernetes
@@ -123,7 +131,6 @@ format: prepare ## Put style right where that is possible
 .PHONY: check-generated
 check-generated: prepare ## Fail when generated files are not what the code generates
 	@$(RUN) python -m tracking_operator.api.generate --output . --check
-	@$(RUN) python -m dev.argocd --check
 
 .PHONY: test-unit
 test-unit: prepare ## No I/O: builders, naming, plans, queues

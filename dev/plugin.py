@@ -6,14 +6,11 @@ its libraries go on without. shiv packs the folder; the file unpacks itself into
 """
 
 import argparse
-import gzip
 import hashlib
-import io
 import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from typing import Any, Final
 import yaml
 
 from dev.images.recipes import ROOT
+from dev.packing import Entry, tar_gz
 from dev.uv import uv_program
 
 NAME: Final = "kubectl-tracking"
@@ -142,14 +140,8 @@ def build(file: Path, targets: Sequence[Target]) -> Path:
 
 def pack(program: Path, archive: Path) -> Path:
     """Pack the program and the licence as krew unpacks them; the same program gives the same bytes."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for source, name, mode in ((program, NAME, 0o755), (LICENSE, "LICENSE", 0o644)):
-            content = source.read_bytes()
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), mode
-            tar.addfile(entry, io.BytesIO(content))
-    archive.write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+    files = (Entry(NAME, program.read_bytes(), 0o755), Entry("LICENSE", LICENSE.read_bytes()))
+    archive.write_bytes(tar_gz(files))
     return archive
 
 

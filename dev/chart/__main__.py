@@ -16,11 +16,12 @@ import yaml
 
 from dev.chart.markup import Object
 from dev.chart.templates import HEADER, templates
-from dev.chart.values import default_values, values_of_many_teams, values_schema, values_text
+from dev.chart.values import ChartValues, default_values, values_of_many_teams, values_schema, values_text
 from dev.deploy import BASE, ROOT
-from dev.local_cluster.binaries import kubectl, published_program
+from dev.local_cluster.binaries import kubectl
 from dev.local_cluster.commands import run
 from dev.local_cluster.failures import ClusterError
+from dev.packing import Entry, tar_gz
 from tracking_operator.api.crds import as_yaml
 
 CHART: Final = ROOT / "charts" / "tracking-operator"
@@ -99,11 +100,26 @@ def _write(path: Path, text: str | None) -> None:
     path.write_text(text)
 
 
+def package(folder: Path, values: ChartValues) -> Path:
+    """Pack the chart with these default values, as Helm reads it; the same files give the same bytes.
+
+    `helm package` gives the same bytes on one machine only: it takes the files' own times, or the time of the day (Helm's
+    pull request 31323). What packs plugins packs charts, too, and needs no Helm.
+    """
+    chart = _chart()
+    files = {str(path.relative_to(CHART)): path.read_bytes() for path in CHART.rglob("*") if path.is_file()}
+    files["values.yaml"] = (GENERATED + values_text(values)).encode()
+    # Helm itself puts the description first.
+    names = sorted(files, key=lambda name: (name != "Chart.yaml", name))
+    archive = folder / f"{chart['name']}-{chart['version']}.tgz"
+    archive.write_bytes(tar_gz(Entry(f"{chart['name']}/{name}", files[name]) for name in names))
+    return archive
+
+
 def _write_dist(folder: Path) -> None:
     _write(folder / "install.yaml", kustomized(BASE))
     print(folder / "install.yaml")
-    packaged = run(published_program("helm"), "package", CHART, "--destination", folder)
-    print(packaged.rpartition(": ")[2].strip())
+    print(package(folder, default_values(objects_of(BASE))))
 
 
 def _chart() -> Object:

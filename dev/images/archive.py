@@ -5,10 +5,15 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
+
+from dev.images.failures import ImageError
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DEFAULT_REGISTRY = "docker.io"
+OF_DOCKER = ("manifest.json", "repositories")
+"""What only Docker reads, and what says the image's name a second time."""
 
 
 def write_oci_archive(folder: Path, name: str, archive: Path) -> None:
@@ -33,6 +38,27 @@ def write_oci_archive(folder: Path, name: str, archive: Path) -> None:
         aside.unlink(missing_ok=True)
 
 
+def copy_under_name(archive: Path, name: str, copy: Path) -> None:
+    """Copy an OCI archive, or one of Docker's that is one as well, and call its image by another name.
+
+    Raises:
+        ImageError: it is no OCI archive.
+    """
+    with tarfile.open(archive) as source, tarfile.open(copy, "w") as target:
+        if "oci-layout" not in source.getnames():
+            raise ImageError(
+                f"{archive} is no OCI archive: `docker save` writes one since Docker 25. Update Docker, or build with buildah."
+            )
+        for entry in source:
+            if entry.name in OF_DOCKER:
+                continue
+            content = source.extractfile(entry) if entry.isfile() else None
+            if content is not None and entry.name == "index.json":
+                _add(target, entry.name, _json(_renamed(json.load(content), full_name(name))))
+            else:
+                target.addfile(_anonymous(entry), content)
+
+
 def full_name(name: str) -> str:
     """The name as containerd stores it: with a registry in front."""
     return f"{DEFAULT_REGISTRY}/{name}"
@@ -43,10 +69,16 @@ def _index(manifest: bytes, name: str) -> dict[str, object]:
         "mediaType": MANIFEST,
         "digest": f"sha256:{hashlib.sha256(manifest).hexdigest()}",
         "size": len(manifest),
-        # The first is containerd's own, the second the standard's.
-        "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name},
     }
-    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": [described]}
+    return _renamed({"schemaVersion": 2, "mediaType": INDEX, "manifests": [described]}, name)
+
+
+def _renamed(index: dict[str, Any], name: str) -> dict[str, object]:
+    # The first is containerd's own, the second the standard's.
+    names = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name}
+    return index | {
+        "manifests": [one | {"annotations": one.get("annotations", {}) | names} for one in index["manifests"]]
+    }
 
 
 def _digests(manifest: bytes) -> list[str]:

@@ -14,6 +14,7 @@ from dev.chart.markup import Object
 from dev.chart.templates import Key, key_of
 from dev.chart.values import ENVIRONMENT, Settings
 from dev.deploy import BASE, NAMESPACE
+from dev.plugin import version
 from tests.helm_chart import CLASSES, HELMS, helm, refused, rendered, without
 from tracking_operator.runtime.settings import OperatorSettings
 
@@ -109,7 +110,11 @@ OF_THE_POD: dict[str, tuple[Any, str, object]] = {
 }
 """A value, and the field of the pod that has it then."""
 OF_THE_CONTAINER: dict[str, tuple[Any, str, object]] = {
-    "image.repository": ("registry.example.com:5000/op", "image", "registry.example.com:5000/op:dev"),
+    "image.repository": (
+        "registry.example.com:5000/op",
+        "image",
+        f"registry.example.com:5000/op:{version()}",
+    ),
     "image.tag": ("1.2.3", "image", "tracking-operator/operator:1.2.3"),
     "image.digest": (DIGEST, "image", f"tracking-operator/operator@{DIGEST}"),
     "image.pullPolicy": ("Always", "imagePullPolicy", "Always"),

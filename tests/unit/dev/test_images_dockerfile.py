@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dev.images.base import base_name
 from dev.images.recipes import EXTRAS, ROOT, mlflow_versions
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
@@ -18,6 +19,13 @@ LOWEST_USER = 10_000
 def test_images_run_as_a_numeric_user_that_every_policy_accepts() -> None:
     (user,) = re.findall(r"^USER (\d+):\d+$", DOCKERFILE, re.MULTILINE)
     assert int(user) >= LOWEST_USER
+
+
+def test_the_published_base_is_pinned_and_is_the_one_that_buildah_makes() -> None:
+    (base,) = re.findall(r"^ARG BASE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    name, _, digest = base.partition("@")
+    assert name == base_name()
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", digest)
 
 
 def test_every_installation_checks_hashes() -> None:
