@@ -1,0 +1,9 @@
+-- Generated from dev/argocd/ by `make generate`. Do not edit: changes will be lost.
+
+-- As `kubectl tracking suspend`: no pods run, and everything else is kept.
+
+if obj.spec == nil then
+  obj.spec = {}
+end
+obj.spec.suspend = true
+return obj

@@ -1,0 +1,159 @@
+"""Argo CD's actions on servers: by the examples beside the scripts, and against what `kubectl tracking` writes."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dev.argocd.__main__ import CUSTOMIZATIONS, FOLDER
+from dev.argocd.examples import NORMALIZED, ServerLife
+from dev.argocd.scripts import SERVER
+from tests.argo_lua import ScriptError, Value, available, changed_by, merge_patch, script
+from tracking_operator.api.labels_and_annotations import (
+    GROUP,
+    REVOKE_NOW_ANNOTATION,
+    ROTATE_CREDENTIALS_ANNOTATION,
+)
+from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.cli.changes import Change
+from tracking_operator.cli.cluster import CommandError
+from tracking_operator.cli.rotate import rotation
+from tracking_operator.cli.suspend import suspension
+from tracking_operator.cli.wake import waking
+from tracking_operator.kube.objects import KubeObject
+
+ACTIONS = FOLDER / CUSTOMIZATIONS / GROUP / SERVER / "actions"
+TESTS = yaml.safe_load((ACTIONS / "action_test.yaml").read_text())
+DISCOVERY = script((ACTIONS / "discovery.lua").read_text())
+BY_NAME = {path.parent.name: script(path.read_text()) for path in ACTIONS.glob("*/action.lua")}
+TIMES = (ROTATE_CREDENTIALS_ANNOTATION, REVOKE_NOW_ANNOTATION)
+
+SPECS: tuple[KubeObject | None, ...] = (
+    None,
+    {},
+    {"suspend": True},
+    {"suspend": False},
+    {"replicas": 0},
+    {"replicas": 2, "suspend": True},
+    {"replicas": 0, "suspend": True},
+    {"replicas": 3, "podTemplate": {"tolerations": [{"key": "a", "operator": "Exists"}], "labels": {}}},
+)
+DATABASE = {"host": "pg.db.svc", "port": 5432, "name": "db", "role": "db"}
+STATUSES: tuple[KubeObject | None, ...] = (
+    None,
+    {},
+    {"database": DATABASE, "backendStore": {"kind": "postgres"}, "artifactStore": {"kind": "volume"}},
+    {"backendStore": {"kind": "sqlite"}, "artifactStore": {"kind": "s3", "bucket": "b", "prefix": "p"}},
+    {"backendStore": {"kind": "sqlite"}, "artifactStore": {"kind": "external"}, "loginRevision": "abc"},
+    {"backendStore": {"kind": "sqlite"}, "artifactStore": {"kind": "volume"}, "loginRevision": ""},
+    {"backendStore": {"kind": "sqlite"}, "artifactStore": {"kind": "volume"}},
+)
+ANNOTATIONS: tuple[KubeObject | None, ...] = (
+    None,
+    {},
+    {"example.com/team": "a"},
+    {ROTATE_CREDENTIALS_ANNOTATION: "once", REVOKE_NOW_ANNOTATION: "once"},
+)
+
+
+def servers() -> Iterator[KubeObject]:
+    for spec, status, annotations in itertools.product(SPECS, STATUSES, ANNOTATIONS):
+        resource = ServerLife().resource
+        del resource["spec"]
+        for place, value in (
+            (resource, {"spec": spec, "status": status}),
+            (resource["metadata"], {"annotations": annotations}),
+        ):
+            place.update({key: one for key, one in value.items() if one is not None})
+        yield resource
+
+
+def normalized(resource: Value) -> Value:
+    """What Argo CD compares after an action: times that the action wrote say nothing."""
+    annotations = resource["metadata"].get("annotations") or {}
+    times = {name: NORMALIZED for name in TIMES if name in annotations}
+    return resource | {
+        "metadata": resource["metadata"] | ({"annotations": annotations | times} if times else {})
+    }
+
+
+def read(path: str) -> Value:
+    return yaml.safe_load((ACTIONS / path).read_text())
+
+
+@pytest.mark.parametrize(
+    "example", TESTS["actionTests"], ids=lambda one: f"{one['action']}-{Path(one['inputPath']).stem}"
+)
+def test_examples_are_changed_as_argo_cd_tests_them(example: dict[str, str]) -> None:
+    changed = changed_by(BY_NAME[example["action"]], read(example["inputPath"]))
+    assert normalized(changed) == read(example["expectedOutputPath"])
+
+
+@pytest.mark.parametrize("example", TESTS["discoveryTests"], ids=lambda one: Path(one["inputPath"]).stem)
+def test_examples_offer_what_argo_cd_tests(example: dict[str, Value]) -> None:
+    offered = available(DISCOVERY, read(example["inputPath"]))
+    assert sorted(offered, key=_name) == sorted(example["result"], key=_name)
+
+
+def _name(action: dict[str, Value]) -> str:
+    return str(action["name"])
+
+
+def by_the_command(action: str, resource: KubeObject) -> Change:
+    """What `kubectl tracking` does in the place of an action. Raises CommandError: it refuses."""
+    server = TrackingServer.model_validate(resource)
+    now = datetime.now(UTC)
+    match action:
+        case "suspend":
+            return suspension(server)
+        case "resume":
+            return waking(server, 1)
+        case "rotate":
+            return rotation(server, now, at_once=False)
+        case "revoke-now":
+            return rotation(server, now, at_once=True)
+    raise ValueError(action)
+
+
+@pytest.mark.parametrize("action", BY_NAME)
+def test_an_action_writes_what_the_command_writes(action: str) -> None:
+    compared = 0
+    for resource in servers():
+        disabled = {one["name"]: one["disabled"] for one in available(DISCOVERY, resource)}[action]
+        try:
+            change = by_the_command(action, resource)
+        except CommandError as refused:
+            assert disabled
+            with pytest.raises(ScriptError) as raised:
+                BY_NAME[action](resource)
+            assert str(raised.value) == str(refused)
+            continue
+        patch = merge_patch(resource, changed_by(BY_NAME[action], resource))
+        assert without_times(patch) == without_times(change.fields)
+        assert disabled is (not change.fields)
+        compared += 1
+    assert compared > 50
+
+
+def without_times(patch: KubeObject) -> KubeObject:
+    """A patch of which only that it asks by a time, not by which."""
+    annotations = patch.get("metadata", {}).get("annotations")
+    return patch | {"metadata": {"annotations": sorted(annotations)}} if annotations else patch
+
+
+@pytest.mark.parametrize(("action", "annotation"), [("rotate", TIMES[0]), ("revoke-now", TIMES[1])])
+def test_asking_writes_the_time_of_this_moment(action: str, annotation: str) -> None:
+    resource = read("testdata/awake.yaml")
+    written = changed_by(BY_NAME[action], resource)["metadata"]["annotations"]
+    (time,) = written.values()
+    assert list(written) == [annotation]
+    assert time.endswith("Z")
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(time)) < timedelta(minutes=1)
+
+
+def test_what_is_in_the_folders_is_what_is_offered() -> None:
+    offered = {one["name"] for one in available(DISCOVERY, read("testdata/awake.yaml"))}
+    assert offered == set(BY_NAME)
