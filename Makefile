@@ -80,9 +80,10 @@ undeploy: prepare ## Take the operator out of the cluster; refused while trackin
 	@$(RUN) python -m dev.deploy down --name $(NAME)
 
 .PHONY: generate
-generate: prepare ## Write crds/, the generated documentation, Argo CD's scripts, and the Helm chart as kustomize has the manifests
+generate: prepare ## Write crds/, the generated documentation, Argo CD's scripts, alerts and dashboard, and the Helm chart as kustomize has the manifests
 	@$(RUN) python -m tracking_operator.api.generate --output .
 	@$(RUN) python -m dev.argocd
+	@$(RUN) python -m dev.monitoring
 	@$(RUN) python -m dev.chart
 
 .PHONY: dist
@@ -133,6 +134,7 @@ format: prepare ## Put style right where that is possible
 check-generated: prepare ## Fail when generated files are not what the code generates
 	@$(RUN) python -m tracking_operator.api.generate --output . --check
 	@$(RUN) python -m dev.argocd --check
+	@$(RUN) python -m dev.monitoring --check
 
 .PHONY: test-unit
 test-unit: prepare ## No I/O: builders, naming, plans, queues
