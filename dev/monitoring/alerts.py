@@ -128,10 +128,10 @@ OPERATOR_ALERTS: Final = (
     ),
     Alert(
         "TrackingOperatorQueueNotDrained",
-        "max by (name) (min_over_time(workqueue_depth[15m])) > 0",
-        "5m",
+        "max by (name) (min_over_time(workqueue_depth[5m])) > 0",
+        "15m",
         "warning",
-        "The queue of {{ $labels.name }} has not been empty for 20 minutes.",
+        "The queue of {{ $labels.name }} has not been empty for 15 minutes.",
         "Edits wait longer and longer. The workers, a store or the API server are too slow for what is asked.",
     ),
     Alert(
