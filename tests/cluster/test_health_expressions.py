@@ -1,4 +1,4 @@
-"""The expressions that docs/how-to/waiting-for-servers.md gives to Flux, judged by an API server, which speaks CEL as well."""
+"""The expressions that docs/how-to/gitops.md gives to Flux, judged by an API server, which speaks CEL as well."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tests.operator_fixtures import OperatorHost, RunningOperator, Team
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import DEPLOYMENT
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "waiting-for-servers.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "gitops.md"
 ASKED = "example.com/asked"
 SECONDS_TO_BE_ACTIVE = 30.0
 """Until the API server goes by a new policy."""
@@ -72,9 +72,8 @@ def test_a_server_whose_pods_find_no_node_yet_is_in_progress(team: Team, operato
 
 def expressions() -> dict[str, str]:
     """What the page gives to Flux, in the words of a policy: the server is ``object`` there."""
-    block = re.search(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert block is not None
-    (given,) = yaml.safe_load(block[1])["spec"]["healthCheckExprs"]
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (given,) = yaml.safe_load(block)["spec"]["healthCheckExprs"]
     return {
         name: re.sub(r"\b(status|metadata)\.(?=observed|generation|conditions)", r"object.\1.", text)
         for name, text in given.items()
