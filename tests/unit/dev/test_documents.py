@@ -4,6 +4,7 @@ import argparse
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,22 @@ def test_our_programs_understand_the_commands_of_the_pages(page: Path) -> None:
 def test_a_command_that_there_is_not_is_found() -> None:
     ((name, arguments),) = own_commands("kubectl tracking restart tracking -n team-a | head")
     assert not understood(name, arguments)
+
+
+def shell_complaint(text: str) -> str:
+    """What a shell has against the commands of a page, of which it runs none."""
+    script = "\n".join(commands(text))
+    return subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False).stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_shell_can_read_the_commands_and_a_parser_the_policies(page: Path) -> None:
+    assert shell_complaint(page.read_text()) == ""
+    assert all(json.loads(block) for _, block in blocks(page.read_text(), "json"))
+
+
+def test_a_quote_without_an_end_is_found() -> None:
+    assert shell_complaint("```console\n$ kubectl get trk -o jsonpath='{.items}\n```\n")
 
 
 def test_values_that_pages_set_are_those_of_the_chart() -> None:
