@@ -1,7 +1,7 @@
 """The pages of the site: those of docs/ at their places, and a page for every other file that one of them links to."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -39,19 +39,30 @@ def write_pages(root: Path, folder: Path) -> None:
 
     Raises BrokenLinkError: a link names a file that is not in the repository.
     """
-    pages = [*_pages_of_docs(root), *(one for one in READ_ON_GIT if (root / one).exists())]
-    if broken := [sentence for page in pages for sentence in broken_links(root, page)]:
-        raise BrokenLinkError("\n".join(broken))
-    linked = {
-        path for page in pages for path in linked_paths((root / page).read_text(encoding="utf-8"), page)
-    }
-    for path in sorted({*pages, *linked}):
+    roots = [*_pages_of_docs(root), *(one for one in READ_ON_GIT if (root / one).exists())]
+    for path in sorted(_with_what_they_link_to(root, roots)):
         target = folder / place(root, path)
         target.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix in PICTURES:
             shutil.copyfile(root / path, target)
         else:
             target.write_text("".join(_text(root, path)), encoding="utf-8")
+
+
+def _with_what_they_link_to(root: Path, roots: Sequence[PurePosixPath]) -> set[PurePosixPath]:
+    """These pages, and all files that one of them links to, or a page that they link to."""
+    found = {*roots}
+    to_read = [*roots]
+    broken: list[str] = []
+    while to_read:
+        page = to_read.pop()
+        broken += broken_links(root, page)
+        linked = {*linked_paths((root / page).read_text(encoding="utf-8"), page)} - found
+        found |= linked
+        to_read += [path for path in linked if path.suffix == ".md" and (root / path).is_file()]
+    if broken:
+        raise BrokenLinkError("\n".join(sorted(broken)))
+    return found
 
 
 def place(root: Path, path: PurePosixPath) -> PurePosixPath:

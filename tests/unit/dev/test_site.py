@@ -53,6 +53,15 @@ def test_a_broken_link_of_the_readme_is_said(tmp_path: Path) -> None:
         built(tmp_path, files)
 
 
+def test_a_broken_link_of_a_page_elsewhere_is_said_too(tmp_path: Path) -> None:
+    files = {
+        "docs/index.md": "# Home\n\n[changes](../changes/README.md)\n",
+        "changes/README.md": "[x](gone.md)\n",
+    }
+    with pytest.raises(SiteError, match=r"changes/README\.md links to changes/gone\.md"):
+        built(tmp_path, files)
+
+
 def test_files_outside_of_the_pages_have_pages_of_their_own(tmp_path: Path) -> None:
     files = {
         "docs/index.md": "# Home\n\n[class](../manifests/class.yaml), [more](../manifests)\n",
