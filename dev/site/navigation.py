@@ -41,7 +41,7 @@ SECTIONS: Final = (
         ),
     ),
     Section("runbooks", "Runbooks"),
-    Section("reference", "Reference", ("tracking-server", "tracking-server-class", "conditions")),
+    Section("reference", "Reference", ("tracking-server", "tracking-server-class", "conditions", "metrics")),
     Section("explanation", "Explanation", ("security", "performance", "comparison", "faq")),
     Section("contributing", "Contributing", ("architecture", "proofs")),
     Section("decisions", "Decisions"),
