@@ -171,6 +171,10 @@ test-isolation: prepare-e2e ## Every attempt of one team against another, on rea
 	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER) TRACKING_OPERATOR_TEST_ISOLATION=true; \
 	  $(RUN) pytest tests/e2e/test_isolation.py -s
 
+.PHONY: audit
+audit: prepare ## Known vulnerabilities of all locks, from https://osv.dev; ends with 3 where it does not answer
+	@$(RUN) python -m dev.vulnerabilities
+
 .PHONY: check-upstream
 check-upstream: prepare ## Which releases are newer than what is pinned, and what to do; ends with 3 where an index does not answer
 	@$(RUN) python -m dev.upstream || [ $$? = 4 ] || exit 3
