@@ -181,6 +181,10 @@ def test_targets_and_files_that_pages_name_are_there(page: Path) -> None:
     assert [path for path in sorted(files - NOT_IN_GIT) if not (ROOT / path).exists()] == []
 
 
+def test_the_readme_is_read_to_its_end() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150, "Put what is more into a page of docs/."
+
+
 TROUBLESHOOTING: Final = ROOT / "docs" / "how-to" / "troubleshooting.md"
 
 
