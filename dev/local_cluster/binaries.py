@@ -33,11 +33,19 @@ class Recipe:
     module: str = ""
     package: str = "."
     module_sum: str = ""
+    tags: str = ""
 
     @property
     def key(self) -> str:
         """The version and a digest of everything else that goes into the build."""
-        inputs = (self.linker_flags, " ".join(self.programs), self.module, self.package, self.module_sum)
+        inputs: tuple[str, ...] = (
+            self.linker_flags,
+            " ".join(self.programs),
+            self.module,
+            self.package,
+            self.module_sum,
+        )
+        inputs += (self.tags,) if self.tags else ()
         return f"{self.version}-{digest_of(inputs, None if self.module else SOURCES / self.name)}"
 
 
@@ -105,6 +113,7 @@ def _published(name: str) -> Recipe:
         module=pinned(name, "module"),
         package=pinned(name, "package"),
         module_sum=pinned(name, "sum"),
+        tags=pinned(name, "tags", default=""),
     )
 
 
@@ -117,7 +126,7 @@ def _build(recipe: Recipe, folder: Path) -> None:
     if recipe.module:
         source = folder / "source"
         go.download_module(recipe.module, recipe.version, recipe.module_sum, source)
-    go.build(source, recipe.package, folder / recipe.name, recipe.linker_flags)
+    go.build(source, recipe.package, folder / recipe.name, recipe.linker_flags, recipe.tags)
     if recipe.module:
         shutil.rmtree(source)
     for program in recipe.programs:

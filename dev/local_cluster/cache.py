@@ -22,6 +22,7 @@ USUAL_SECONDS = {
     "versitygw": 45,
     "helm": 250,
     "helm-3": 200,
+    "promtool": 105,
 }
 
 

@@ -15,19 +15,21 @@ from dev.local_cluster.versions import pinned
 USUAL_PLACES = ("/usr/local/go/bin/go", "/usr/lib/go/bin/go")
 
 
-def build(source: Path, package: str, target: Path, linker_flags: str = "") -> None:
+def build(source: Path, package: str, target: Path, linker_flags: str = "", tags: str = "") -> None:
     """Compile `package` of the module in `source` to a static binary at `target`."""
     run(
         go_command(),
         "build",
         "-trimpath",
         "-mod=readonly",  # a published module may hold an empty vendor folder
+        f"-tags={tags}",
         f"-ldflags=-s -w {linker_flags}".strip(),
         "-o",
         target,
         package,
         cwd=source,
-        env=_environment(CGO_ENABLED="0"),
+        # A published module may name a workspace of folders that it does not hold.
+        env=_environment(CGO_ENABLED="0", GOWORK="off"),
         seconds=3600,
     )
 

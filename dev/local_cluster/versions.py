@@ -12,9 +12,10 @@ def _all() -> dict[str, dict[str, object]]:
     return tomllib.loads(FILE.read_text())
 
 
-def pinned(component: str, field: str = "version") -> str:
-    """One pinned value, for example `pinned("etcd")` or `pinned("kube-router", "module")`."""
-    value = _all()[component][field]
+def pinned(component: str, field: str = "version", *, default: str | None = None) -> str:
+    """One pinned value, for example `pinned("etcd")` or `pinned("kube-router", "module")`; `default` where it may be missing."""
+    values = _all()[component]
+    value = values[field] if default is None else values.get(field, default)
     if not isinstance(value, str):
         raise TypeError(f"{FILE.name}: {component}.{field} is not a string")
     return value

@@ -40,8 +40,9 @@ def test_another_version_or_flag_is_another_build() -> None:
         Recipe("etcd", "3.7.3", linker_flags="-X a=b").key,
         Recipe("etcd", "3.7.3", module="example.org/etcd", module_sum="h1:a").key,
         Recipe("etcd", "3.7.3", module="example.org/etcd", module_sum="h1:b").key,
+        Recipe("etcd", "3.7.3", module="example.org/etcd", module_sum="h1:b", tags="a").key,
     }
-    assert len(keys) == 5
+    assert len(keys) == 6
 
 
 def test_an_unknown_component_is_an_error() -> None:
