@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import tomllib
@@ -128,6 +129,7 @@ def build(file: Path, targets: Sequence[Target]) -> Path:
         _drop_what_differs(packages)
         preamble = Path(folder) / "preamble.py"
         preamble.write_text(PREAMBLE, encoding="utf-8")
+        preamble.chmod(0o644)
         _run(
             [
                 *(sys.executable, "-m", "shiv", "--reproducible", "--python", "/usr/bin/env python3"),
@@ -201,7 +203,10 @@ def requirement(requirements: str, library: str) -> str:
 
 
 def _drop_what_differs(packages: Path) -> None:
-    """Remove what is not to be packed: programs, notes of the installation, and compiled modules that nobody needs."""
+    """Remove what is not to be packed: programs, notes of the installation, and compiled modules that nobody needs.
+
+    What stays gets the same permissions everywhere.
+    """
     for folder in ("bin", *UNREAD_DATA):
         shutil.rmtree(packages / folder, ignore_errors=True)
     for path in sorted(packages.rglob("*")):
@@ -209,6 +214,9 @@ def _drop_what_differs(packages: Path) -> None:
         is_for_speed = path.suffix == ".so" and COMPILED not in path.parts
         if is_of_the_installation or is_for_speed:
             path.unlink()
+        elif path.is_file():
+            # The packed file has the permissions, too, which follow from the umask of whoever builds it.
+            path.chmod(0o755 if path.stat().st_mode & stat.S_IXUSR else 0o644)
 
 
 def _uv(*arguments: str | Path) -> None:
