@@ -60,8 +60,8 @@ def osv(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def lock(tmp_path: Path) -> Path:
     """A folder whose lock has two packages, one of which is vulnerable."""
     packages = "".join(
-        f'[[package]]\nname = "{name}"\nversion = "{version}"\nsource = {{ registry = "https://pypi.org/simple" }}\n'
-        f'sdist = {{ url = "https://files.pythonhosted.org/{name}.tar.gz", hash = "sha256:{"0" * 64}", size = 1 }}\n'
+        f'[[package]]\nname = "{name}"\nversion = "{version}"\nsource = {{ registry = "https://packages.example.com/simple" }}\n'
+        f'sdist = {{ url = "https://files.example.com/{name}.tar.gz", hash = "sha256:{"0" * 64}", size = 1 }}\n'
         for name, version in (("idna", "3.20"), ("six", "1.17.0"))
     )
     project = 'name = "x"\nversion = "1"\n'
