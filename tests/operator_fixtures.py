@@ -74,6 +74,7 @@ PATIENCE_SECONDS = 30.0
 """For what has no bound of its own: long enough for a busy machine."""
 SECONDS_TO_START = 90.0
 """For a process to load its libraries, on a machine that does much else."""
+SECONDS_FOR_AN_EVENT = 5.0
 
 
 @dataclass(frozen=True)
@@ -259,6 +260,14 @@ class Team:
     def warnings(self, name: str = "mlflow") -> list[KubeObject]:
         """Return the Warning Events about the server."""
         return [event for event in self.api.events(self.server(name)) if event["type"] == "Warning"]
+
+    def wait_for_warnings(self, *reasons: str, name: str = "mlflow") -> None:
+        """Wait until the Warning Events about the server have these reasons: they are posted after the status is written."""
+        wait_until(
+            lambda: {event["reason"] for event in self.warnings(name)} >= set(reasons),
+            SECONDS_FOR_AN_EVENT,
+            lambda: f"Warning Events for {', '.join(reasons)}; there are {self.warnings(name)}",
+        )
 
 
 @dataclass

@@ -70,7 +70,7 @@ def test_a_migration_that_only_a_person_can_help_stops_and_leaves_what_runs_alon
     assert "Two heads: a1 and b2." in condition["message"]
     assert team.untouched() == before
     assert team.condition("Stalled") is not None
-    assert [event for event in team.warnings() if event["reason"] == "MigrationFailed"]
+    team.wait_for_warnings("MigrationFailed")
 
     team.api.delete(JOB, team.namespace, NEWEST_MIGRATION)
     team.migrate(revision=NEW_REVISION, version=NEW)

@@ -94,7 +94,7 @@ def test_trouble_with_a_class_has_its_reason_on_class_and_server_and_touches_not
         assert ready is not None
         assert (ready["status"], ready["reason"]) == ("False", trouble.reason)
         assert team.untouched() == before
-        assert trouble.reason in {event["reason"] for event in team.warnings()}
+        team.wait_for_warnings(trouble.reason)
     finally:
         trouble.cure(class_)
     class_.wait_for("AsExpected")

@@ -74,6 +74,7 @@ def test_a_refused_login_is_reported_and_an_empty_database_is_migrated_once_it_i
             "BackendStoreReady", status="False", reason="LoginRefused", seconds=SECONDS_TO_READY
         )
         assert "password authentication failed" in refused["message"]
+        team.wait_for_warnings("LoginRefused")
         assert [event["reason"] for event in team.warnings()] == ["LoginRefused"]
         assert team.find(DEPLOYMENT) is None
 
