@@ -36,15 +36,20 @@ def _go_on_to(version: str, root: Path) -> None:
         raise ReleaseError(f"{version} does not come after {released}, which is the version of the tree.")
     if fragments(root):
         collect(root, released, source_date_epoch(root))
-    subprocess.run(
-        [uv_program(), "version", "--quiet", "--no-sync", "--offline", version], cwd=root, check=True
-    )
+    subprocess.run([uv_program(), "version", "--quiet", "--frozen", version], cwd=root, check=True)
+    _name_in_lock(version, root / "uv.lock")
     deployment = root / DEPLOYMENT
     image = re.compile(rf"(?<=image: {OPERATOR_IMAGE}:)\S+")
     deployment.write_text(image.sub(version, deployment.read_text()))
     write_chart([])
     check_versions(version, root)
     print(f"The tree is at {version}. Look at CHANGELOG.md, then commit.")
+
+
+def _name_in_lock(version: str, lock: Path) -> None:
+    """Change nothing but our own version: uv would choose all versions of others again, and would have to ask the index for it."""
+    own = re.compile(r'(?<=^name = "tracking-operator"\nversion = ")[^"]+', re.MULTILINE)
+    lock.write_text(own.sub(str(Version(version)), lock.read_text(), count=1))
 
 
 if __name__ == "__main__":
