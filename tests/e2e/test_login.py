@@ -213,7 +213,7 @@ def test_lost_passwords_are_replaced_within_a_minute_and_no_pod_restarts(
         unknown, known = Password("admin", f"known-to-nobody-{uuid4().hex}"), admin_of(team)
         change_password(tracking, known, unknown, prefix)
         wait_until(
-            lambda: all(is_refused(pod, known, prefix, cluster) for pod in pods_of(team)),
+            lambda: all(is_refused(pod, known, prefix, cluster) for pod in serving_pods_of(team)),
             SECONDS_A_LOGIN_IS_REMEMBERED + 30,
             "no pod remembers the password of before",
         )
@@ -299,6 +299,10 @@ def deployed_generation(team: Team) -> int:
 
 
 def uids(team: Team) -> set[str]:
-    """The pods that serve; not those that are still ending."""
-    pods = [pod["metadata"] for pod in pods_of(team)]
-    return {metadata["uid"] for metadata in pods if "deletionTimestamp" not in metadata}
+    """The pods that serve."""
+    return {pod["metadata"]["uid"] for pod in serving_pods_of(team)}
+
+
+def serving_pods_of(team: Team) -> list[KubeObject]:
+    """Not those that are still ending, as some are for seconds after a roll: they answer nobody any more."""
+    return [pod for pod in pods_of(team) if "deletionTimestamp" not in pod["metadata"]]

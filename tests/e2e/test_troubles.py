@@ -1,6 +1,8 @@
 """What goes wrong in real life, and what the conditions say about it."""
 
 import secrets
+import subprocess
+from contextlib import suppress
 
 from dev.development_cluster import DevelopmentCluster
 from tests.e2e.mlflow import (
@@ -16,10 +18,13 @@ from tests.e2e.mlflow import (
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import CHILDREN_AT_LEAST, LEASE_NAME, OPERATOR_NAMESPACE, Team
 from tests.waiting import wait_until
-from tracking_operator.kube.objects import DEPLOYMENT, LEASE, PERSISTENT_VOLUME_CLAIM, SERVICE
+from tracking_operator.api.kubernetes_types import LEAST_MEMORY
+from tracking_operator.kube.objects import DEPLOYMENT, LEASE, PERSISTENT_VOLUME_CLAIM, SERVICE, KubeObject
 
 MANY = 6
 SECONDS_TO_TAKE_OVER = 40.0
+MEBIBYTES_TOO_MANY = 110
+"""A server that has just started has about 180."""
 FILL = "dd if=/dev/zero of=/full/filling bs=4k 2>&1 | tail -n 1; df /full"
 
 
@@ -50,17 +55,31 @@ def test_a_full_volume_is_reported_and_the_server_starts_when_there_is_room_agai
         wait_until_no_pods(team)
 
 
-def test_too_little_memory_is_reported_as_such(restricted_team: Team) -> None:
+def test_the_least_memory_that_is_permitted_starts_and_more_than_the_limit_is_reported_as_such(
+    restricted_team: Team, cluster: DevelopmentCluster
+) -> None:
     team = restricted_team
+    team.apply({"resources": {"requests": {"cpu": "100m"}, "limits": {"memory": LEAST_MEMORY}}})
+    wait_until_ready(team)
 
-    team.apply({"resources": {"requests": {"cpu": "100m"}, "limits": {"memory": "256Mi"}}})
+    def is_out_of_memory() -> KubeObject | None:
+        use_memory(cluster, team)
+        condition = team.condition("WorkloadReady") or {}
+        return condition if condition.get("reason") == "OutOfMemory" else None
 
-    condition = team.wait_for_condition(
-        "WorkloadReady", status="False", reason="OutOfMemory", seconds=SECONDS_TO_READY
-    )
+    condition = wait_until(is_out_of_memory, SECONDS_TO_READY, lambda: f"out of memory: {team.server()}")
+    assert condition["status"] == "False"
     assert "spec.resources.limits.memory" in condition["message"]
     team.patch_server({"spec": {"resources": None}})
     wait_until_ready(team)
+
+
+def use_memory(cluster: DevelopmentCluster, team: Team) -> None:
+    """Use more in the server's container than its limit leaves; less than the server itself, which is what the kernel then ends."""
+    words = ("exec", "deployment/mlflow", "--namespace", team.namespace, "--container", "mlflow", "--")
+    program = f"import signal; held = b'x' * ({MEBIBYTES_TOO_MANY} << 20); signal.pause()"
+    with suppress(subprocess.CalledProcessError):  # it ends with the container, or finds none that runs
+        cluster.kubectl(*words, "timeout", "10", "python", "-c", program)
 
 
 def test_an_operator_that_is_killed_while_it_creates_leaves_nothing_half_done(
