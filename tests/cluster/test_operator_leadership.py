@@ -19,6 +19,8 @@ from tests.operator_fixtures import (
     condition_of,
 )
 from tests.waiting import patient, wait_until
+from tracking_operator.api.labels_and_annotations import OPERATOR_VERSION_ANNOTATION
+from tracking_operator.cli.program import own_version
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import DEPLOYMENT, LEASE, PERSISTENT_VOLUME_CLAIM, SERVICE, KubeObject
 
@@ -33,6 +35,25 @@ MANY = 10
 def no_other_operator(operators: OperatorHost) -> None:
     """Each test starts the operators that it is about."""
     operators.make_room()
+
+
+def test_lease_events_and_metrics_tell_which_version_of_the_operator_is_at_work(
+    team: Team, operators: OperatorHost
+) -> None:
+    port = free_port()
+    operators.start(metrics_port=port).wait_until_active()
+    team.apply({"className": "missing"})
+    team.wait_for_warnings("ClassNotFound")
+
+    (warning,) = team.warnings()
+    assert warning["source"]["component"] == warning["reportingComponent"] == "tracking-operator"
+    assert warning["reportingInstance"].endswith(f"/{own_version()}")
+    assert lease(team)["metadata"]["annotations"][OPERATOR_VERSION_ANNOTATION] == own_version()
+    wait_until(
+        lambda: f'tracking_operator_build_info{{version="{own_version()}"}} 1.0' in metrics(port),
+        30,
+        "a metric tells the version",
+    )
 
 
 def test_a_restart_writes_nothing(team: Team, operators: OperatorHost, calls: OperatorCalls) -> None:
@@ -223,7 +244,12 @@ def class_named(team: Team, name: str) -> KubeObject:
 
 def holder(team: Team) -> str:
     """Who holds the Lease."""
-    return str(team.api.get(LEASE, OPERATOR_NAMESPACE, LEASE_NAME)["spec"].get("holderIdentity") or "")
+    return str(lease(team)["spec"].get("holderIdentity") or "")
+
+
+def lease(team: Team) -> KubeObject:
+    """The Lease of the operator."""
+    return team.api.get(LEASE, OPERATOR_NAMESPACE, LEASE_NAME)
 
 
 def wait_for_holder(team: Team, name: str | None = None) -> float:
@@ -239,7 +265,11 @@ def wait_for_holder(team: Team, name: str | None = None) -> float:
 
 def reconciles(port: int) -> int:
     """How many looks at a resource an operator has finished."""
+    pattern = r"^tracking_operator_reconcile_seconds_count\{.*\} ([0-9.]+)$"
+    return int(sum(map(float, re.findall(pattern, metrics(port), re.MULTILINE))))
+
+
+def metrics(port: int) -> str:
+    """What an operator serves as its metrics."""
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=patient(5)) as answer:
-        text = answer.read().decode()
-    counts = re.findall(r"^tracking_operator_reconcile_seconds_count\{.*\} ([0-9.]+)$", text, re.MULTILINE)
-    return int(sum(map(float, counts)))
+        return bytes(answer.read()).decode()

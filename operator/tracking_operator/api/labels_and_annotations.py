@@ -49,5 +49,8 @@ DEFAULT_CLASS_ANNOTATION: Final = f"{GROUP}/is-default-class"
 APPLIED_ANNOTATION: Final = f"{GROUP}/applied"
 """On an owned object: digest of what was last applied, so that a field that is no longer wanted is noticed."""
 
+OPERATOR_VERSION_ANNOTATION: Final = f"{GROUP}/operator-version"
+"""On the operator's Lease: the version of who holds it, or held it last."""
+
 FINALIZER: Final = f"{GROUP}/cleanup"
 """Present only while there is something to remove that Kubernetes would leave behind."""

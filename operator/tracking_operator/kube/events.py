@@ -5,7 +5,7 @@ Recording never waits and never raises: an Event is a courtesy, and must not hol
 
 import asyncio
 import logging
-import os
+import socket
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,12 +63,16 @@ class EventRecorder:
         client: KubeClient,
         *,
         instance: str | None = None,
+        version: str = "",
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_dropped: Callable[[], None] = ignore_drops,
     ) -> None:
-        """``on_dropped`` is called for each event that is left out because its namespace has too many."""
+        """``instance`` and ``version`` say which operator an event is of: its pod, and its own version.
+
+        ``on_dropped`` is called for each event that is left out because its namespace has too many.
+        """
         self._client = client
-        self._instance = instance or os.environ.get("HOSTNAME") or FIELD_MANAGER
+        self._instance = "/".join(filter(None, (instance or socket.gethostname(), version)))
         self._now = now
         self._on_dropped = on_dropped
         self._waiting: Counter[str] = Counter()

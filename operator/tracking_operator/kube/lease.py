@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
+from tracking_operator.api.labels_and_annotations import OPERATOR_VERSION_ANNOTATION
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import LEASE, KubeObject
@@ -53,11 +54,14 @@ class LeaderElection:
         on_started: Callable[[], None],
         on_lost: Callable[[], None],
         times: LeaseTimes | None = None,
+        version: str = "",
     ) -> None:
+        """``version`` is the operator's own, which the Lease tells while it is ours; empty: none."""
         self._client = client
         self._namespace = namespace
         self._name = name
         self._identity = identity
+        self._version = version
         self._on_started = on_started
         self._on_lost = on_lost
         self._times = times or LeaseTimes()
@@ -200,4 +204,15 @@ class LeaderElection:
         metadata: KubeObject = (
             before["metadata"] if before else {"namespace": self._namespace, "name": self._name}
         )
+        if holder != _NOBODY:
+            metadata = _telling(metadata, self._version)
         return {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata, "spec": spec}
+
+
+def _telling(metadata: KubeObject, version: str) -> KubeObject:
+    """The metadata of a Lease with the version of its new holder, and without that of the holder before."""
+    annotations = dict(metadata.get("annotations") or {})
+    annotations.pop(OPERATOR_VERSION_ANNOTATION, None)
+    if version:
+        annotations[OPERATOR_VERSION_ANNOTATION] = version
+    return metadata | {"annotations": annotations}

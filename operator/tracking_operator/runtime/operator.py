@@ -59,7 +59,7 @@ EXIT_FAILED: Final = 1
 async def run(settings: OperatorSettings, *, version: str = "") -> int:
     """Run the operator until SIGTERM or SIGINT; return the process's exit code.
 
-    ``version`` is the operator's own, for its metrics. Where it cannot start, it says why in one log line and returns 1.
+    ``version`` is the operator's own, for its metrics, its Lease and its Events. Where it cannot start, it says why in one log line and returns 1.
     """
     configure_logging(settings.log_level)
     metrics = Metrics(version=version, lease_name=settings.lease_name)
@@ -73,7 +73,7 @@ async def run(settings: OperatorSettings, *, version: str = "") -> int:
                 own_namespace=settings.namespace,
             )
             cluster_name = settings.cluster_name or await _uid_of_cluster(client)
-            return await _Operator(settings, client, metrics, cluster_name).run()
+            return await _Operator(settings, client, metrics, cluster_name, version).run()
     except (NoClusterError, PortError, preflight.PreflightError, InformersFailedError) as error:
         logger.error("%s", error)
     except ApiError as error:
@@ -85,11 +85,16 @@ class _Operator:
     """One running operator: the parts, wired."""
 
     def __init__(
-        self, settings: OperatorSettings, client: KubeClient, metrics: Metrics, cluster_name: str
+        self,
+        settings: OperatorSettings,
+        client: KubeClient,
+        metrics: Metrics,
+        cluster_name: str,
+        version: str = "",
     ) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._events = EventRecorder(client, on_dropped=metrics.count_dropped_event)
+        self._events = EventRecorder(client, version=version, on_dropped=metrics.count_dropped_event)
         self._refusals = Refusals(self._events)
         shares = Shares(most_bytes_in_all=settings.cache_mebibytes * MEBIBYTE)
         self._cache = ObjectCache(owner_label=SERVER_LABEL, shares=shares, on_refused=self._refusals.note)
@@ -157,6 +162,7 @@ class _Operator:
             f"{socket.gethostname()}_{uuid4()}",
             on_started=self._become_active,
             on_lost=self._exit_at_once,
+            version=version,
         )
         self._stop = asyncio.Event()
 

@@ -37,7 +37,7 @@ def client() -> FakeClient:
 
 @pytest.fixture
 async def recorder(client: FakeClient, clock: Clock) -> AsyncIterator[EventRecorder]:
-    recorder = EventRecorder(client.as_client(), instance="pod-1", now=clock)
+    recorder = EventRecorder(client.as_client(), instance="pod-1", version="1.2.3", now=clock)
     task = asyncio.create_task(recorder.run())
     yield recorder
     task.cancel()
@@ -64,7 +64,8 @@ async def test_event_names_object_reason_and_reporter(recorder: EventRecorder, c
     }
     assert (event["type"], event["reason"], event["message"]) == ("Warning", "Conflict", "The name is taken.")
     assert event["reportingComponent"] == "tracking-operator"
-    assert event["reportingInstance"] == "pod-1"
+    assert event["source"] == {"component": "tracking-operator"}
+    assert event["reportingInstance"] == "pod-1/1.2.3"
     assert event["lastTimestamp"] == "2026-01-01T00:00:00Z"
     assert event["count"] == 1
 

@@ -6,6 +6,7 @@ import time
 
 from tests.unit.kube.fake_client import FakeClient
 from tests.unit.kube.waiting import until
+from tracking_operator.api.labels_and_annotations import OPERATOR_VERSION_ANNOTATION
 from tracking_operator.kube.errors import NO_ANSWER, ApiError
 from tracking_operator.kube.lease import LeaderElection, LeaseTimes
 from tracking_operator.kube.objects import LEASE, KubeObject
@@ -16,7 +17,7 @@ FAST = LeaseTimes(duration=1.5, renew_deadline=1.0, renew_period=0.1, poll_perio
 class Candidate:
     """An operator that stands for election."""
 
-    def __init__(self, client: FakeClient, identity: str) -> None:
+    def __init__(self, client: FakeClient, identity: str, version: str = "") -> None:
         self.news: list[tuple[str, float]] = []
         self.election = LeaderElection(
             client.as_client(),
@@ -26,6 +27,7 @@ class Candidate:
             on_started=lambda: self.news.append(("started", time.monotonic())),
             on_lost=lambda: self.news.append(("lost", time.monotonic())),
             times=FAST,
+            version=version,
         )
         self.task = asyncio.create_task(self.election.run())
 
@@ -55,6 +57,23 @@ async def test_first_candidate_leads_and_renews() -> None:
     assert one.is_leader
     assert lease_in(client)["spec"]["holderIdentity"] == "one"
     await one.kill()
+
+
+async def test_lease_tells_the_version_of_its_holder_and_keeps_what_others_wrote_beside_it() -> None:
+    client = FakeClient()
+    older = Candidate(client, "older", "0.1.0")
+    await until(lambda: older.is_leader)
+    assert lease_in(client)["metadata"]["annotations"] == {OPERATOR_VERSION_ANNOTATION: "0.1.0"}
+    await older.election.release()
+    lease_in(client)["metadata"]["annotations"]["example.com/note"] = "kept"
+    assert lease_in(client)["metadata"]["annotations"][OPERATOR_VERSION_ANNOTATION] == "0.1.0"
+    newer = Candidate(client, "newer", "0.2.0")
+    await until(lambda: newer.is_leader)
+    assert lease_in(client)["metadata"]["annotations"] == {
+        OPERATOR_VERSION_ANNOTATION: "0.2.0",
+        "example.com/note": "kept",
+    }
+    await newer.kill()
 
 
 async def test_second_candidate_waits_while_the_first_renews() -> None:
