@@ -16,6 +16,7 @@ from tracking_operator.runtime.metrics import Metrics
 from tracking_operator.runtime.work_queue import Priority
 
 _BUCKET: Final = "le"
+_THEN: Final = "2026-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,20 @@ def _objects() -> Iterator[dict[str, Any]]:
             "metadata": {
                 "namespace": "team-a",
                 "name": "mlflow",
-                "deletionTimestamp": "2026-01-01T00:00:00Z",
+                "deletionTimestamp": _THEN,
             },
-            "status": {"className": "standard", "version": "0", "conditions": conditions},
+            "status": {
+                "className": "standard",
+                "version": "0",
+                "conditions": conditions,
+                "usage": {
+                    "databaseBytes": 1,
+                    "runs": 1,
+                    "models": 1,
+                    "artifactBytes": 1,
+                    "lastActivity": _THEN,
+                },
+            },
         }
 
 

@@ -1,4 +1,4 @@
-"""How long the operator waits for those who may still use what it replaces: the one place for these times.
+"""How long the operator waits for others, and how often it measures: the one place for these times.
 
 The times of production are the defaults. Tests set them short (``TRACKING_OPERATOR_TIMINGS``), and only tests.
 """
@@ -24,3 +24,9 @@ class Timings:
     """The same where clients got the keys themselves."""
     between_looks_at_old_keys: float = 10.0
     """When to see again whether the pods with old keys have gone."""
+    between_measurements: float = 3600.0
+    """How old what was measured of a server's stores is at least before it is measured again, at the next resync."""
+    until_the_first_measurement: float = 60.0
+    """How long a process has known a server at least before it measures: a start of the operator measures nobody."""
+    between_looks_at_a_measurement: float = 5.0
+    """When to see again whether a measurement has ended."""

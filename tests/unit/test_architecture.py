@@ -70,6 +70,7 @@ ORDER = (
     "controllers.server.spec",
     "controllers.server.address",
     "controllers.server.plan",
+    "controllers.server.usage",
     "controllers.server.managed_stores.states",
     "controllers.server.managed_stores.credentials_cycle",
     "controllers.server.database",
@@ -84,6 +85,7 @@ ORDER = (
     "controllers.server.database.managed_store",
     "controllers.server.artifacts.managed_store",
     "controllers.server.managed_stores",
+    "controllers.server.usage.step",
     "controllers.server.login.step",
     "controllers.server.exposure.step",
     "controllers.server.workload.model",
@@ -160,7 +162,7 @@ ROOMS = {
     ),
     "controllers": room(
         "pydantic",
-        rooms={"api", "naming", "resources", "kube", "mlflow", "passwords", "outcomes", "timings"}
+        rooms={"api", "naming", "resources", "kube", "mlflow", "passwords", "outcomes", "shares", "timings"}
         | STORES
         | POD_ENVIRONMENT
         | FAILURES,

@@ -1,6 +1,7 @@
 """The TrackingServer: what a team asks for, and what it gets."""
 
 import hashlib
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
@@ -393,6 +394,30 @@ class RevocationStatus(ApiModel):
     """The users of MLflow's own login have other passwords, and no pod is left that was made before."""
 
 
+Amount = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+
+
+class UsageStatus(ApiModel):
+    """How much the server has in the stores that the operator made for it. What could not be told is absent."""
+
+    database_bytes: Amount | None = None
+    """The size of the database in bytes, as pg_database_size has it."""
+    runs: Amount | None = None
+    """How many runs the database has, with those that were deleted and that mlflow gc has not removed yet."""
+    models: Amount | None = None
+    """How many registered models it has."""
+    last_activity: Annotated[datetime, Field(json_schema_extra={"maxLength": 64})] | None = None
+    """When a run began or ended, a registered model was changed or a trace began, whichever was last, as clients have said."""
+    artifact_bytes: Amount | None = None
+    """How many bytes the objects under the server's prefix have. Older versions of objects do not count."""
+    artifact_objects: Amount | None = None
+    """How many objects are under the prefix."""
+    artifacts_incomplete: bool | None = None
+    """True where there are more than the operator lists: then artifactBytes and artifactObjects are the least that there are."""
+    measured_at: Annotated[datetime, Field(json_schema_extra={"maxLength": 64})]
+    """When this was measured: once an hour or so, and not while the server is suspended."""
+
+
 class TrackingServerStatus(ApiModel):
     """What the team has got. Written by the operator only."""
 
@@ -427,6 +452,8 @@ class TrackingServerStatus(ApiModel):
     """What a client pod uses by envFrom."""
     revocation: RevocationStatus | None = None
     """What the annotation tracking-operator.dev/revoke-now has ended; absent if it was never set."""
+    usage: UsageStatus | None = None
+    """How much the server has in the stores that the operator made for it; absent until it is measured for the first time."""
     replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
     """How many pods there are (scale subresource)."""
     selector: StatusText | None = None

@@ -27,7 +27,6 @@ MOST_SERVERS: Final = 5_000
 """How many servers have series in all. Where there are more, namespaces with few keep theirs."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
-_WORDS: Final = ("True", "False")
 _MOST_COMBINATIONS: Final = 4096
 
 Place = tuple[str, str]
@@ -48,6 +47,18 @@ class ServerState(NamedTuple):
     is_rotating: bool
     deleted_at: float | None
     """When its deletion was asked for, in seconds since 1970."""
+    usage: "Usage"
+
+
+class Usage(NamedTuple):
+    """How much a server has in its stores; None: it was not measured, or could not be told."""
+
+    database_bytes: int | None = None
+    runs: int | None = None
+    models: int | None = None
+    artifact_bytes: int | None = None
+    last_activity: float | None = None
+    """In seconds since 1970."""
 
 
 class ClassState(NamedTuple):
@@ -161,6 +172,17 @@ def _state_of_server(server: KubeObject) -> ServerState:
         is_suspended=reasons.get(ConditionType.READY) == Reason.SUSPENDED,
         is_rotating=Reason.ROTATING_CREDENTIALS in reasons.values(),
         deleted_at=_seconds(server["metadata"].get("deletionTimestamp")),
+        usage=_usage(status.get("usage") or {}),
+    )
+
+
+def _usage(usage: KubeObject) -> Usage:
+    return Usage(
+        database_bytes=usage.get("databaseBytes"),
+        runs=usage.get("runs"),
+        models=usage.get("models"),
+        artifact_bytes=usage.get("artifactBytes"),
+        last_activity=_seconds(usage.get("lastActivity")),
     )
 
 
@@ -198,16 +220,17 @@ def _seconds(timestamp: object) -> float | None:
 
 @lru_cache(_MOST_COMBINATIONS)
 def _ends_of_conditions(statuses: Statuses) -> tuple[str, ...]:
-    """Two series for each condition, so that `== 0` finds it; one for those that are there only while they are true."""
+    """For each condition whether it is true, so that `== 0` finds it; for the summary whether it is false, too."""
     return tuple(
         f',type="{type_}",status="{word}"}} {int(status == word)}'
         for type_, status in statuses
-        for word in (_WORDS[:1] if type_ in PRESENT_WHILE_TRUE else _WORDS)
+        for word in (("True", "False") if type_ is ConditionType.READY else ("True",))
     )
 
 
-def _ends_of_deletion(state: ServerState) -> Sequence[str]:
-    return () if state.deleted_at is None else (f"}} {state.deleted_at:.0f}",)
+def _end(value: float | None) -> Sequence[str]:
+    """The one series of a whole number; none while there is no number."""
+    return () if value is None else (f"}} {value:.0f}",)
 
 
 SERVER_FAMILIES: Final[tuple[Family[ServerState], ...]] = (
@@ -218,7 +241,7 @@ SERVER_FAMILIES: Final[tuple[Family[ServerState], ...]] = (
     ),
     Family(
         "tracking_operator_server_status_condition",
-        "1 where the condition has this status, True or False; where it is Unknown, both are 0.",
+        "1 where the condition has this status. Ready has True and False, both 0 where it is Unknown; the others have True only.",
         lambda state: state.conditions,
     ),
     Family(
@@ -234,14 +257,39 @@ SERVER_FAMILIES: Final[tuple[Family[ServerState], ...]] = (
     Family(
         "tracking_operator_server_deletion_timestamp_seconds",
         "When the server's deletion was asked for, in seconds since 1970; there only while it is being deleted.",
-        _ends_of_deletion,
+        lambda state: _end(state.deleted_at),
+    ),
+    Family(
+        "tracking_operator_server_database_bytes",
+        "The size of the database that the operator made for the server, as pg_database_size has it, measured once an hour or so.",
+        lambda state: _end(state.usage.database_bytes),
+    ),
+    Family(
+        "tracking_operator_server_runs",
+        "Runs in that database, with those that are deleted and not removed yet.",
+        lambda state: _end(state.usage.runs),
+    ),
+    Family(
+        "tracking_operator_server_models",
+        "Registered models in that database.",
+        lambda state: _end(state.usage.models),
+    ),
+    Family(
+        "tracking_operator_server_artifact_bytes",
+        "Bytes of the objects under the server's prefix in the bucket of its class, without older versions.",
+        lambda state: _end(state.usage.artifact_bytes),
+    ),
+    Family(
+        "tracking_operator_server_last_activity_timestamp_seconds",
+        "When a run began or ended, a registered model was changed or a trace began, whichever was last, in seconds since 1970.",
+        lambda state: _end(state.usage.last_activity),
     ),
 )
 
 CLASS_FAMILIES: Final[tuple[Family[ClassState], ...]] = (
     Family(
         "tracking_operator_class_status_condition",
-        "1 where the condition of the class has this status, True or False; where it is Unknown, both are 0.",
+        "1 where the condition of the class has this status. Ready has True and False, both 0 where it is Unknown; the others have True only.",
         lambda state: state.conditions,
     ),
     Family(

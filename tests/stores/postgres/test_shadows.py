@@ -3,6 +3,7 @@
 import struct
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from psycopg2.sql import SQL, Composable, Identifier
@@ -21,6 +22,7 @@ from tracking_operator.stores.postgres.rotation import begin, limit, look, retir
 from tracking_operator.stores.postgres.schema_revision import read_schema
 from tracking_operator.stores.postgres.statements import text_of
 from tracking_operator.stores.postgres.tenant import Tenant
+from tracking_operator.stores.postgres.usage import RowCounts, count_rows, database_size
 
 
 def test_nothing_that_a_tenant_calls_as_postgresql_does_is_used(edge_world: World) -> None:
@@ -55,7 +57,11 @@ def lead_a_life(world: World, mine: Tenant, watch: Watcher) -> None:
             cursor.execute(
                 "CREATE TABLE IF NOT EXISTS public.alembic_version (version_num pg_catalog.varchar(32))"
             )
+            cursor.execute("CREATE TABLE IF NOT EXISTS public.runs (start_time int8, end_time int8)")
         assert read_schema(world.server, Login(old, "one"), mine, watch=watch).revision is None
+        assert database_size(sessions, mine) > 0
+        counts = count_rows(world.server, Login(old, "one"), mine, now=datetime.now(UTC), watch=watch)
+        assert counts == RowCounts(runs=0)
         begin(sessions, mine, new, "two")
         look(sessions, old, 0)
         limit(sessions, mine, old, time.time() + 60)

@@ -11,6 +11,15 @@ from tests.unit.examples import Manifest
 from tracking_operator.api.conditions import ConditionType
 from tracking_operator.runtime.resource_metrics import SERIES_OF_A_SERVER, ResourceMetrics
 
+USAGE = {
+    "databaseBytes": 8_000_000,
+    "runs": 12,
+    "models": 0,
+    "artifactBytes": 5_000_000_000,
+    "artifactObjects": 7,
+    "lastActivity": "2026-01-01T00:00:00Z",
+    "measuredAt": "2026-01-01T01:00:00Z",
+}
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -86,7 +95,7 @@ def test_a_condition_is_true_false_or_neither() -> None:
         return [value(metrics, "server_status_condition", **place, status=word) for word in ("True", "False")]
 
     assert status("Ready") == [0, 1]
-    assert status("SchemaReady") == [0, 0]
+    assert status("SchemaReady") == [0, None]
     assert status("Exposed") == [None, None]
     assert status("Stalled") == [0, None]
     assert status("Ready", "new") == [0, 0], "a server that nobody has looked at is not ready"
@@ -110,19 +119,49 @@ def test_a_server_is_told_with_its_class_its_release_and_what_goes_on() -> None:
     assert value(metrics, "server_deletion_timestamp_seconds", **place) == 1767225600
 
 
+def test_a_server_is_told_with_what_it_has_in_its_stores() -> None:
+    metrics = active()
+    obj = server()
+    obj["status"]["usage"] = USAGE
+    metrics.note(obj)
+    found = {
+        name: value(metrics, f"server_{name}", namespace="team-a", name="mlflow")
+        for name in ("database_bytes", "runs", "models", "artifact_bytes", "last_activity_timestamp_seconds")
+    }
+    assert found == {
+        "database_bytes": 8_000_000,
+        "runs": 12,
+        "models": 0,
+        "artifact_bytes": 5_000_000_000,
+        "last_activity_timestamp_seconds": 1767225600,
+    }
+
+
+def test_what_was_not_measured_is_not_told() -> None:
+    metrics = active()
+    obj = server()
+    obj["status"]["usage"] = {"databaseBytes": 1, "measuredAt": "2026-01-01T01:00:00Z"}
+    metrics.note(obj)
+    metrics.note(server(name="new"))
+    assert value(metrics, "server_database_bytes", namespace="team-a", name="mlflow") == 1
+    assert "tracking_operator_server_runs" not in {name for name, _ in told(metrics)}
+
+
 def test_a_class_is_told_with_its_stores_and_limit() -> None:
     metrics = active()
     metrics.note(class_(limits={"maxServersPerNamespace": 3}))
     condition = {"class": "standard", "type": "BackendStoreReady"}
-    assert value(metrics, "class_status_condition", **condition, status="False") == 1
+    assert value(metrics, "class_status_condition", **condition, status="True") == 0
     assert value(metrics, "class_max_servers_per_namespace", **{"class": "standard"}) == 3
 
 
 def test_a_server_with_everything_has_no_more_series_than_promised() -> None:
     metrics = active()
     everything = [(type_.value, "True", "AsExpected") for type_ in ConditionType]
-    metrics.note(server(conditions=everything, deletionTimestamp="2026-01-01T00:00:00Z"))
-    assert len(of_servers(metrics)) == SERIES_OF_A_SERVER
+    obj = server(conditions=everything, deletionTimestamp="2026-01-01T00:00:00Z")
+    obj["status"]["usage"] = USAGE
+    metrics.note(obj)
+    assert len(of_servers(metrics)) <= SERIES_OF_A_SERVER
 
 
 def test_series_end_with_the_server_and_the_class() -> None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 
 from tracking_operator.api.kubernetes_types import ObjectMeta
-from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server import TrackingServer, UsageStatus
 from tracking_operator.controllers.conditions.busy import BusyMemory
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.address.claims import AddressMemory, ClaimsByHost
@@ -25,6 +25,7 @@ from tracking_operator.controllers.server.managed_stores.states import (
 )
 from tracking_operator.controllers.server.plan import Plan
 from tracking_operator.controllers.server.spec.owner_marks import NamespaceMemory
+from tracking_operator.controllers.server.usage.memory import UsageMemory
 from tracking_operator.controllers.server.workload.condition_results import Observed
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import KubeObject, uid_of
@@ -53,6 +54,7 @@ class ServerMemory:
     route: RouteMemory = field(default_factory=RouteMemory)
     answer: AnswerMemory = field(default_factory=AnswerMemory)
     busy: BusyMemory = field(default_factory=BusyMemory)
+    usage: UsageMemory = field(default_factory=UsageMemory)
 
     def invalidate(self) -> None:
         """Have everything asked again that no watch tells of."""
@@ -61,7 +63,7 @@ class ServerMemory:
 
     def evict(self) -> None:
         """End what is under way for the server, and what keeps others from its addresses."""
-        for part in (self.address, self.login, self.answer):
+        for part in (self.address, self.login, self.answer, self.usage):
             part.evict()
 
 
@@ -150,6 +152,8 @@ class ReconcileContext:
     passwords: LoginCredentials | None = None
     gate: Gate | None = None
     artifact_check: ArtifactCheck | None = None
+    usage: UsageStatus | None = None
+    """How much the server has in the stores that the operator made for it, as it was measured last."""
     may_apply: bool = True
     """Whether all is there that the objects are made from."""
 

@@ -124,6 +124,7 @@ class ServerReconciler:
         exposed = report.take(await steps.exposure.probe(context, observed))
         context.observed = replace(observed, exposed=exposed)
         await steps.records.note_revoked_login(context)
+        context.usage = report.take(steps.usage.look(context))
         return await steps.reporting.report(context, report)
 
     def _observe(self, context: ReconcileContext) -> Observed:

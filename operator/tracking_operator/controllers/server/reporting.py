@@ -64,7 +64,7 @@ class Reporting:
         )
         conditions = _conditions(context, report.condition_results, server.url, still_answers=still_answers)
         status = status_of(resource, conditions, context.plan.placement, server, context.observed)
-        return await self._write(context, status, report)
+        return await self._write(context, status.updated(usage=context.usage), report)
 
     async def report_unplanned(
         self, context: ReconcileContext, report: Report, unplanned: Unplanned

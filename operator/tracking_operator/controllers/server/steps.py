@@ -26,6 +26,7 @@ from tracking_operator.controllers.server.planning import Planning
 from tracking_operator.controllers.server.records import ServerRecords
 from tracking_operator.controllers.server.reporting import Reporting
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
+from tracking_operator.controllers.server.usage.step import UsageStep
 from tracking_operator.controllers.server.workload.apply import ApplyStep
 from tracking_operator.controllers.server.workload.model import ModelStep
 from tracking_operator.controllers.server.workload.pod_gates import PodGates
@@ -50,6 +51,7 @@ class Steps:
     gates: PodGates
     apply: ApplyStep
     exposure: ExposureStep
+    usage: UsageStep
     reporting: Reporting
     deletion: DeletionStep
 
@@ -103,6 +105,7 @@ def wired(
         exposure=ExposureStep(
             cache, Routes(kube, gateway_api), logins, LoginReset(kube, cache), Exposure(mlflow)
         ),
+        usage=UsageStep(stores, settings.timings, now),
         reporting=reporting,
         deletion=DeletionStep(cache, memories, finalization, records, reporting, tools=tools),
     )

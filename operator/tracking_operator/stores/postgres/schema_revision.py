@@ -15,6 +15,7 @@ from tracking_operator.failures import Unavailable
 from tracking_operator.foreign_text import one_line
 from tracking_operator.stores.postgres.connection import Session, Watcher
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer
+from tracking_operator.stores.postgres.plain_tables import is_plain
 from tracking_operator.stores.postgres.statements import text_of
 from tracking_operator.stores.postgres.tenant import Tenant
 
@@ -66,9 +67,8 @@ def read_schema(
 def _revision(session: Session, table: str, tenant: Tenant) -> str | None:
     """The revision in one of MLflow's version tables, read only if reading it runs nothing of the tenant's.
 
-    In place of a table there may be a view, or one with rules, policies, columns that are computed, or indexes and statistics
-    of expressions, which are evaluated when a query is planned. The lock keeps all of that as it was looked at, and lets
-    MLflow read and write the rows. Tables that inherit from it are not read.
+    The lock keeps the table as it was looked at, and lets MLflow read and write the rows. Tables that inherit from it are
+    not read.
     """
     doing = f"tell the schema revision of database {tenant.database}"
     relation = Identifier("public", table)
@@ -76,8 +76,7 @@ def _revision(session: Session, table: str, tenant: Tenant) -> str | None:
         session.execute(
             SQL("LOCK TABLE ONLY {} IN SHARE UPDATE EXCLUSIVE MODE").format(relation), doing=doing
         )
-        rows = session.rows(_IS_PLAIN, {"relation": f"public.{table}"}, doing=doing)
-        if rows != [(True,)]:
+        if not is_plain(session, table, ["version_num"], ["varchar", "text"], doing=doing):
             raise Unavailable(
                 Reason.UNEXPECTED_SCHEMA,
                 f"In database {tenant.database}, public.{table} is not the table that MLflow makes: it must be a plain one, with "
@@ -99,25 +98,6 @@ SELECT current_user::pg_catalog.text,
            WHERE n.nspname OPERATOR(pg_catalog.=) 'public'::pg_catalog.name), false),
        pg_catalog.to_regclass('public.alembic_version') IS NOT NULL,
        pg_catalog.to_regclass('public.alembic_version_auth') IS NOT NULL
-""")
-_IS_PLAIN: Final = SQL("""
-SELECT c.relkind OPERATOR(pg_catalog.=) 'r'::pg_catalog."char"
-       AND NOT c.relhasrules AND NOT c.relrowsecurity AND NOT c.relhassubclass AND NOT c.relispartition
-       AND EXISTS (
-           SELECT FROM pg_catalog.pg_attribute AS a
-           WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0
-             AND a.attname OPERATOR(pg_catalog.=) 'version_num'::pg_catalog.name
-             AND a.atttypid OPERATOR(pg_catalog.=) ANY (ARRAY[
-                 'pg_catalog.varchar'::pg_catalog.regtype::pg_catalog.oid,
-                 'pg_catalog.text'::pg_catalog.regtype::pg_catalog.oid])
-             AND a.attgenerated OPERATOR(pg_catalog.=) ''::pg_catalog."char")
-       AND NOT EXISTS (
-           SELECT FROM pg_catalog.pg_index AS i
-           WHERE i.indrelid OPERATOR(pg_catalog.=) c.oid AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL))
-       AND NOT EXISTS (
-           SELECT FROM pg_catalog.pg_statistic_ext AS x WHERE x.stxrelid OPERATOR(pg_catalog.=) c.oid)
-FROM pg_catalog.pg_class AS c
-WHERE c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(%(relation)s::pg_catalog.text)::pg_catalog.oid
 """)
 _REVISION: Final = SQL(
     f"SELECT pg_catalog.left(v.version_num::pg_catalog.text, {LONGEST_REVISION}) FROM ONLY {{}} AS v LIMIT 1"  # noqa: S608

@@ -19,7 +19,7 @@ UTILITY = re.compile(
 """What names roles, databases and settings, and looks no function or operator up."""
 
 KEYWORDS_BEFORE_A_PARENTHESIS = {
-    "and", "any", "array", "as", "case", "coalesce", "else", "exists", "from", "in", "not", "on", "operator", "or", "select",
+    "and", "any", "array", "as", "case", "coalesce", "else", "exists", "filter", "from", "in", "not", "on", "operator", "or", "select",
     "then", "values", "when", "where",
 }  # fmt: skip
 UNQUALIFIED_FUNCTION = re.compile(r"(?<![.\w\"])([A-Za-z_]\w*)\s*\(")

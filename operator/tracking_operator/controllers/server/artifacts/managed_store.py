@@ -23,6 +23,7 @@ from tracking_operator.controllers.server.managed_stores.interface import ARTIFA
 from tracking_operator.controllers.server.managed_stores.store_of_server import StoreOfServer, Words
 from tracking_operator.controllers.server.revocation import is_due, rolled_for
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
+from tracking_operator.controllers.server.usage.measured import Measured
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import rotate_every
@@ -32,6 +33,7 @@ from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import DEPLOYMENT, POD
 from tracking_operator.resources.stores.s3 import S3Artifacts
 from tracking_operator.stores.ownership_mark import Mark
+from tracking_operator.stores.s3.tenant import Tenant
 
 
 class PrefixStore(StoreOfServer[S3Artifacts, ArtifactPlacement, S3StoreSpec, BucketAccess, PrefixState]):
@@ -103,6 +105,11 @@ class PrefixStore(StoreOfServer[S3Artifacts, ArtifactPlacement, S3StoreSpec, Buc
             mark=mark,
             memory=context.memory.stores.of(PrefixMemory),
         )
+
+    async def _measure(
+        self, context: ReconcileContext, store: S3Artifacts, access: BucketAccess, mark: Mark
+    ) -> Measured:
+        return await self._prefixes.measure(Tenant.named(store.bucket, store.prefix, mark), access)
 
     async def _wanted(self, context: ReconcileContext, class_store: S3StoreSpec) -> WantedPrefix:
         resource, chosen = context.resource, context.plan.chosen

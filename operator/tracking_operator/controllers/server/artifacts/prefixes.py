@@ -21,6 +21,7 @@ from tracking_operator.controllers.server.managed_stores.credentials_cycle impor
     Wanted,
 )
 from tracking_operator.controllers.server.managed_stores.states import ArtifactState
+from tracking_operator.controllers.server.usage.measured import Measured
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import identity_of
 from tracking_operator.failures import Invalid
@@ -46,14 +47,15 @@ from tracking_operator.stores.s3.provision import (
     revoke_keys,
 )
 from tracking_operator.stores.s3.tenant import Desired, PolicyShare, Tenant, sid_start
+from tracking_operator.stores.s3.usage import PrefixUsage, list_part
 from tracking_operator.timings import Timings
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-SECONDS_OF_REMOVAL: Final = 3.0
-"""How long objects are removed in one go: less than what makes a namespace slow (stores/executor.py)."""
+SECONDS_IN_ONE_GO: Final = 3.0
+"""How long objects are listed or removed in one go: less than what makes a namespace slow (stores/executor.py)."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,19 @@ class ArtifactPrefixes(CredentialsCycle[_Case, ArtifactKeys, _Verified, PrefixSt
         _, keys = await self._verify(case, await self._held(case))
         await self._write(case, keys)
 
+    async def measure(self, tenant: Tenant, access: BucketAccess) -> Measured:
+        """How much is under the prefix, listed in short parts, between which others have their turn. Raises Failure."""
+        found = PrefixUsage()
+        while found.goes_on:
+            found = await self._run(
+                tenant.mark, access, list_part, access.admin, tenant, found, seconds=SECONDS_IN_ONE_GO
+            )
+        return Measured(
+            artifact_bytes=found.bytes,
+            artifact_objects=found.objects,
+            artifacts_incomplete=found.after is not None or None,
+        )
+
     async def is_empty(self, desired: Desired, access: BucketAccess) -> bool:
         """Whether nothing is left under the prefix. Raises Failure."""
         return await self._run(desired.tenant.mark, access, is_empty, access.admin, desired.tenant)
@@ -239,7 +254,7 @@ class ArtifactPrefixes(CredentialsCycle[_Case, ArtifactKeys, _Verified, PrefixSt
             await self.retain(desired, access)
             memory.has_access_ended = True
         mark, admin = desired.tenant.mark, access.admin
-        return await self._run(mark, access, purge, admin, desired, seconds=SECONDS_OF_REMOVAL)
+        return await self._run(mark, access, purge, admin, desired, seconds=SECONDS_IN_ONE_GO)
 
     async def drop(self, desired: Desired, access: BucketAccess) -> None:
         """Take away what is left of a deleted server once its artifacts are gone. Raises Failure."""

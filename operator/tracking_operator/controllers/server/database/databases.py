@@ -19,8 +19,9 @@ from tracking_operator.controllers.server.managed_stores.credentials_cycle impor
     Wanted,
 )
 from tracking_operator.controllers.server.managed_stores.states import BackendState
+from tracking_operator.controllers.server.usage.measured import Measured
 from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
-from tracking_operator.failures import Failure, Invalid
+from tracking_operator.failures import Failure, Invalid, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import KubeObject
@@ -41,6 +42,7 @@ from tracking_operator.stores.postgres.provision import provision, require_own
 from tracking_operator.stores.postgres.rotation import Sighting
 from tracking_operator.stores.postgres.schema_revision import SchemaState, read_schema
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
+from tracking_operator.stores.postgres.usage import count_rows, database_size
 from tracking_operator.timings import Timings
 
 Arguments = ParamSpec("Arguments")
@@ -165,6 +167,17 @@ class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, Database
         return await self._go_on(
             _Case(server, store, Tenant.named(store.database, mark), access, wanted, memory)
         )
+
+    async def measure(self, tenant: Tenant, access: AdminConnection, memory: DatabaseMemory) -> Measured:
+        """The size of the database and what is in it; what its tenant's login cannot tell is left out. Raises Failure."""
+        verified = memory.verified
+        if verified is None:
+            raise Waiting(Reason.PENDING, f"Database {tenant.database} is being verified.", retry_after=1)
+        login = Login(verified.login, verified.password, "the server's own Secret")
+        namespace, server, run_for = tenant.mark.namespace, access.server, self._servers.executor.run_for
+        size = await run_for(namespace, server, _size, access, tenant)
+        counts = await run_for(namespace, server, count_rows, server, login, tenant, now=self._now())
+        return Measured(size, counts.runs, counts.models, counts.last_activity)
 
     async def retain(self, tenant: Tenant, access: AdminConnection) -> None:
         """Take a deleted server's logins away; its database stays, with its mark. Raises Failure."""
@@ -378,6 +391,11 @@ def _provision(case: _Case, credentials: DatabaseCredentials, other_until: float
         provisioned.is_rotating,
         provisioned.other_until,
     )
+
+
+def _size(access: AdminConnection, tenant: Tenant) -> int:
+    with _sessions(access) as sessions:
+        return database_size(sessions, tenant)
 
 
 def _require_own(case: _Case) -> None:

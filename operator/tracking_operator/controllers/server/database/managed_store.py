@@ -18,6 +18,7 @@ from tracking_operator.controllers.server.managed_stores.interface import BACKEN
 from tracking_operator.controllers.server.managed_stores.store_of_server import StoreOfServer, Words
 from tracking_operator.controllers.server.revocation import is_due
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
+from tracking_operator.controllers.server.usage.measured import Measured
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
 from tracking_operator.failures import Invalid
@@ -84,6 +85,12 @@ class DatabaseStore(
             mark=mark,
             memory=context.memory.stores.of(DatabaseMemory),
         )
+
+    async def _measure(
+        self, context: ReconcileContext, store: PostgresBackend, access: AdminConnection, mark: Mark
+    ) -> Measured:
+        tenant = Tenant.named(store.database, mark)
+        return await self._databases.measure(tenant, access, context.memory.stores.of(DatabaseMemory))
 
     def _wanted(self, context: ReconcileContext, class_store: PostgresStoreSpec) -> WantedDatabase:
         resource, migration = context.resource, context.migration

@@ -14,6 +14,7 @@ from tracking_operator.controllers.server.context import ReconcileContext, Serve
 from tracking_operator.controllers.server.managed_stores.states import StoreState
 from tracking_operator.controllers.server.plan import Plan
 from tracking_operator.controllers.server.revocation import RevocationPart
+from tracking_operator.controllers.server.usage.measured import Measured
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.kube.objects import KubeObject
 from tracking_operator.resources.server_model import ServerModel
@@ -32,17 +33,21 @@ class Role:
     """What of a revocation it has to do."""
     store_of: Callable[[ServerModel], Store]
     """The store that a server has for it."""
+    state_of: Callable[[ReconcileContext], StoreState | None]
+    """How the store was found in this reconcile, if it is one that the operator makes and could be asked."""
 
 
 BACKEND: Final = Role(
     ConditionType.BACKEND_STORE_READY,
     RevocationPart.BACKEND_STORE,
     lambda server: server.backend_store,
+    lambda context: context.backend_state,
 )
 ARTIFACTS: Final = Role(
     ConditionType.ARTIFACT_STORE_READY,
     RevocationPart.ARTIFACT_STORE,
     lambda server: server.artifact_store,
+    lambda context: context.artifact_state,
 )
 
 
@@ -79,6 +84,10 @@ class ManagedStore(ABC, Generic[State_co]):
     @abstractmethod
     async def ensure(self, context: ReconcileContext) -> StepResult[State_co | None]:
         """Make the server's part as it should be, and go one step on with a rotation; None if the store cannot be asked."""
+
+    @abstractmethod
+    async def measure(self, context: ReconcileContext) -> Measured:
+        """How much the server has in it; takes as long as the store needs, with work in short parts. Raises Failure."""
 
     @abstractmethod
     async def finalize(self, deletion: Deletion) -> ConditionResult | None:

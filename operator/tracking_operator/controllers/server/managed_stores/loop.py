@@ -1,6 +1,6 @@
 """The stores of one operator: each step of a server's loop goes through them here, and knows none by its name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
@@ -15,7 +15,9 @@ from tracking_operator.controllers.server.managed_stores.states import (
 )
 from tracking_operator.controllers.server.plan import Plan
 from tracking_operator.controllers.server.spec.placement_from_marks import Found
+from tracking_operator.controllers.server.usage.measured import Measured
 from tracking_operator.failures import Failure
+from tracking_operator.resources.server_model import ServerModel
 
 State = TypeVar("State", bound=StoreState)
 
@@ -37,7 +39,7 @@ class ManagedStores:
         A new server is looked for, too, once: nobody can tell it from one whose status was lost.
         """
         names: dict[BackendStoreKind | ArtifactStoreKind, str | None] = {}
-        for store in (*self._backend_stores, *self._artifact_stores):
+        for store in self._all:
             try:
                 names[store.kind] = await store.find(plan, memory)
             except Failure as failure:
@@ -52,6 +54,21 @@ class ManagedStores:
         """Make the server's artifact store as it should be; None if it is not ours to make, or cannot be asked."""
         return await _ensure(self._artifact_stores, context)
 
+    def are_used_by(self, server: ServerModel) -> bool:
+        """Whether the server has data in a store that the operator makes."""
+        return any(store.is_used_by(server) for store in self._all)
+
+    def are_found(self, context: ReconcileContext) -> bool:
+        """Whether this reconcile has found all of the server's part of these stores as it should be."""
+        return all(store.role.state_of(context) for store in self._used_by(context))
+
+    async def measure(self, context: ReconcileContext) -> Measured:
+        """How much the server has in them. Raises Failure."""
+        measured = Measured()
+        for store in self._used_by(context):
+            measured = measured.and_also(await store.measure(context))
+        return measured
+
     async def finalize(self, deletion: Deletion) -> ConditionResult | None:
         """Delete or retain what the server has in each; return what the first waits for that is not done.
 
@@ -61,6 +78,13 @@ class ManagedStores:
             if unfinished := await store.finalize(deletion):
                 return unfinished
         return None
+
+    @property
+    def _all(self) -> Sequence[ManagedStore[StoreState]]:
+        return (*self._backend_stores, *self._artifact_stores)
+
+    def _used_by(self, context: ReconcileContext) -> Iterator[ManagedStore[StoreState]]:
+        return (store for store in self._all if store.is_used_by(context.plan.model))
 
 
 async def _ensure(

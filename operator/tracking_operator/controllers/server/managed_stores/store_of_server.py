@@ -25,6 +25,7 @@ from tracking_operator.controllers.server.plan import Plan
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server.spec.placement import placement_of
 from tracking_operator.controllers.server.spec.placement_from_marks import the_only
+from tracking_operator.controllers.server.usage.measured import Measured
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.store_of_class import StoreOfClass
 from tracking_operator.failures import Failure, Invalid
@@ -103,6 +104,12 @@ class StoreOfServer(ManagedStore[State], Generic[Own, Place, ClassStore, Connect
         """Make the server's part as it should be, and go one step on with a rotation. Raises Failure."""
 
     @abstractmethod
+    async def _measure(
+        self, context: ReconcileContext, store: Own, access: Connection, mark: Mark
+    ) -> Measured:
+        """How much the server has there; in the store, work in short parts. Raises Failure."""
+
+    @abstractmethod
     async def _delete(self, deletion: Deletion, place: Place, access: Connection) -> ConditionResult | None:
         """Delete the data; return how it is getting on, None once all is gone. Raises Failure."""
 
@@ -143,6 +150,16 @@ class StoreOfServer(ManagedStore[State], Generic[Own, Place, ClassStore, Connect
         except Failure as failure:
             return stopped_unwatched(failure, self.role.condition)
         return StepResult(state, requeue_after=state.requeue_after)
+
+    async def measure(self, context: ReconcileContext) -> Measured:
+        """How much the server has in it; takes as long as the store needs, with work in short parts. Raises Failure."""
+        plan = context.plan
+        store, class_store = self.store_of(plan.model), self._class_store(plan.chosen.spec)
+        if store is None or class_store is None:
+            return Measured()
+        access = await self._classes.access(plan.chosen.name, class_store)
+        mark = self._marks.of_server(plan.model, plan.chosen, context.memory.of_namespace)
+        return await self._measure(context, store, access, mark)
 
     async def finalize(self, deletion: Deletion) -> ConditionResult | None:
         """Delete the data, or take away what lets the server in; return what stands in the way of letting it go."""

@@ -21,6 +21,8 @@ from tracking_operator.controllers.server.managed_stores import registry
 from tracking_operator.failures import Failure
 from tracking_operator.resources.stores import registry as stores_in_pods
 from tracking_operator.stores.executor import StoreExecutor
+from tracking_operator.stores.postgres.usage import RowCounts
+from tracking_operator.stores.s3.usage import PrefixUsage
 
 if TYPE_CHECKING:
     from tests.unit.controllers.server.managed_stores.test_contract import World
@@ -34,6 +36,8 @@ class Edge(ABC):
     class_spec: ClassVar[Manifest] = {}
     """What its class offers."""
     condition: str
+    usage: ClassVar[Manifest]
+    """What a measurement finds."""
     secret: str
     part: str
     """What of a revocation it does."""
@@ -67,6 +71,7 @@ class OfBackend(Edge):
     """A backend store."""
 
     condition = "BackendStoreReady"
+    usage: ClassVar[Manifest] = {"databaseBytes": 1000, "runs": 0}
     secret = "mlflow-database"
     part = "backendStore"
 
@@ -78,6 +83,7 @@ class OfArtifacts(Edge):
     """An artifact store."""
 
     condition = "ArtifactStoreReady"
+    usage: ClassVar[Manifest] = {"artifactBytes": 2000, "artifactObjects": 3}
     secret = "mlflow-artifacts"
     part = "artifactStore"
     is_emptied_by_a_job = True
@@ -88,7 +94,11 @@ class PostgresEdge(OfBackend):
 
     class_spec: ClassVar[Manifest] = {"postgres": POSTGRES}
     port = 5432
-    WORDS: ClassVar[dict[str, str]] = {"databases_of": "find", "begin_rotation": "rotate"}
+    WORDS: ClassVar[dict[str, str]] = {
+        "databases_of": "find",
+        "begin_rotation": "rotate",
+        "size": "measure",
+    }
 
     def __init__(self, world: "World", monkeypatch: pytest.MonkeyPatch) -> None:
         self.postgres = _Postgres(cast(test_databases.World, world))
@@ -108,6 +118,7 @@ class S3Edge(OfArtifacts):
     port = 7070
     WORDS: ClassVar[dict[str, str]] = {
         "prefixes_of": "find",
+        "list_part": "measure",
         "issue_keys": "rotate",
         "retire_keys": "retire",
         "revoke_keys": "revoke",
@@ -186,7 +197,8 @@ class _Postgres(test_databases.Postgres):
         self, namespace: str, server: object, work: Callable[..., object], *rest: object, **words: object
     ) -> object:
         found = await super().run_for(namespace, server, work, *rest, **words)  # type: ignore[arg-type]
-        return () if "databases_of" in work.__name__ else found
+        answers = {"_databases_of": (), "_size": 1000, "count_rows": RowCounts(runs=0)}
+        return answers.get(work.__name__, found)
 
 
 class _ObjectStore(test_prefixes.ObjectStore):
@@ -198,7 +210,8 @@ class _ObjectStore(test_prefixes.ObjectStore):
         return ()
 
     async def run_for(
-        self, namespace: str, bucket: object, work: Callable[..., object], *rest: object
+        self, namespace: str, bucket: object, work: Callable[..., object], *rest: object, **_: object
     ) -> object:
         found = await super().run_for(namespace, bucket, work, *rest)  # type: ignore[arg-type]
-        return {"prefixes_of": (), "is_empty": self.is_empty}.get(work.__name__, found)
+        answers = {"prefixes_of": (), "is_empty": self.is_empty, "list_part": PrefixUsage(2000, 3, None)}
+        return answers.get(work.__name__, found)

@@ -36,6 +36,7 @@ from tracking_operator.controllers.server.managed_stores.states import (
 )
 from tracking_operator.controllers.server.managed_stores.store_of_server import StoreOfServer, Words
 from tracking_operator.controllers.server.revocation import is_due
+from tracking_operator.controllers.server.usage.measured import Measured
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
 from tracking_operator.controllers.server_class.store_of_class import StoreOfClass
 from tracking_operator.failures import Failure, Invalid
@@ -204,6 +205,7 @@ class Toys(StoreOfServer[Own, str, ClassStore, ToyService, State], Generic[Own, 
     """What servers have in the toy service."""
 
     memory: type[CycleMemory[ToyKey, Opened]]
+    measured: Measured
 
     def __init__(self, own: type[Own], service: ToyService, parts: StoreParts, boxes: Boxes[State]) -> None:
         super().__init__(own, ToyAdmin(service, parts), parts.marks, parts.events)
@@ -237,6 +239,12 @@ class Toys(StoreOfServer[Own, str, ClassStore, ToyService, State], Generic[Own, 
         memory = context.memory.stores.of(self.memory)
         return await self._boxes.ensure(Case(server, mark.name, secret.name, wanted, memory))
 
+    async def _measure(
+        self, context: ReconcileContext, store: Own, access: ToyService, mark: Mark
+    ) -> Measured:
+        access.ask("measure")
+        return self.measured
+
     async def _delete(self, deletion: Deletion, place: str, access: ToyService) -> ConditionResult | None:
         access.ask("drop")
         access.keys.clear()
@@ -256,6 +264,7 @@ class ToyBackends(Toys[MadeToyBackend, BackendState]):
     kind = BackendStoreKind.EXTERNAL
     words = WORDS
     memory = LoginMemory
+    measured = Measured(database_bytes=1000, runs=0)
 
     def _place(self, placement: Placement) -> str | None:
         return "toy://" if placement.backend_store is self.kind else None
@@ -268,6 +277,7 @@ class ToyBuckets(Toys[MadeToyArtifacts, ArtifactState]):
     kind = ArtifactStoreKind.EXTERNAL
     words = WORDS
     memory = BoxMemory
+    measured = Measured(artifact_bytes=2000, artifact_objects=3)
 
     def _place(self, placement: Placement) -> str | None:
         return "toy://box" if placement.artifact_store is self.kind else None
