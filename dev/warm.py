@@ -15,6 +15,7 @@ from dev.development_cluster import development_cluster
 from dev.images.build import build_images
 from dev.images.recipes import mlflow_recipe, operator_recipe
 from dev.ingress.image import traefik_archive
+from dev.kubernetes_schemas import MINOR_VERSIONS, schemas
 from dev.local_cluster.binaries import build_binaries, published_program
 from dev.local_cluster.cluster import LocalCluster
 from dev.object_store.image import versitygw_recipe
@@ -32,7 +33,10 @@ def build_all() -> None:
 
 
 def build_for_tests() -> None:
-    """Build what only tests take, which `make demo` need not wait for: Helm."""
+    """Build what only tests take, which `make demo` need not wait for: Helm, kubeconform and its schemas."""
+    published_program("kubeconform")
+    for minor in MINOR_VERSIONS:
+        schemas(minor)
     published_program("helm")
 
 

@@ -35,7 +35,13 @@ def build(source: Path, package: str, target: Path, linker_flags: str = "", tags
 
 
 def download_module(module: str, version: str, expected_sum: str, target: Path) -> None:
-    """Put a writable copy of a module's source at `target`.
+    """Put a writable copy of a module's source at `target`. Raises ClusterError as `published_module` does."""
+    shutil.copytree(published_module(module, version, expected_sum), target)
+    run("chmod", "-R", "u+w", target)
+
+
+def published_module(module: str, version: str, expected_sum: str) -> Path:
+    """The source of a published module, downloaded if it is not there; nobody may write there.
 
     Raises:
         ClusterError: the download does not have the hash `expected_sum`.
@@ -48,8 +54,7 @@ def download_module(module: str, version: str, expected_sum: str, target: Path) 
             f"{module} v{version} was downloaded with the hash {found['Sum']}, but dev/versions.toml pins"
             f" {expected_sum}; nothing was built from it."
         )
-    shutil.copytree(found["Dir"], target)
-    run("chmod", "-R", "u+w", target)
+    return Path(found["Dir"])
 
 
 def module_folder(source: Path, module: str) -> Path:

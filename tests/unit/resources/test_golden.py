@@ -76,16 +76,8 @@ def golden_model(case: str) -> ServerModel:
 
 def golden_objects(case: str) -> list[Manifest]:
     """Every object of one golden server as plain YAML; which archive its pods have is a matter of the release."""
-    server = golden_model(case)
     objects: list[Manifest] = json.loads(
-        json.dumps(
-            [
-                *build_objects(server),
-                *objects_of_the_database(server),
-                *objects_of_the_prefix(server),
-                *objects_of_the_login(server),
-            ]
-        ).replace(current_archive().name, ARCHIVE)
+        json.dumps(applied_objects(case)).replace(current_archive().name, ARCHIVE)
     )
     for obj in objects:
         if obj["kind"] == "Secret":
@@ -93,6 +85,17 @@ def golden_objects(case: str) -> list[Manifest]:
                 key: base64.b64decode(value).decode().splitlines() for key, value in obj["data"].items()
             }
     return objects
+
+
+def applied_objects(case: str) -> list[Manifest]:
+    """Every object of one golden server, as the API server is given it."""
+    server = golden_model(case)
+    return [
+        *build_objects(server),
+        *objects_of_the_database(server),
+        *objects_of_the_prefix(server),
+        *objects_of_the_login(server),
+    ]
 
 
 def objects_of_the_database(server: ServerModel) -> list[Manifest]:
