@@ -145,7 +145,7 @@ test-stores: prepare-stores ## The stores, on real ones
 	@$(call group,stores,-n $(STORES_WORKERS) --dist loadfile --reruns $(RERUNS))
 
 .PHONY: test-cluster
-test-cluster: prepare-cluster ## The operator on real API servers
+test-cluster: prepare-cluster prepare-shells ## The operator on real API servers
 	@$(call group,cluster,-n $(CLUSTER_WORKERS) --dist loadfile --reruns $(RERUNS))
 
 .PHONY: test-e2e
@@ -192,7 +192,7 @@ bench: prepare-images ## Measure, and write the report; `make bench scale` measu
 
 # Set-up
 
-.PHONY: prepare prepare-cluster prepare-images prepare-stores prepare-demo prepare-e2e
+.PHONY: prepare prepare-cluster prepare-images prepare-stores prepare-shells prepare-demo prepare-e2e
 prepare: has-python
 	@$(PYTHON) dev/prepare.py
 
@@ -204,6 +204,9 @@ prepare-images: has-python
 
 prepare-stores: has-python
 	@$(PYTHON) dev/prepare.py stores postgres
+
+prepare-shells: has-python
+	@$(PYTHON) dev/prepare.py shells
 
 prepare-demo: has-python
 	@$(PYTHON) dev/prepare.py cluster images postgres

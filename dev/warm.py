@@ -33,8 +33,9 @@ def build_all() -> None:
 
 
 def build_for_tests() -> None:
-    """Build what only tests take, which `make demo` need not wait for: Helm, kubeconform and its schemas."""
-    published_program("kubeconform")
+    """Build what only tests take, which `make demo` need not wait for: Helm, krew, kubeconform and its schemas."""
+    for name in ("kubeconform", "krew", "validate-krew-manifest"):
+        published_program(name)
     for minor in MINOR_VERSIONS:
         schemas(minor)
     published_program("helm")

@@ -23,6 +23,8 @@ USUAL_SECONDS = {
     "helm": 250,
     "helm-3": 200,
     "promtool": 105,
+    "krew": 20,
+    "validate-krew-manifest": 10,
     "kubeconform": 10,
     "kubernetes-schemas": 10,
 }

@@ -1,7 +1,10 @@
 """`kubectl tracking` as it is installed: the built file in the PATH of a real kubectl, against a real API server."""
 
+import contextlib
 import json
+import os
 import platform
+import pty
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,11 +22,17 @@ from tests.cluster.api_manifests import (
     tracking_server,
     tracking_server_class,
 )
-from tests.waiting import patient
+from tests.waiting import patient, wait_until
 from tracking_operator.api.labels_and_annotations import ROTATE_CREDENTIALS_ANNOTATION
 from tracking_operator.cli.completion import FOR_KUBECTL
 
 PROCESSORS = {"x86_64": "amd64", "aarch64": "arm64"}
+SECONDS_OF_A_SHELL = 30.0
+SHELLS = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], ""),
+    "zsh": (["zsh", "--no-rcs", "-i"], "autoload -U compinit; compinit -u; "),
+}
+"""How each begins without anybody's settings, and what has to be typed before its completions."""
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202egone"
 CONDITION = {"reason": "AsExpected", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 STATUS: Manifest = {
@@ -47,19 +56,24 @@ class Plugin:
 
     def __call__(self, *arguments: str, beside: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
         """Run `kubectl tracking`; ``beside`` stands before that word."""
-        environment = {
-            "HOME": str(self.folder),
-            "PATH": f"{self.folder}:/usr/bin:/bin",
-            "KUBECONFIG": str(self.api.cluster.kubeconfig_path),
-        }
         return subprocess.run(
             [str(self.api.cluster.kubectl_path), *beside, "tracking", *arguments],
-            env=environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=patient(60),
             check=False,
         )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of somebody who has the file in the PATH."""
+        return {
+            "HOME": str(self.folder),
+            "PATH": f"{self.folder}:/usr/bin:/bin",
+            "KUBECONFIG": str(self.api.cluster.kubeconfig_path),
+            "TERM": "dumb",
+        }
 
     def says(self, *arguments: str) -> str:
         """What a command prints about the namespace, which has to succeed."""
@@ -183,6 +197,46 @@ def test_kubectl_completes_names_of_servers(plugin: Plugin) -> None:
     with plugin.api.holding(tracking_server({})):
         done = plugin("status", "-n", plugin.api.namespace, "ml", beside=("__complete",))
     assert done.stdout.splitlines()[:2] == ["mlflow", ":4"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_shells_complete_commands_and_names_of_servers(shell: str, plugin: Plugin) -> None:
+    line = f"kubectl-tracking status -n {plugin.api.namespace} ml"
+    with plugin.api.holding(tracking_server({})):
+        assert completed(shell, "kubectl-tracking suspe", plugin) == "kubectl-tracking suspend"
+        assert completed(shell, line, plugin) == f"{line}flow"
+
+
+def completed(shell: str, line: str, plugin: Plugin) -> str:
+    """What an interactive shell makes of a line at the tab key, with the page's own command in its beginning."""
+    begin = f"{SHELLS[shell][1]}source <(kubectl-tracking completion {shell})\n"
+    # To the beginning of the line (Control-A), and what is there is printed and not run.
+    keys = f"{line}\t\x01echo -E MADE \n"
+    said = typed(SHELLS[shell][0], [begin, keys], "\nMADE ", plugin.environment)
+    return said.replace("\r", "").rpartition("\nMADE ")[2].partition("\n")[0].strip()
+
+
+def typed(command: list[str], lines: list[str], until: str, environment: dict[str, str]) -> str:
+    """Run a program on a terminal, type lines, and return what it has printed, from ``until`` to the end of that line at least."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(command, stdin=its, stdout=its, stderr=its, env=environment) as shell:
+        os.close(its)
+        os.set_blocking(ours, False)
+        said = bytearray()
+
+        def is_said() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                said.extend(os.read(ours, 65536))
+            return "\n" in said.decode(errors="replace").replace("\r", "").partition(until)[2]
+
+        try:
+            for line in lines:
+                os.write(ours, line.encode())
+            wait_until(is_said, SECONDS_OF_A_SHELL, lambda: f"{until!r} is printed after {bytes(said)!r}")
+        finally:
+            shell.kill()
+            os.close(ours)
+    return said.decode(errors="replace")
 
 
 def test_it_runs_where_no_library_is_installed(plugin: Plugin) -> None:

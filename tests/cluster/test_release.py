@@ -4,9 +4,9 @@ Nothing here asks a cluster: it takes Helm, kubectl and, for the plugin, the pac
 """
 
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,19 +14,20 @@ import yaml
 
 from dev.deploy import NAMESPACE
 from dev.images.recipes import ROOT, mlflow_versions
+from dev.local_cluster.binaries import kubectl, published_program
 from dev.local_cluster.versions import pinned
+from dev.plugin import PLATFORMS, krew_manifest
 from dev.release.manifests import write_manifests
 from dev.release.sbom import contents, write_sboms
 from dev.release.version import version_of
-from dev.uv import uv_program
+from tests.file_server import served
 from tests.helm_chart import helm, objects_in, without
+from tests.source_tree import EPOCH, Tree
 from tests.waiting import patient
 
 VERSION = version_of(ROOT)
 REGISTRY = "registry.example.com/ml"
 URL = f"https://downloads.example.com/v{VERSION}"
-SECONDS = 300.0
-EPOCH = 1_800_000_000
 LISTS = {
     f"{image}.{kind}.json"
     for image in ("operator", *(f"mlflow-{version}" for version in mlflow_versions()))
@@ -34,58 +35,9 @@ LISTS = {
 }
 
 
-class Tree:
-    """A copy of this tree, as it is now, in a repository of its own with one commit."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        listed = subprocess.run(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for name in listed.splitlines():
-            if (ROOT / name).is_file():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, folder / name)
-                shutil.copymode(ROOT / name, folder / name)
-        self._git("init", "--quiet")
-        self.commit()
-
-    def commit(self) -> None:
-        """Make everything part of a commit, always at the same time."""
-        self._git("add", ".")
-        self._git("commit", "--quiet", "--message", "x")
-
-    def run(self, module: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a program of the tree."""
-        environment = os.environ | {
-            "PYTHONPATH": f"{self.folder}{os.pathsep}{self.folder / 'operator'}",
-            "UV": shutil.which(uv_program()) or uv_program(),
-        }
-        return subprocess.run(
-            [sys.executable, "-m", module, *arguments],
-            cwd=self.folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=patient(SECONDS),
-            check=False,
-        )
-
-    def _git(self, *arguments: str) -> None:
-        day = f"@{EPOCH} +0000"
-        author = {"GIT_AUTHOR_NAME": "x", "GIT_AUTHOR_EMAIL": "x@example.com", "GIT_AUTHOR_DATE": day}
-        committer = {name.replace("AUTHOR", "COMMITTER"): value for name, value in author.items()}
-        command = ["git", "-c", "commit.gpgsign=false", *arguments]
-        subprocess.run(command, cwd=self.folder, env=os.environ | author | committer, check=True)
-
-
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    return Tree(tmp_path_factory.mktemp("tree"))
+    return Tree.of_this(tmp_path_factory.mktemp("tree"))
 
 
 def release(tree: Tree, *options: str) -> Path:
@@ -117,6 +69,43 @@ def test_krew_is_sent_to_the_released_archive(released: Path) -> None:
     assert {one["uri"] for one in manifest["spec"]["platforms"]} == {
         f"{URL}/kubectl-tracking-{VERSION}.tar.gz"
     }
+
+
+def test_krew_takes_the_manifest_and_installs_the_plugin_for_every_machine(
+    released: Path, tmp_path: Path
+) -> None:
+    """With krew's own check of what is sent to its index, and krew itself; then kubectl runs what krew has installed."""
+    with served(released) as url:
+        archive = released / f"kubectl-tracking-{VERSION}.tar.gz"
+        manifest = tmp_path / "tracking.yaml"
+        described = krew_manifest(archive, f"{url}/{archive.name}", "https://example.com")
+        manifest.write_text(yaml.safe_dump(described))
+        home = with_krew(tmp_path / "home")
+        checked = run([published_program("validate-krew-manifest"), "-manifest", manifest], home)
+        assert f"all {len(PLATFORMS)} spec.platforms installed fine" in checked.stderr
+        run(["kubectl", "krew", "install", "--manifest", manifest], home)
+        assert run(["kubectl", "tracking", "--version"], home).stdout == f"kubectl tracking {VERSION}\n"
+        described["spec"]["platforms"][0]["sha256"] = "0" * 64
+        manifest.write_text(yaml.safe_dump(described))
+        with pytest.raises(subprocess.CalledProcessError):
+            run([published_program("validate-krew-manifest"), "-manifest", manifest], home)
+
+
+def with_krew(home: Path) -> dict[str, str]:
+    """The environment of somebody who has kubectl and krew, and nothing else of theirs."""
+    programs = home / "bin"
+    programs.mkdir(parents=True)
+    (programs / "kubectl").symlink_to(kubectl())
+    (programs / "kubectl-krew").symlink_to(published_program("krew"))
+    return {"HOME": str(home), "PATH": f"{home}/.krew/bin:{programs}:{os.environ['PATH']}"}
+
+
+def run(command: Sequence[str | Path], environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run a program, which has to succeed."""
+    seconds = patient(60)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=seconds
+    )
 
 
 def test_the_released_plugin_says_its_version(released: Path, tmp_path: Path) -> None:
@@ -175,7 +164,7 @@ def test_a_copy_of_the_tree_elsewhere_gives_the_same_bytes(
     before = os.umask(0o077)
     try:
         again = release(
-            Tree(tmp_path / "another"),
+            Tree.of_this(tmp_path / "another"),
             *("--registry", REGISTRY, "--release-url", URL, "--homepage", "https://example.com"),
         )
     finally:
@@ -184,7 +173,7 @@ def test_a_copy_of_the_tree_elsewhere_gives_the_same_bytes(
 
 
 def test_the_next_version_is_named_everywhere_and_keeps_the_notes_of_the_last(tmp_path: Path) -> None:
-    tree = Tree(tmp_path)
+    tree = Tree.of_this(tmp_path)
     done = tree.run("dev.release.next_version", "77.0.0")
     assert done.returncode == 0, done.stderr
     log = (tree.folder / "CHANGELOG.md").read_text()

@@ -14,6 +14,7 @@ INTERNAL = {
     "prepare-demo",
     "prepare-e2e",
     "prepare-images",
+    "prepare-shells",
     "prepare-stores",
     "has-python",
 }
