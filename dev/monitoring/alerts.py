@@ -39,6 +39,14 @@ def _class_not_ready(type_: str) -> str:
     return f'max by (class) ({CLASS_CONDITION}{{type="{type_}",status="True"}}) == 0'
 
 
+def _above_limit(usage: str, limit: str) -> str:
+    return (
+        f"max by ({OF_A_SERVER}, class) (tracking_operator_server_info) "
+        f"* on ({OF_A_SERVER}) group_left () max by ({OF_A_SERVER}) ({usage}) "
+        f"> on (class) group_left () max by (class) ({limit})"
+    )
+
+
 SERVER_ALERTS: Final = (
     Alert(
         "TrackingServerNotReady",
@@ -77,6 +85,22 @@ SERVER_ALERTS: Final = (
         "info",
         "Namespace {{ $labels.namespace }} has nearly as many servers as class {{ $labels.class }} allows.",
         "A server beyond limits.maxServersPerNamespace is refused with LimitExceeded.",
+    ),
+    Alert(
+        "TrackingServerDatabaseAboveLimit",
+        _above_limit("tracking_operator_server_database_bytes", "tracking_operator_class_max_database_bytes"),
+        "15m",
+        "warning",
+        "The database of {{ $labels.namespace }}/{{ $labels.name }} is larger than class {{ $labels.class }} allows.",
+        "Nothing is stopped. It was measured within the last hour or so, and takes room that others share.",
+    ),
+    Alert(
+        "TrackingServerArtifactsAboveLimit",
+        _above_limit("tracking_operator_server_artifact_bytes", "tracking_operator_class_max_artifact_bytes"),
+        "15m",
+        "warning",
+        "The artifacts of {{ $labels.namespace }}/{{ $labels.name }} are more than class {{ $labels.class }} allows.",
+        "Nothing is stopped. They were measured within the last hour or so, without older versions of objects.",
     ),
 )
 

@@ -20,6 +20,10 @@ NOT_READY: Final = (
     "unless on (namespace, name) tracking_operator_server_suspended == 1"
 )
 
+DATABASE_BYTES: Final = "tracking_operator_server_database_bytes"
+ARTIFACT_BYTES: Final = "tracking_operator_server_artifact_bytes"
+UNUSED_SECONDS: Final = "(time() - tracking_operator_server_last_activity_timestamp_seconds)"
+
 
 @dataclass(frozen=True)
 class Query:
@@ -46,6 +50,7 @@ class Number:
     title: str
     query: Query
     width: int = 4
+    unit: str = "short"
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,10 @@ Shown = Chart | Number | List
 
 def _per_second(counter: str, *by: str) -> str:
     return f"sum by ({', '.join(by)}) (rate({counter}[$__rate_interval]))"
+
+
+def _largest(metric: str) -> tuple[Query, ...]:
+    return (Query(f"topk(10, max by (namespace, name) ({metric}))", "{{namespace}}/{{name}}"),)
 
 
 def _quantiles(histogram: str, by: str) -> tuple[Query, ...]:
@@ -98,6 +107,27 @@ ROWS: Final[dict[str, Sequence[Shown]]] = {
         ),
         Chart("Servers by release of MLflow", (Query("count by (version) (tracking_operator_server_info)", "{{version}}"),)),
         Chart("Servers by class", (Query("count by (class) (tracking_operator_server_info)", "{{class}}"),)),
+    ),
+    "What servers hold": (
+        Number("Databases together", Query(f"sum({DATABASE_BYTES})"), unit="bytes"),
+        Number("Artifacts together", Query(f"sum({ARTIFACT_BYTES})"), unit="bytes"),
+        Number("Runs", Query("sum(tracking_operator_server_runs)")),
+        Number("Registered models", Query("sum(tracking_operator_server_models)")),
+        Number("Used in the last week", Query(f"count({UNUSED_SECONDS} < 604800) or vector(0)")),
+        Number("Measured", Query(f"count({DATABASE_BYTES} or {ARTIFACT_BYTES})")),
+        Chart("Largest databases", _largest(DATABASE_BYTES), "bytes"),
+        Chart("Most artifacts", _largest(ARTIFACT_BYTES), "bytes"),
+        Chart("Most runs", _largest("tracking_operator_server_runs")),
+        List("Seconds since somebody used it", Query(f"sort_desc(max by (namespace, name) ({UNUSED_SECONDS}))")),
+        Chart(
+            "Bytes by namespace",
+            (
+                Query(f"sum by (namespace) ({DATABASE_BYTES})", "{{namespace}} databases"),
+                Query(f"sum by (namespace) ({ARTIFACT_BYTES})", "{{namespace}} artifacts"),
+            ),
+            "bytes",
+            12,
+        ),
     ),
     "Operator": (
         Number("Leaders", Query("sum(leader_election_master_status)")),
@@ -182,7 +212,7 @@ def _panel(shown: Shown) -> Builder[Panel]:
                 chart = chart.with_target(_target(query))
             return chart.span(shown.width).height(8)
         case Number():
-            number = stat.Panel().title(shown.title).datasource(SOURCE)
+            number = stat.Panel().title(shown.title).datasource(SOURCE).unit(shown.unit)
             return number.with_target(_target(shown.query).instant()).span(shown.width).height(4)
         case List():
             target = _target(shown.query).instant().format(PromQueryFormat.TABLE)

@@ -78,6 +78,7 @@ def _objects() -> Iterator[dict[str, Any]]:
                 "name": "mlflow",
                 "deletionTimestamp": _THEN,
             },
+            "spec": {"limits": {"maxDatabaseSize": "1Gi", "maxArtifactBytes": "1Gi"}},
             "status": {
                 "className": "standard",
                 "version": "0",

@@ -90,6 +90,7 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     "ReachableInCluster": Classification(_NEVER, _NOBODY, Home.EXPOSED),
     "NotProbed": Classification(_NEVER, _NOBODY, Home.EXPOSED),
     "UpgradeAvailable": Classification(_NEVER, _NOBODY, Home.SPEC),
+    "UsageAboveLimit": Classification(_NEVER, _TEAM, Home.STORE),
     # Working on it
     "Pending": Classification(_OPERATOR, _NOBODY, Home.ANY),
     "Progressing": Classification(_OPERATOR, _NOBODY, Home.ANY),

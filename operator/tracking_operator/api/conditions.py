@@ -80,6 +80,11 @@ class Reason(StrEnum):
         "The class's default version is newer than the one that this server runs. Servers are never upgraded by themselves.",
         "Set spec.version to the newer version when it suits you.",
     )
+    USAGE_ABOVE_LIMIT = (
+        "UsageAboveLimit",
+        "The server has more in its store than its class allows (limits.maxDatabaseSize, limits.maxArtifactBytes). Nothing is stopped.",
+        "Delete runs and artifacts and have mlflow gc remove them, or ask the platform team for a higher limit.",
+    )
 
     # Working on it
     PENDING = (

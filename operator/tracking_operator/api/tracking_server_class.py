@@ -423,6 +423,12 @@ class Limits(ApiModel):
     max_connections: ConnectionLimit | None = None
     """How many database connections a server may ask for with backendStore.postgres.connectionLimit. Default: 200, or
     postgres.connectionLimit if that is more."""
+    max_database_size: StorageSize | None = None
+    """How large the database of a server may become before its condition BackendStoreReady says so, with an Event and an
+    alert; nothing is stopped. Default: no such limit."""
+    max_artifact_bytes: StorageSize | None = None
+    """How many bytes of artifacts a server may have before ArtifactStoreReady says so in the same way, for example 500Gi.
+    Default: no such limit."""
     max_resources: ResourceList = {}
     """How much each pod of a server may ask for, requests and limits alike, for example {cpu: "4", memory: 8Gi}.
     A server that sets no limit for one of these resources gets this one. Default for each of cpu and memory that is not

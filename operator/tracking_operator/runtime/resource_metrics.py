@@ -19,6 +19,7 @@ from tracking_operator.api.conditions import PRESENT_WHILE_TRUE, ConditionType, 
 from tracking_operator.api.tracking_server_class import DEFAULT_MOST_SERVERS
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import KubeObject, kind_of, name_of, namespace_of
+from tracking_operator.kube.quantities import parse_quantity
 
 SERIES_OF_A_SERVER: Final = 20
 MOST_SERVERS_OF_A_NAMESPACE: Final = 100
@@ -66,6 +67,8 @@ class ClassState(NamedTuple):
 
     conditions: tuple[str, ...]
     most_servers: int
+    most_database_bytes: float | None
+    most_artifact_bytes: float | None
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,12 @@ def _usage(usage: KubeObject) -> Usage:
 def _state_of_class(class_: KubeObject) -> ClassState:
     limits = (class_.get("spec") or {}).get("limits") or {}
     most = limits.get("maxServersPerNamespace", DEFAULT_MOST_SERVERS)
-    return ClassState(_ends_of_conditions(_statuses(class_.get("status") or {})), most)
+    return ClassState(
+        conditions=_ends_of_conditions(_statuses(class_.get("status") or {})),
+        most_servers=most,
+        most_database_bytes=_bytes(limits.get("maxDatabaseSize")),
+        most_artifact_bytes=_bytes(limits.get("maxArtifactBytes")),
+    )
 
 
 def _conditions(status: KubeObject) -> list[KubeObject]:
@@ -209,6 +217,10 @@ def _statuses(status: KubeObject) -> Statuses:
 def _name(value: object) -> str:
     """A name, or a version, as it is; empty for all else."""
     return value if isinstance(value, str) and _NAME.fullmatch(value) else ""
+
+
+def _bytes(quantity: object) -> float | None:
+    return None if quantity is None else float(parse_quantity(quantity))
 
 
 def _seconds(timestamp: object) -> float | None:
@@ -296,6 +308,16 @@ CLASS_FAMILIES: Final[tuple[Family[ClassState], ...]] = (
         "tracking_operator_class_max_servers_per_namespace",
         "How many servers of the class a namespace may have.",
         lambda state: (f"}} {state.most_servers}",),
+    ),
+    Family(
+        "tracking_operator_class_max_database_bytes",
+        "How large the database of a server of the class may become before somebody is told.",
+        lambda state: _end(state.most_database_bytes),
+    ),
+    Family(
+        "tracking_operator_class_max_artifact_bytes",
+        "How many bytes of artifacts a server of the class may have before somebody is told.",
+        lambda state: _end(state.most_artifact_bytes),
     ),
 )
 

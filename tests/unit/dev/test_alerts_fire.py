@@ -42,6 +42,25 @@ def condition_of_class(type_: str) -> Case:
     return Case({series: "0x10 1x10"}, 8, (3, 15), {"class": "standard"})
 
 
+def above_limit(what: str) -> Case:
+    """A server with more than its class allows, beside one of a class without a limit; then the limit is raised."""
+    servers = {"mlflow": "standard", "other": "generous"}
+    return Case(
+        {
+            f'tracking_operator_server_info{{namespace="team-a",name="{name}",class="{class_}"}}': "1x60"
+            for name, class_ in servers.items()
+        }
+        | {
+            f'tracking_operator_server_{what}_bytes{{namespace="team-a",name="{name}"}}': "5x10 11x50"
+            for name in servers
+        }
+        | {f'tracking_operator_class_max_{what}_bytes{{class="standard"}}': "10x40 20x20"},
+        30,
+        (20, 50),
+        NAMED | {"class": "standard"},
+    )
+
+
 CASES = {
     "TrackingServerNotReady": Case(
         {
@@ -81,6 +100,8 @@ CASES = {
         (10, 50),
         {"namespace": "team-a", "class": "standard"},
     ),
+    "TrackingServerDatabaseAboveLimit": above_limit("database"),
+    "TrackingServerArtifactsAboveLimit": above_limit("artifact"),
     "TrackingServerClassPostgresNotReady": condition_of_class("BackendStoreReady"),
     "TrackingServerClassBucketNotReady": condition_of_class("ArtifactStoreReady"),
     "TrackingOperatorDown": Case(

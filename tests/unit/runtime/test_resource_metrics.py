@@ -149,10 +149,14 @@ def test_what_was_not_measured_is_not_told() -> None:
 
 def test_a_class_is_told_with_its_stores_and_limit() -> None:
     metrics = active()
-    metrics.note(class_(limits={"maxServersPerNamespace": 3}))
+    metrics.note(
+        class_(limits={"maxServersPerNamespace": 3, "maxDatabaseSize": "10Gi", "maxArtifactBytes": 1000})
+    )
     condition = {"class": "standard", "type": "BackendStoreReady"}
     assert value(metrics, "class_status_condition", **condition, status="True") == 0
     assert value(metrics, "class_max_servers_per_namespace", **{"class": "standard"}) == 3
+    assert value(metrics, "class_max_database_bytes", **{"class": "standard"}) == 10 * 1024**3
+    assert value(metrics, "class_max_artifact_bytes", **{"class": "standard"}) == 1000
 
 
 def test_a_server_with_everything_has_no_more_series_than_promised() -> None:

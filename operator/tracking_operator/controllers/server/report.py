@@ -102,6 +102,8 @@ class Report:
     def _remarked(self, condition_result: ConditionResult) -> ConditionResult:
         remark = self.remarks.get(condition_result.type)
         is_well = condition_result.verdict is Verdict.OK
+        if condition_result.reason is Reason.ROTATING_CREDENTIALS:
+            return condition_result  # it passes, and others wait for its end
         return remark if remark and is_well else self._hinted(condition_result)
 
     def add_applied(self, applied: AppliedSet, server: ServerModel) -> None:

@@ -105,7 +105,7 @@ def wired(
         exposure=ExposureStep(
             cache, Routes(kube, gateway_api), logins, LoginReset(kube, cache), Exposure(mlflow)
         ),
-        usage=UsageStep(stores, settings.timings, now),
+        usage=UsageStep(stores, events, settings.timings, now),
         reporting=reporting,
         deletion=DeletionStep(cache, memories, finalization, records, reporting, tools=tools),
     )

@@ -9,11 +9,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
+from tracking_operator.api.conditions import ConditionType
 from tracking_operator.api.tracking_server import UsageStatus
+from tracking_operator.controllers.conditions.condition_result import ConditionResult
 from tracking_operator.controllers.conditions.step_result import StepResult
 from tracking_operator.controllers.server.context import ReconcileContext
 from tracking_operator.controllers.server.managed_stores.loop import ManagedStores
+from tracking_operator.controllers.server.usage.limits import remarks_on
 from tracking_operator.failures import Failure
+from tracking_operator.kube.events import EventRecorder
 from tracking_operator.shares import Shares
 from tracking_operator.timings import Timings
 
@@ -27,8 +31,11 @@ SECONDS_TO_WAIT_FOR_A_TURN: Final = 120.0
 class UsageStep:
     """Measures servers, and remembers in their status what was found."""
 
-    def __init__(self, stores: ManagedStores, timings: Timings, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, stores: ManagedStores, events: EventRecorder, timings: Timings, now: Callable[[], datetime]
+    ) -> None:
         self._stores = stores
+        self._events = events
         self._timings = timings
         self._now = now
         self._turns = Shares(AT_A_TIME, 1)
@@ -43,7 +50,7 @@ class UsageStep:
         if memory.under_way is None and self._is_due(context, known, known_since):
             memory.under_way = asyncio.create_task(self._measured(context))
         pause = self._timings.between_looks_at_a_measurement if memory.under_way else None
-        return StepResult(known, requeue_after=pause)
+        return StepResult(known, requeue_after=pause, remarks=self._remarks(context, known))
 
     def _is_due(self, context: ReconcileContext, known: UsageStatus | None, known_since: datetime) -> bool:
         """Whether to measure now: a server that serves, whose stores are as they should be, and not right after a start."""
@@ -54,6 +61,17 @@ class UsageStep:
         return has_settled and (
             known is None or context.now - known.measured_at >= timedelta(seconds=times.between_measurements)
         )
+
+    def _remarks(
+        self, context: ReconcileContext, known: UsageStatus | None
+    ) -> dict[ConditionType, ConditionResult]:
+        """What conditions say of a server that has more than its class allows; an Event says it when that is new."""
+        found = {remark.type: remark for remark in remarks_on(known, context.plan.chosen)} if known else {}
+        for type_, remark in found.items():
+            before = context.resource.status.condition(type_)
+            if before is None or before.reason != remark.reason:
+                self._events.record(context.live, "Warning", remark.reason.value, remark.message)
+        return found
 
     async def _measured(self, context: ReconcileContext) -> UsageStatus | None:
         """Measure when it is the namespace's turn; None: it could not be done, and is tried again at another resync."""

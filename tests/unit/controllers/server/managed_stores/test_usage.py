@@ -9,6 +9,9 @@ from tests.unit.controllers.server.managed_stores.edges import EDGES, Edge
 from tests.unit.controllers.server.managed_stores.test_contract import DOWN, World
 from tests.unit.controllers.server.test_reconciler import World as LoopWorld
 from tests.unit.examples import Manifest
+from tracking_operator.api.conditions import Reason
+from tracking_operator.api.labels_and_annotations import ROTATE_CREDENTIALS_ANNOTATION
+from tracking_operator.controllers.kinds import TRACKING_SERVER_CLASS
 from tracking_operator.controllers.request import Outcome
 from tracking_operator.timings import Timings
 
@@ -140,6 +143,36 @@ async def test_what_ends_a_measurement_ends_nothing_else(
     await world.resync_after(600)
     await world.reconcile()
     assert world.usage is not None
+
+
+async def test_more_than_the_class_allows_is_said_once_and_stops_nothing(world: Measured) -> None:
+    limits = {"limits": {"maxDatabaseSize": "999", "maxArtifactBytes": "1k"}}
+    class_ = world.api.objects[(TRACKING_SERVER_CLASS, None, "standard")]
+    world.put(class_ | {"spec": class_["spec"] | limits})
+    await world.get_ready()
+    world.events.recorded.clear()
+    await world.resync_after(600)
+    await world.reconcile()
+    await world.reconcile()
+    assert world.condition(world.edge.condition) == ("True", Reason.USAGE_ABOVE_LIMIT)
+    assert world.condition("Ready") == ("True", "AsExpected")
+    warned = [(type_, reason) for _, type_, reason, _ in world.events.recorded]
+    assert warned == [("Warning", Reason.USAGE_ABOVE_LIMIT)]
+
+    world.put(class_)
+    await world.reconcile()
+    assert world.condition(world.edge.condition) == ("True", "AsExpected")
+
+
+async def test_a_rotation_is_told_of_before_a_limit(world: Measured) -> None:
+    limits = {"limits": {"maxDatabaseSize": "999", "maxArtifactBytes": "1k"}}
+    class_ = world.api.objects[(TRACKING_SERVER_CLASS, None, "standard")]
+    world.put(class_ | {"spec": class_["spec"] | limits})
+    await world.get_ready()
+    await world.resync_after(600)
+    world.ask(ROTATE_CREDENTIALS_ANNOTATION)
+    await world.reconcile()
+    assert world.condition(world.edge.condition)[1] in (Reason.ROTATING_CREDENTIALS, Reason.PROGRESSING)
 
 
 async def test_what_teams_bring_themselves_is_not_measured() -> None:
