@@ -29,6 +29,7 @@ from bench.measures.neighbours import measure_neighbours, neighbours_table
 from bench.measures.readiness import measure_readiness, phases_table, readiness_table
 from bench.measures.releases import measure_releases, releases_table
 from bench.measures.scale import measure_scale, scale_tables
+from bench.measures.scrape import measure_scrape, scrape_table
 from bench.measures.takeover import measure_takeover, takeover_table
 from bench.operator_pods import OperatorError
 from bench.report import Circumstances, Table, render, with_generated_section, with_tables_measured_again
@@ -54,10 +55,12 @@ MEASURES: Final = {
     "takeover": "until the other pod is active after a stop and after a SIGKILL",
     "large-artifacts": "a GiB through a server, beside straight to the object store: time and memory; without a cluster",
     "releases": "until a server of each release of MLflow answers, and its memory; without a cluster",
+    "scrape": "a scrape of the metrics of a thousand servers and more: time and memory; without a cluster",
 }
 WITHOUT_CLUSTER: Final[Mapping[str, Callable[[], Table]]] = {
     "large-artifacts": lambda: large_artifacts_table(measure_large_artifacts()),
     "releases": lambda: releases_table(measure_releases()),
+    "scrape": lambda: scrape_table(measure_scrape()),
 }
 EXAMPLES: Final = """\
 measures:
@@ -71,7 +74,8 @@ examples:
   python -m bench neighbours --write       one of them, and its table into docs/explanation/performance.md
   python -m bench creation drift --keep    two of them, printed only; the cluster stays
   python -m bench drift --no-deploy        measure the operator that already runs there, as it is
-  python -m bench large-artifacts releases these two make no cluster
+  python -m bench large-artifacts releases scrape
+                                           these three make no cluster
 """
 
 Result = TypeVar("Result")

@@ -170,7 +170,8 @@ class _Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_paused = False
-        self._write_on()
+        # Not now: a transport that is closed while it resumes tells of its end twice (CPython 3.11, selector_events.py).
+        asyncio.get_running_loop().call_soon(self._write_on)
 
     def end(self) -> None:
         """Cut the connection, with whatever has not been sent."""
@@ -179,6 +180,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def _forget(self) -> None:
+        self._left = memoryview(b"")
         self._server.let_go(self)
         if self._deadline:
             self._deadline.cancel()

@@ -7,6 +7,7 @@ import pytest
 from bench import __main__ as bench
 from bench.measures.large_artifacts import MEBIBYTE, ThroughServer, large_artifacts_table
 from bench.measures.releases import Starts, releases_table
+from bench.measures.scrape import Scrapes, scrape_table
 from bench.report import BEGIN, END, Table
 from bench.samples import Samples
 from bench.transfers import Transfers, throughputs
@@ -69,6 +70,16 @@ def test_an_aim_that_was_missed_is_said() -> None:
     assert upload == ("upload, a", "3.00 s", "1.00 s", "3.0 ×", "≤ 2.2 ×: **missed**")
     assert download[3:] == ("1.0 ×", "≤ 2.2 ×: met")
     assert (memory[1], memory[-1]) == ("50 MiB", "≤ 100 MiB: met")
+
+
+def test_a_scrape_is_told_with_its_aims_and_its_series() -> None:
+    page = b"# TYPE a gauge\na 1\na 2\n"
+    slow = Scrapes(1000, Samples.of([0.02] * 99 + [0.2] * 2), page, 2 * MEBIBYTE, 8 * MEBIBYTE)
+    many = Scrapes(5000, Samples.of([0.2]), page, MEBIBYTE, MEBIBYTE)
+    first, second = scrape_table([slow, many]).rows
+    assert first[:2] == ("1,000", "2")
+    assert first[-1] == "≤ 100 ms: **missed**, ≤ 10 MiB: met"
+    assert second[-1] == ""
 
 
 def test_releases_are_told_beside_the_oldest() -> None:

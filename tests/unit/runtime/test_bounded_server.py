@@ -90,6 +90,18 @@ def test_a_large_answer_arrives_whole(server: BoundedServer) -> None:
     assert ask(server, "/large") == (200, LARGE)
 
 
+def test_a_large_answer_that_is_read_slowly_leaves_nothing_in_the_log(
+    server: BoundedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(20):
+        with contextlib.ExitStack() as stack:
+            connection = connect(server, stack, b"GET /large HTTP/1.1\r\n\r\n")
+            while connection.recv(65536):
+                pass
+    assert ask(server, "/a") == (200, b"/a"), "what the last one left has been worked off"
+    assert [record.getMessage() for record in caplog.records] == []
+
+
 def test_connection_ends_after_its_time(server: BoundedServer) -> None:
     hasty = BoundedServer(0, respond, name="test", seconds=0.1)
     hasty.start()
