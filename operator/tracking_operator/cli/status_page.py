@@ -7,10 +7,11 @@ from typing import Final
 
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
-from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus
+from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus, UsageStatus
 from tracking_operator.cli.server_report import Happening, ServerReport, waits_for
 from tracking_operator.cli.terminal import LONGEST_PIECE, Line, Piece, Style
 from tracking_operator.foreign_text import one_line
+from tracking_operator.kube.quantities import readable_bytes
 
 INDENT: Final = Piece("", width=4)
 GAP: Final = 2
@@ -89,6 +90,7 @@ def _facts(report: ServerReport) -> list[Line]:
         "Schema": Piece(status.schema_revision or NOTHING),
         "Runs": Piece(_runs(status)),
         "Artifacts": Piece(_artifacts(status)),
+        "Holds": Piece(_holds(status.usage) if status.usage else NOTHING),
         "Pods": Piece(str(status.replicas if status.replicas is not None else NOTHING)),
         "For clients": Piece(_client(status)),
     }
@@ -127,6 +129,20 @@ def _artifacts(status: TrackingServerStatus) -> str:
     if store.bucket:
         return f"prefix s3://{store.bucket}/{store.prefix or ''}{endpoint}"
     return status.artifact_root or NOTHING
+
+
+def _holds(usage: UsageStatus) -> str:
+    """What was measured; what could not be told is left out."""
+    told = []
+    if usage.database_bytes is not None:
+        told.append(f"{readable_bytes(usage.database_bytes)} in the database")
+    if usage.runs is not None:
+        told.append(f"{usage.runs} runs")
+    if usage.models is not None:
+        told.append(f"{usage.models} registered models")
+    if usage.artifact_bytes is not None:
+        told.append(f"{readable_bytes(usage.artifact_bytes)} of artifacts")
+    return f"{', '.join(told) or NOTHING} (measured at {usage.measured_at:%Y-%m-%d %H:%M} UTC)"
 
 
 def _client(status: TrackingServerStatus) -> str:

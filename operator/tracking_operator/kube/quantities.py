@@ -39,3 +39,12 @@ def parse_quantity(value: object) -> Decimal:
     number, suffix, exponent = found.group("number", "suffix", "exponent")
     unit = Decimal(10) ** int(exponent) if exponent else _UNITS[suffix]
     return Decimal(number) * unit
+
+
+_BINARY_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+
+
+def readable_bytes(amount: int) -> str:
+    """Write bytes in the largest unit that fits, for people: ``900 B``, ``7.6 MiB``, ``1.2 TiB``."""
+    power = min((amount.bit_length() - 1) // 10, len(_BINARY_UNITS)) if amount else 0
+    return f"{amount / 1024**power:.1f} {_BINARY_UNITS[power - 1]}" if power else f"{amount} B"

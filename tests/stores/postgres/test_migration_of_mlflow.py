@@ -3,6 +3,7 @@
 import os
 import subprocess
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from itertools import cycle
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tests.stores.postgres.pod import Pod
 from tests.stores.postgres.world import Row, World, desired, tenant
 from tests.waiting import patient
 from tracking_operator.resources.stores.postgres import DATABASE_URI
+from tracking_operator.stores.postgres.database_server import Login
+from tracking_operator.stores.postgres.usage import RowCounts, count_rows
 
 OBJECTS = """
 SELECT relname, pg_get_userbyid(relowner) FROM pg_class WHERE relnamespace = 'public'::regnamespace
@@ -92,6 +95,11 @@ def upgrade(pods: list[Pod], version: str, login: str) -> None:
         owned = objects(pod, login)
         assert len(owned) > number
         assert {owner for _, owner in owned} == {tenant().role}
+        assert counted(pod, login) == RowCounts(runs=0, models=0), "these are tables that are counted"
+
+
+def counted(pod: Pod, login: str) -> RowCounts:
+    return count_rows(pod.world.server, Login(login, login), tenant(), now=datetime.now(UTC))
 
 
 def test_two_versions_and_two_logins_migrate_one_database_once_each(pods: list[Pod]) -> None:

@@ -39,6 +39,12 @@ SETTLED: dict[str, Any] = {
     },
     "artifactStore": {"kind": "s3", "bucket": "ml-artifacts", "prefix": "team-a/tracking"},
     "client": {"configMapName": "tracking-client", "secretName": "tracking-client"},
+    "usage": {
+        "databaseBytes": 8_000_000,
+        "runs": 12,
+        "artifactBytes": 5_000_000_000,
+        "measuredAt": "2026-01-01T11:00:00Z",
+    },
 }
 
 
@@ -66,6 +72,7 @@ def test_one_page_has_all_that_people_look_for(cluster: FakeCluster, shown: Show
         "http://tracking.team-a.svc/team-a",
         "database mlflow_team_a on pg.db.svc:5432, login mlflow_team_a_b",
         "prefix s3://ml-artifacts/team-a/tracking",
+        "7.6 MiB in the database, 12 runs, 4.7 GiB of artifacts (measured at 2026-01-01 11:00 UTC)",
         "3.18.0",
         "f4a9b2c7d1e6",
         "ConfigMap tracking-client, Secret tracking-client",

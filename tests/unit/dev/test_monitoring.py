@@ -23,6 +23,8 @@ SERVED = samples()
 EXPRESSIONS = [*(alert.expression for alert in ALERTS), *(query.expression for query in queries())]
 BY_ITSELF = {"time", "vector", "absent"}
 """Functions whose result has none of the labels of what goes in."""
+CHOOSE = {"topk", "bottomk"}
+"""Aggregations that leave series as they are."""
 
 
 class NotServedError(AssertionError):
@@ -69,6 +71,8 @@ def labels_of_selector(selector: promql.VectorSelector) -> set[str]:
 
 def labels_of_aggregation(expr: promql.AggregateExpr) -> set[str]:
     inner = labels_of(expr.expr)
+    if str(expr.op) in CHOOSE:
+        return inner
     kept = set(expr.modifier.labels) if expr.modifier else set()
     for label in kept:
         require(label, inner, expr)

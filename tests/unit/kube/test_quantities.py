@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from tracking_operator.kube.quantities import parse_quantity
+from tracking_operator.kube.quantities import parse_quantity, readable_bytes
 
 READABLE: list[tuple[object, str]] = [
     ("0", "0"),
@@ -58,3 +58,11 @@ def test_what_means_something_else_to_kubernetes_is_refused_in_a_short_sentence(
     with pytest.raises(ValueError, match="is not a Kubernetes quantity") as refused:
         parse_quantity(written)
     assert len(str(refused.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (8_000_000, "7.6 MiB"), (2**80, "1048576.0 EiB")],
+)
+def test_bytes_are_written_for_people(amount: int, text: str) -> None:
+    assert readable_bytes(amount) == text

@@ -6,9 +6,7 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.tracking_server import UsageStatus
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass
-from tracking_operator.kube.quantities import parse_quantity
-
-GIBIBYTE = 1024**3
+from tracking_operator.kube.quantities import parse_quantity, readable_bytes
 
 
 def remarks_on(usage: UsageStatus, chosen: ChosenClass) -> Iterator[ConditionResult]:
@@ -35,7 +33,7 @@ def remarks_on(usage: UsageStatus, chosen: ChosenClass) -> Iterator[ConditionRes
                 type_,
                 Verdict.OK,
                 Reason.USAGE_ABOVE_LIMIT,
-                f"The server's {what} is in use and holds {size / GIBIBYTE:.1f} GiB. The {chosen.title} allows {limit} "
+                f"The server's {what} is in use and holds {readable_bytes(size)}. The {chosen.title} allows {limit} "
                 f"(limits.{field}). Nothing is stopped: delete runs and artifacts and have mlflow gc remove them, or ask "
                 "the platform team for a higher limit.",
             )
