@@ -60,8 +60,9 @@ def copy_under_name(archive: Path, name: str, copy: Path) -> None:
 
 
 def full_name(name: str) -> str:
-    """The name as containerd stores it: with a registry in front."""
-    return f"{DEFAULT_REGISTRY}/{name}"
+    """The name as containerd stores it: with a registry in front, which has a dot or a port."""
+    registry = name.partition("/")[0]
+    return name if "." in registry or ":" in registry else f"{DEFAULT_REGISTRY}/{name}"
 
 
 def _index(manifest: bytes, name: str) -> dict[str, object]:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from dev.demo.jobs import Program, build_job
+from tests.pages import blocks, commands
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
@@ -40,13 +41,6 @@ PROGRAMS: Final = {
     "kubectl-tracking": kubectl_program.PROGRAM,
     "tracking-operator": operator_program.PROGRAM,
 }
-
-
-def blocks(text: str, *languages: str) -> Iterator[tuple[str, str]]:
-    """The blocks of code of a page in one of these languages, each with its language."""
-    for found in re.finditer(r"^( *)```(\w+)\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL):
-        if found[2] in languages:
-            yield found[2], re.sub(f"^{found[1]}", "", found[3], flags=re.MULTILINE)
 
 
 def resources(text: str) -> Iterator[KubeObject]:
@@ -84,14 +78,6 @@ def test_pages_show_resources_of_both_kinds() -> None:
 def test_a_resource_that_the_api_would_not_take_is_found(spec: str) -> None:
     (resource,) = resources(f"```yaml\nkind: TrackingServer\nspec: {spec}\n```\n")
     assert problem(resource)
-
-
-def commands(text: str) -> Iterator[str]:
-    """The lines of a page that a person types: in a console those after the prompt, in a script all."""
-    for language, block in blocks(text, "console", "sh", "bash"):
-        for line in block.replace("\\\n", " ").splitlines():
-            if line.startswith("$ ") or language != "console":
-                yield line.removeprefix("$ ")
 
 
 def own_commands(line: str) -> Iterator[tuple[str, list[str]]]:
