@@ -1,4 +1,4 @@
-"""Copies of this repository in which tests make releases: as it is now, or as it was at a commit."""
+"""Copies of this repository in which tests make releases: as it is now."""
 
 import os
 import shutil
@@ -35,15 +35,6 @@ class Tree:
                 shutil.copymode(ROOT / name, folder / name)
         return cls(folder)
 
-    @classmethod
-    def at(cls, folder: Path, commit: str) -> "Tree":
-        """A copy of what this repository had at a commit."""
-        archive = folder.with_suffix(".tar")
-        _git("archive", "--output", str(archive), commit)
-        subprocess.run(["tar", "--extract", "--file", archive, "--directory", folder], check=True)
-        archive.unlink()
-        return cls(folder)
-
     def commit(self) -> None:
         """Make everything part of a commit, always at the same time."""
         self._git("add", ".")
@@ -71,18 +62,6 @@ class Tree:
         committer = {name.replace("AUTHOR", "COMMITTER"): value for name, value in author.items()}
         command = ["git", "-c", "commit.gpgsign=false", *arguments]
         subprocess.run(command, cwd=self.folder, env=os.environ | author | committer, check=True)
-
-
-def earlier_release() -> str:
-    """The commit of an earlier release: the newest tag, else the one that brought `make release`; empty where history ends before.
-
-    There has been no release yet. A checkout with one commit only has no history.
-    """
-    if _git("rev-parse", "--is-shallow-repository").strip() == "true":
-        return ""
-    tags = _git("tag", "--list", "v*", "--sort=-version:refname", "--merged", "HEAD~1").split()
-    brought = _git("log", "--diff-filter=A", "--format=%H", "--", "dev/release/__main__.py").split()
-    return next(iter([*tags, *brought[-1:]]), "")
 
 
 def _git(*arguments: str) -> str:
