@@ -28,10 +28,10 @@ from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of, na
 from tracking_operator.passwords import new_password
 from tracking_operator.resources.labels import MIGRATION_COMPONENT, SERVER_COMPONENT
 from tracking_operator.stores.ownership_mark import Mark
-from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer
 from tracking_operator.stores.postgres.provision import provision
 from tracking_operator.stores.postgres.schema_revision import read_schema
+from tracking_operator.stores.postgres.sessions import Sessions
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
 
 CLASS: Final = "bench-postgres"

@@ -12,7 +12,7 @@ from psycopg2.sql import SQL, Composable, Identifier
 from dev.postgres import PostgresServer as RunningServer
 from tracking_operator.api.tracking_server_class import SslMode
 from tracking_operator.stores.ownership_mark import Mark
-from tracking_operator.stores.postgres.connection import Sessions, Watcher
+from tracking_operator.stores.postgres.connection import Watcher
 from tracking_operator.stores.postgres.database_server import (
     DEFAULT_TIMEOUTS,
     Login,
@@ -20,6 +20,7 @@ from tracking_operator.stores.postgres.database_server import (
     Timeouts,
 )
 from tracking_operator.stores.postgres.provision import provision
+from tracking_operator.stores.postgres.sessions import Sessions
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
 
 HOST = "127.0.0.1"

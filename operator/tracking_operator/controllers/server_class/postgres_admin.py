@@ -6,12 +6,16 @@ from typing import Final
 
 from tracking_operator.api.tracking_server_class import PostgresStoreSpec
 from tracking_operator.controllers.server_class.store_of_class import StoreOfClass
+from tracking_operator.kube.cache import ObjectCache
+from tracking_operator.kube.client import KubeClient
+from tracking_operator.stores.executor import StoreExecutor
 from tracking_operator.stores.ownership_mark import Mark
-from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer, Timeouts
 from tracking_operator.stores.postgres.finalize import MarkedAccess, access_of_cluster, take_access
+from tracking_operator.stores.postgres.kept_sessions import KeptSessions
 from tracking_operator.stores.postgres.marked_databases import databases_of
 from tracking_operator.stores.postgres.preflight import preflight
+from tracking_operator.stores.postgres.sessions import Sessions
 
 SECONDS_TO_ANSWER: Final = 8.0
 PROBE_TIMEOUTS: Final = Timeouts(connect=3.0, statement=3.0)
@@ -28,10 +32,21 @@ class AdminConnection:
     server: PostgresServer
     admin: Login
     remarks: tuple[str, ...] = field(default=(), compare=False)
+    kept: KeptSessions = field(default_factory=KeptSessions, compare=False, repr=False)
+
+    def sessions(self) -> Sessions:
+        """The admin's sessions for one piece of work."""
+        return Sessions(self.server, self.admin, kept=self.kept)
 
 
 class PostgresAdmin(StoreOfClass[PostgresStoreSpec, AdminConnection]):
     """The PostgreSQL servers of all classes."""
+
+    def __init__(
+        self, kube: KubeClient, cache: ObjectCache, executor: StoreExecutor, own_namespace: str
+    ) -> None:
+        super().__init__(kube, cache, executor, own_namespace)
+        self._kept = KeptSessions()
 
     async def databases_of(self, access: AdminConnection, mark: Mark) -> tuple[str, ...]:
         """The databases whose marks name exactly this server. Raises Failure."""
@@ -62,7 +77,7 @@ class PostgresAdmin(StoreOfClass[PostgresStoreSpec, AdminConnection]):
         admin = await self._admin(class_store, fresh=fresh)
         look = partial(_preflight, server, admin, allow_superuser=class_store.allow_superuser)
         remarks = await self.executor.run_for_class(server, look, seconds=SECONDS_TO_ANSWER)
-        return AdminConnection(server, admin, remarks)
+        return AdminConnection(server, admin, remarks, self._kept)
 
     async def _admin(self, class_store: PostgresStoreSpec, *, fresh: bool) -> Login:
         reference = class_store.admin_secret_ref
@@ -74,17 +89,17 @@ class PostgresAdmin(StoreOfClass[PostgresStoreSpec, AdminConnection]):
 
 
 def _access_of_cluster(access: AdminConnection, cluster_name: str) -> tuple[MarkedAccess, ...]:
-    with Sessions(access.server, access.admin) as sessions:
+    with access.sessions() as sessions:
         return access_of_cluster(sessions, cluster_name)
 
 
 def _databases_of(access: AdminConnection, mark: Mark) -> tuple[str, ...]:
-    with Sessions(access.server, access.admin) as sessions:
+    with access.sessions() as sessions:
         return databases_of(sessions, mark)
 
 
 def _take_access(access: AdminConnection, left: MarkedAccess) -> None:
-    with Sessions(access.server, access.admin) as sessions:
+    with access.sessions() as sessions:
         take_access(sessions, left)
 
 

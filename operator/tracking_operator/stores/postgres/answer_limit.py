@@ -82,6 +82,13 @@ class Relay:
             if connection.fileno() in ready:
                 return
 
+    def has_news(self) -> bool:
+        """Whether the server has said something that nobody has asked for, or has hung up."""
+        waiting = select.poll()
+        for descriptor, wanted in self._wants().items():
+            waiting.register(descriptor, wanted & select.POLLIN)
+        return self._pair is None or bool(waiting.poll(0))
+
     def shut_door(self) -> None:
         """Let no further connection in: libpq has made the one that it keeps."""
         if self._listening:

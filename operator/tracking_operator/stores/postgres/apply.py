@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Unavailable
-from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.observe import PUBLIC, Grant, observe_grants
+from tracking_operator.stores.postgres.sessions import Sessions
 from tracking_operator.stores.postgres.statements import Step
 from tracking_operator.stores.postgres.tenant import Tenant
 

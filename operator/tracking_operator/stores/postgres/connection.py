@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import psycopg2
-from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, make_dsn
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, TRANSACTION_STATUS_IDLE, make_dsn
 from psycopg2.sql import SQL, Composable
 
 from tracking_operator.api.conditions import Reason
@@ -95,6 +95,7 @@ class Session:
         self._watch = watch
         is_shared = database == server.maintenance_database
         self._most_bytes = MOST_BYTES_OF_CATALOG if is_shared else MOST_BYTES
+        self._has_only_looked = True
         self._relay, self._connection = self._connect()
         self._require_session()
 
@@ -102,6 +103,13 @@ class Session:
     def server_version(self) -> int:
         """The server's version as a number: 150018 is 15.18."""
         return int(self._connection.info.server_version)
+
+    @property
+    def is_as_new(self) -> bool:
+        """Whether it is open, has only looked, and the server has said nothing since, such as that it ends."""
+        is_open = not self._connection.closed and not self._relay.has_news()
+        is_between = self._connection.info.transaction_status == TRANSACTION_STATUS_IDLE
+        return self._has_only_looked and is_open and is_between
 
     def rows(
         self, statement: Composable, parameters: Mapping[str, object] | None = None, *, doing: str
@@ -116,9 +124,9 @@ class Session:
     @contextmanager
     def looking(self, *, doing: str) -> Iterator[None]:
         """Hold the locks of several looks until the block ends: they are one transaction that cannot write."""
-        self.execute(SQL("BEGIN TRANSACTION READ ONLY"), doing=doing)
+        self._answer(SQL("BEGIN TRANSACTION READ ONLY"), None, doing, slow=False)
         yield
-        self.execute(SQL("COMMIT"), doing=doing)
+        self._answer(SQL("COMMIT"), None, doing, slow=False)
 
     def rows_undone(
         self,
@@ -129,6 +137,7 @@ class Session:
         doing: str,
     ) -> list[Row]:
         """What a query returns after changes that nobody else sees, and that are never committed. ``doing`` is as in ``rows``."""
+        self._has_only_looked = False
         statement = SQL("; ").join([SQL("BEGIN"), *changes, query])
         rows = self._answer(statement, parameters, doing, slow=False)
         self._answer(SQL("ROLLBACK"), None, doing, slow=False)
@@ -136,6 +145,7 @@ class Session:
 
     def execute(self, statement: Composable, *, doing: str, slow: bool = False) -> None:
         """Change something by a statement, which may be a transaction of several. ``doing`` is as in ``rows``."""
+        self._has_only_looked = False
         if slow:
             seconds = self._timeouts.slow_statement
             patience = SQL("SET statement_timeout = {}").format(_milliseconds(seconds))
@@ -233,52 +243,6 @@ class Session:
 
     def _attempt(self, doing: str) -> Attempt:
         return Attempt(self.server, self.login, doing, self.database)
-
-
-class Sessions:
-    """The sessions that one piece of work needs with one server: one per database, opened when first used."""
-
-    def __init__(
-        self,
-        server: PostgresServer,
-        login: Login,
-        timeouts: Timeouts = DEFAULT_TIMEOUTS,
-        watch: Watcher | None = None,
-    ) -> None:
-        self.server = server
-        self.login = login
-        self._timeouts = timeouts
-        self._watch = watch
-        self._open: dict[str, Session] = {}
-
-    def session(self, database: str | None = None) -> Session:
-        """The session in ``database``, or in the maintenance database."""
-        name = self.server.maintenance_database if database is None else database
-        if name not in self._open:
-            self._open[name] = self.new_session(self.login, name)
-        return self._open[name]
-
-    def new_session(self, login: Login, database: str) -> Session:
-        """A session as any login, which the caller closes."""
-        return Session(self.server, login, database, self._timeouts, self._watch)
-
-    def close_session(self, database: str) -> None:
-        """End the session in ``database``, if there is one: it would stand in the way of dropping it."""
-        if session := self._open.pop(database, None):
-            session.close()
-
-    def close(self) -> None:
-        """End all sessions."""
-        for database in list(self._open):
-            self.close_session(database)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _wait_for(connection: Connection, relay: Relay, deadline: float) -> None:

@@ -12,9 +12,9 @@ from psycopg2.sql import SQL, Identifier
 
 from tracking_operator.stores.ownership_mark import MANAGED_BY, Mark, WrittenMark
 from tracking_operator.stores.postgres.apply import apply
-from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.observe import IS_ADMINISTERED, Observed, observe
 from tracking_operator.stores.postgres.plan import check_ownership, is_own_database, no_login
+from tracking_operator.stores.postgres.sessions import Sessions
 from tracking_operator.stores.postgres.statements import Step
 from tracking_operator.stores.postgres.tenant import Tenant
 from tracking_operator.stores.postgres.termination import Whose, end_all

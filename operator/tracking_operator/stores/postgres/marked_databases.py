@@ -5,8 +5,8 @@ from typing import Final
 from psycopg2.sql import SQL
 
 from tracking_operator.stores.ownership_mark import Mark
-from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.plan import another_admin
+from tracking_operator.stores.postgres.sessions import Sessions
 
 MOST_DATABASES: Final = 10
 """How many are looked at. More than one is too many already."""

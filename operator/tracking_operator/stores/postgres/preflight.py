@@ -9,8 +9,8 @@ from psycopg2.sql import SQL, Identifier
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Failure, Invalid, Unavailable, failure_for
 from tracking_operator.stores.ownership_mark import MANAGED_BY
-from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.database_server import PostgresServer
+from tracking_operator.stores.postgres.sessions import Sessions
 from tracking_operator.stores.postgres.statements import text_of
 
 OLDEST_VERSION: Final = 150000

@@ -8,9 +8,9 @@ from psycopg2.sql import SQL
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Invalid, Unavailable
 from tracking_operator.stores.postgres.apply import apply
-from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.observe import Observed, observe
 from tracking_operator.stores.postgres.plan import check_ownership, is_in_use, plan
+from tracking_operator.stores.postgres.sessions import Sessions
 from tracking_operator.stores.postgres.statements import Step
 from tracking_operator.stores.postgres.tenant import Desired, Tenant
 

@@ -18,9 +18,9 @@ from typing import Final
 from psycopg2.sql import SQL
 
 from tracking_operator.stores.postgres.apply import apply
-from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.observe import observe
 from tracking_operator.stores.postgres.plan import check_ownership, expire, let_in, no_login
+from tracking_operator.stores.postgres.sessions import Sessions
 from tracking_operator.stores.postgres.tenant import Tenant
 from tracking_operator.stores.postgres.termination import Ended, Whose, end_all, end_idle
 

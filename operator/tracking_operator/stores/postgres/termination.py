@@ -14,8 +14,9 @@ from psycopg2.sql import SQL, Composable, Identifier
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.failures import Unavailable
-from tracking_operator.stores.postgres.connection import Session, Sessions
+from tracking_operator.stores.postgres.connection import Session
 from tracking_operator.stores.postgres.observe import IS_ADMINISTERED, ROLE_ATTRIBUTES_SINCE
+from tracking_operator.stores.postgres.sessions import Sessions
 
 SECONDS_UNTIL_NONE: Final = 3.0
 SECONDS_FOR_IDLE_SESSIONS: Final = 10.0

@@ -14,9 +14,10 @@ from typing import Final
 from psycopg2.sql import SQL, Composable, Identifier
 
 from tracking_operator.failures import Failure
-from tracking_operator.stores.postgres.connection import Session, Sessions, Watcher
+from tracking_operator.stores.postgres.connection import Session, Watcher
 from tracking_operator.stores.postgres.database_server import Login, PostgresServer, Timeouts
 from tracking_operator.stores.postgres.plain_tables import is_plain
+from tracking_operator.stores.postgres.sessions import Sessions
 from tracking_operator.stores.postgres.tenant import Tenant
 
 PATIENCE: Final = Timeouts(connect=3.0, statement=2.0)

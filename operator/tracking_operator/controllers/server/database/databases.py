@@ -36,7 +36,6 @@ from tracking_operator.resources.stores.postgres import PostgresBackend
 from tracking_operator.stores.ownership_mark import Mark
 from tracking_operator.stores.postgres import finalize as teardown
 from tracking_operator.stores.postgres import rotation
-from tracking_operator.stores.postgres.connection import Sessions
 from tracking_operator.stores.postgres.database_server import Login
 from tracking_operator.stores.postgres.provision import provision, require_own
 from tracking_operator.stores.postgres.rotation import Sighting
@@ -366,7 +365,7 @@ def _provision(case: _Case, credentials: DatabaseCredentials, other_until: float
         case.store.connection_limit,
         other_until=other_until,
     )
-    with _sessions(case.access) as sessions:
+    with case.access.sessions() as sessions:
         provisioned = provision(
             sessions,
             desired,
@@ -394,59 +393,55 @@ def _provision(case: _Case, credentials: DatabaseCredentials, other_until: float
 
 
 def _size(access: AdminConnection, tenant: Tenant) -> int:
-    with _sessions(access) as sessions:
+    with access.sessions() as sessions:
         return database_size(sessions, tenant)
 
 
 def _require_own(case: _Case) -> None:
-    with _sessions(case.access) as sessions:
+    with case.access.sessions() as sessions:
         require_own(sessions, case.tenant, must_exist=case.wanted.must_exist)
 
 
 def _login_not_in_use(case: _Case) -> str:
     """The login whose turn it is; the first one, if both or none can log in."""
     first, second = case.tenant.logins
-    with _sessions(case.access) as sessions:
+    with case.access.sessions() as sessions:
         can_log_in = rotation.logins_in_use(sessions, case.tenant)
     return second if can_log_in == {first} else first
 
 
 def _revoke(case: _Case) -> None:
-    with _sessions(case.access) as sessions:
+    with case.access.sessions() as sessions:
         teardown.retain(sessions, case.tenant)
         # Before a Secret is written for a database that the server cannot have.
         require_own(sessions, case.tenant, must_exist=case.wanted.must_exist)
 
 
 def _retain(access: AdminConnection, tenant: Tenant) -> None:
-    with _sessions(access) as sessions:
+    with access.sessions() as sessions:
         teardown.retain(sessions, tenant)
 
 
 def _drop(access: AdminConnection, tenant: Tenant) -> None:
-    with _sessions(access) as sessions:
+    with access.sessions() as sessions:
         teardown.drop(sessions, tenant)
 
 
 def _begin_rotation(case: _Case, new: DatabaseCredentials) -> None:
-    with _sessions(case.access) as sessions:
+    with case.access.sessions() as sessions:
         rotation.begin(sessions, case.tenant, new.login, new.password)
 
 
 def _limit_old_login(case: _Case, old: str, until: float) -> None:
-    with _sessions(case.access) as sessions:
+    with case.access.sessions() as sessions:
         rotation.limit(sessions, case.tenant, old, until)
 
 
 def _look(case: _Case, login: str, at: float) -> Sighting:
-    with _sessions(case.access) as sessions:
+    with case.access.sessions() as sessions:
         return rotation.look(sessions, login, at)
 
 
 def _retire(case: _Case, old: str, *, at_once: bool) -> bool:
-    with _sessions(case.access) as sessions:
+    with case.access.sessions() as sessions:
         return rotation.retire(sessions, case.tenant, old, at_once=at_once).complete
-
-
-def _sessions(access: AdminConnection) -> Sessions:
-    return Sessions(access.server, access.admin)
