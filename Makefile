@@ -114,8 +114,8 @@ merge-keys: prepare-cluster ## Write kube/merge_keys.py from the OpenAPI of the 
 ##@ Quality
 
 .PHONY: test
-test: ## Everything that CI runs, two groups at a time: most tests wait for something; ends with the time of each
-	@$(MAKE_ALL) -j2 lint check-generated test-unit test-stores test-cluster test-e2e
+test: ## Everything that CI runs, three groups at a time: most tests wait for something; ends with the time of each
+	@$(MAKE_ALL) -j3 test-e2e test-cluster lint check-generated test-unit test-stores
 	@echo && cat $(TIMES)/*
 
 .PHONY: lint

@@ -5,16 +5,20 @@ none, and the Debian packages that the named groups of `dev/versions.toml` need,
 otherwise it says in one sentence what is missing. When nothing is missing it does nothing and prints nothing.
 """
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
 import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 DOCKER_REPLACES = {"cluster", "images"}
+LOCK = ROOT / ".cache" / "prepare.lock"
 OWN_UV = ROOT / ".cache" / "uv"
 SYSTEM_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -26,12 +30,22 @@ class MissingError(Exception):
 def main(groups: list[str]) -> int:
     """Bring what the groups need; the exit code is 1 when something is missing and cannot be brought."""
     try:
-        bring_packages(["python", *groups])
-        bring_uv()
+        with one_at_a_time():
+            bring_packages(["python", *groups])
+            bring_uv()
     except MissingError as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait for those that prepare this machine at the same time, as `make` does with several groups of tests."""
+    LOCK.parent.mkdir(exist_ok=True)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def bring_packages(groups: list[str]) -> None:

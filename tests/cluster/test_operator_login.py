@@ -174,6 +174,9 @@ def test_an_admin_whose_password_was_changed_by_hand_is_let_in_again_by_the_secr
     mlflow.users["admin"] = "changed by hand"
 
     team.patch_server({"metadata": {"annotations": {ROTATE_CREDENTIALS_ANNOTATION: "now"}}})
+    team.wait_until_so(
+        SECRET, "mlflow-auth", lambda secret: "nextPassword" in secret["data"], "the next passwords are noted"
+    )
 
     condition = team.wait_for_condition("Exposed", status="False", reason="LoginRefused", seconds=SECONDS)
     assert "Secret mlflow-auth" in condition["message"]

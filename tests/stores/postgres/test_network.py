@@ -20,7 +20,7 @@ from tracking_operator.stores.postgres.provision import provision
 MESSAGES = 28
 """Three to log in, twice; twenty statements; two good-byes."""
 CONNECTIONS = 2
-HASTY = Timeouts(connect=0.5, statement=0.5, slow_statement=1.5)
+HASTY = Timeouts(connect=patient(0.5), statement=patient(0.5), slow_statement=patient(1.5))
 PASSING = {Reason.STORE_UNREACHABLE, Reason.BUSY}
 SECONDS_TO_RECOVER = 20
 

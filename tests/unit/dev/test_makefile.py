@@ -36,7 +36,7 @@ def planned(*targets: str) -> str:
 
 
 def test_make_test_runs_every_part() -> None:
-    (called,) = re.findall(r"^make -j2 (.+)$", planned("test"), re.MULTILINE)
+    (called,) = re.findall(r"^make -j3 (.+)$", planned("test"), re.MULTILINE)
     commands = planned(*called.split())
     for part in ("ruff check", "mypy", "--check", "tests/unit", "tests/stores", "tests/cluster", "tests/e2e"):
         assert part in commands
