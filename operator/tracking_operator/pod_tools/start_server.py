@@ -145,7 +145,8 @@ def with_metrics(arguments: Sequence[str]) -> list[str]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # Before any credential is in the environment.
-    subprocess.Popen(command_line(SERVE_METRICS, str(folder), os.environ[METRICS_PORT_VARIABLE]))
+    port = os.environ[METRICS_PORT_VARIABLE]
+    subprocess.Popen(command_line(SERVE_METRICS, str(folder), port, str(os.getpid())))
     return list(arguments)
 
 

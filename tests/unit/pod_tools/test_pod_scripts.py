@@ -1,6 +1,7 @@
 """The pod scripts, as far as they are plain functions; what they do to stores is tested in tests/stores."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 from tests.mlflow_image import MlflowImage
 from tests.pod_programs import START_SERVER
 from tests.unit.examples import model
+from tests.waiting import patient
 from tracking_operator.outcomes import EXIT_CODES, TERMINAL_EXIT_CODES
 from tracking_operator.pod_tools import checks, database_servers, s3, schema_revision, start_server
 from tracking_operator.pod_tools import migrate_backend_store as migrate
@@ -437,7 +439,16 @@ class TestMetrics:
         arguments = ["server", f"--expose-prometheus={folder}"]
         assert start_server.with_metrics(arguments) == arguments
         assert list(folder.iterdir()) == []
-        assert [command[-3:] for command in started] == [["serve-metrics", str(folder), "5001"]]
+        assert [command[-4:] for command in started] == [
+            ["serve-metrics", str(folder), "5001", str(os.getpid())]
+        ]
+
+    def test_end_at_once_where_the_server_has_ended_before(self, tmp_path: Path) -> None:
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        code = "from tracking_operator.pod_tools.serve_metrics import main; main()"
+        command = [sys.executable, "-c", code, str(tmp_path), "0", str(gone.pid)]
+        assert subprocess.run(command, timeout=patient(30), check=False).returncode == 0
 
 
 class TestImage:
