@@ -1,5 +1,6 @@
 """The expressions that docs/how-to/gitops.md gives to Flux, judged by an API server, which speaks CEL as well."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,15 +9,22 @@ import pytest
 import yaml
 
 from tests.admission import a_policy
+from tests.kstatus import kstatus
 from tests.kube_api import KubeApi, Refused
-from tests.operator_fixtures import OperatorHost, RunningOperator, Team
+from tests.operator_fixtures import OperatorHost, RunningOperator, Team, condition_of
+from tests.reported_servers import reported_servers
 from tests.waiting import wait_until
-from tracking_operator.kube.objects import DEPLOYMENT
+from tracking_operator.kube.objects import DEPLOYMENT, Kind, KubeObject, KubeObjects, register
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "gitops.md"
 ASKED = "example.com/asked"
 SECONDS_TO_BE_ACTIVE = 30.0
 """Until the API server goes by a new policy."""
+LIST = register(Kind("apps/v1", "ControllerRevision", "controllerrevisions"))
+"""A kind of Kubernetes' own whose data may be anything."""
+AT_ONCE = 100
+"""How many servers one request is about: what a policy may compute for one is limited."""
+SAID = "said: "
 
 
 @pytest.fixture
@@ -70,12 +78,107 @@ def test_a_server_whose_pods_find_no_node_yet_is_in_progress(team: Team, operato
     assert judged(team) == {"inProgress"}
 
 
-def expressions() -> dict[str, str]:
-    """What the page gives to Flux, in the words of a policy: the server is ``object`` there."""
+@pytest.mark.usefixtures("judge_of_many")
+def test_flux_says_of_whatever_the_operator_reports_what_kstatus_says_but_of_servers_that_sleep(
+    api: KubeApi, team: Team
+) -> None:
+    different = {json.dumps(essence(one)): one for one in reported_servers() if "status" in one}
+    essences, servers = [json.loads(text) for text in different], list(different.values())
+    assert len(servers) > 500
+    verdicts = [
+        verdict
+        for first in range(0, len(servers), AT_ONCE)
+        for verdict in judged_at_once(api, team.namespace, essences[first : first + AT_ONCE])
+    ]
+    wrong = [
+        (verdict, one["status"])
+        for one, verdict in zip(servers, verdicts, strict=True)
+        if verdict != ("Current" if is_asleep(one) else kstatus(one))
+    ]
+    assert wrong == []
+    assert {*verdicts} == {"InProgress", "Failed", "Current"}
+    assert any(is_asleep(one) for one in servers)
+
+
+@pytest.fixture
+def judge_of_many(api: KubeApi, team: Team) -> Iterator[None]:
+    """A policy that refuses lists of servers, and says what the expressions are for each of them."""
+    letters = " + ".join(f"(({text}) ? '1' : '0')" for text in expressions("one").values())
+    spec = {
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": [LIST.group],
+                    "apiVersions": ["*"],
+                    "operations": ["CREATE"],
+                    "resources": [LIST.plural],
+                }
+            ],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": team.namespace}},
+        },
+        "validations": [
+            {
+                "expression": "false",
+                "messageExpression": f"'{SAID}' + object.data.servers.map(one, {letters}).join(' ')",
+            }
+        ],
+    }
+    with a_policy(api, f"many.{team.namespace}.example.com", spec):
+        yield
+
+
+def essence(server: KubeObject) -> KubeObject:
+    """What the expressions can ask of a server."""
+    conditions = [
+        {key: one[key] for key in ("type", "status", "reason")} for one in server["status"]["conditions"]
+    ]
+    return {
+        "metadata": {"generation": server["metadata"]["generation"]},
+        "status": {"observedGeneration": server["status"]["observedGeneration"], "conditions": conditions},
+    }
+
+
+def is_asleep(server: KubeObject) -> bool:
+    """Whether a server sleeps as it shall: the one thing for which kstatus has no word."""
+    ready = condition_of(server, "Ready") or {}
+    return (
+        ready.get("reason") == "Suspended"
+        and server["status"]["observedGeneration"] == server["metadata"]["generation"]
+        and not (condition_of(server, "Reconciling") or condition_of(server, "Stalled"))
+    )
+
+
+def judged_at_once(api: KubeApi, namespace: str, servers: KubeObjects) -> list[str]:
+    """What Flux makes of each server: of the expressions the first that is true decides, and it is in progress if none is."""
+    said = wait_until(
+        lambda: refusal_of(api, namespace, servers), SECONDS_TO_BE_ACTIVE, "the policy is active"
+    )
+    words = ("InProgress", "Failed", "Current")
+    return [
+        next((word for word, letter in zip(words, letters, strict=True) if letter == "1"), "InProgress")
+        for letters in said.partition(SAID)[2].split()
+    ]
+
+
+def refusal_of(api: KubeApi, namespace: str, servers: KubeObjects) -> str | None:
+    """What the policy says of a list of servers; None while it lets the list pass."""
+    metadata = {"name": "judged", "namespace": namespace}
+    named = {"apiVersion": LIST.api_version, "kind": LIST.kind, "metadata": metadata}
+    try:
+        api.create(named | {"revision": 1, "data": {"servers": servers}})
+    except Refused as refused:
+        assert SAID in refused.message, refused.message
+        return refused.message
+    api.delete(LIST, namespace, "judged")
+    return None
+
+
+def expressions(server: str = "object") -> dict[str, str]:
+    """What the page gives to Flux, in the words of a policy, in which the server has this name."""
     (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (given,) = yaml.safe_load(block)["spec"]["healthCheckExprs"]
     return {
-        name: re.sub(r"\b(status|metadata)\.(?=observed|generation|conditions)", r"object.\1.", text)
+        name: re.sub(r"\b(status|metadata)\.(?=observed|generation|conditions)", rf"{server}.\1.", text)
         for name, text in given.items()
         if name in ("inProgress", "failed", "current")
     }
