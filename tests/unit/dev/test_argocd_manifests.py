@@ -196,17 +196,25 @@ def test_the_class_is_healthy_before_servers_are_made() -> None:
     )
 
 
-def test_an_autoscaler_finds_no_replicas_in_git() -> None:
+def test_an_autoscaler_finds_replicas_and_keeps_what_it_writes() -> None:
     (server,) = objects(EXAMPLE / "teams" / "team-a" / "tracking.yaml")
     (autoscaler,) = objects(EXAMPLE / "teams" / "team-a" / "autoscaler.yaml")
     TrackingServer.model_validate(server)
-    assert "replicas" not in server["spec"]
+    assert server["spec"]["replicas"] >= autoscaler["spec"]["minReplicas"]
     assert autoscaler["spec"]["scaleTargetRef"] == {
         "apiVersion": server["apiVersion"],
         "kind": server["kind"],
         "name": server["metadata"]["name"],
     }
     assert autoscaler["spec"]["maxReplicas"] <= one_of("TrackingServerClass")["spec"]["limits"]["maxReplicas"]
+    spec = APPLICATION_SET["spec"]["template"]["spec"]
+    (ignored,) = spec["ignoreDifferences"]
+    assert ignored == {
+        "group": GROUP,
+        "kind": "TrackingServer",
+        "managedFieldsManagers": ["kube-controller-manager"],
+    }
+    assert spec["syncPolicy"]["syncOptions"] == ["RespectIgnoreDifferences=true"]
 
 
 def test_the_patch_brings_each_script_as_it_is() -> None:
