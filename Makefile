@@ -43,8 +43,12 @@ help: ## Show the targets
 demo: prepare-demo ## A cluster, the operator, two teams' servers on one PostgreSQL and one bucket, and trainings
 	@$(RUN) python -m dev.demo
 
+.PHONY: demo-gitops
+demo-gitops: prepare-demo ## The same by commits: Argo CD makes the servers of two teams from a Git repository
+	@$(RUN) python -m dev.gitops demo
+
 .PHONY: demo-down
-demo-down: prepare ## Remove what `make demo` made
+demo-down: prepare ## Remove what `make demo` or `make demo-gitops` made
 	@$(RUN) python -m dev.demo down
 
 ##@ Development cluster (NAME=tracking-operator)
@@ -52,6 +56,10 @@ demo-down: prepare ## Remove what `make demo` made
 .PHONY: cluster-up
 cluster-up: prepare-cluster ## Make the cluster, or keep a running one; kubeconfig in .cluster/kubeconfig
 	@$(RUN) python -m dev.cluster up --name $(NAME)
+
+.PHONY: cluster-argocd
+cluster-argocd: prepare-images ## The cluster with an Argo CD that knows tracking servers, and a Git server
+	@$(RUN) python -m dev.gitops up --name $(NAME)
 
 .PHONY: warm
 warm: prepare-images prepare-stores ## Build what the cluster and its images are made of, which is done once per machine

@@ -110,6 +110,7 @@ def _published(name: str) -> Recipe:
     return Recipe(
         name,
         pinned(name),
+        linker_flags=pinned(name, "linker_flags", default=""),
         module=pinned(name, "module"),
         package=pinned(name, "package"),
         module_sum=pinned(name, "sum"),

@@ -27,6 +27,7 @@ USUAL_SECONDS = {
     "validate-krew-manifest": 10,
     "kubeconform": 10,
     "kubernetes-schemas": 10,
+    "argocd": 400,
 }
 
 
