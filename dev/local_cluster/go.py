@@ -34,6 +34,24 @@ def build(source: Path, package: str, target: Path, linker_flags: str = "", tags
     )
 
 
+def run_tests(source: Path, package: str, names: str) -> str:
+    """Run the tests whose names match, of a package of the module in `source`, and return what they say, one by one.
+
+    Raises:
+        ClusterError: one of them fails; the message has the last lines.
+    """
+    flags = (
+        "-trimpath",
+        "-mod=readonly",
+        "-vet=off",
+        "-count=1",
+        "-v",
+        f"-run={names}",
+    )  # compiled as by `build`
+    environment = _environment(CGO_ENABLED="0", GOWORK="off")
+    return run(go_command(), "test", *flags, package, cwd=source, env=environment, seconds=3600)
+
+
 def download_module(module: str, version: str, expected_sum: str, target: Path) -> None:
     """Put a writable copy of a module's source at `target`. Raises ClusterError as `published_module` does."""
     shutil.copytree(published_module(module, version, expected_sum), target)
