@@ -168,10 +168,10 @@ matrix: prepare-stores ## What depends on PostgreSQL on every version of it, and
 	  TRACKING_OPERATOR_TEST_MLFLOW=$$version $(RUN) pytest tests/stores -m each_mlflow -n $(STORES_WORKERS) --dist loadfile || exit 1; done
 
 .PHONY: campaign
-campaign: prepare-e2e ## What takes long: chaos, five replicas, every page in a browser; writes docs/contributing/campaign.md
+campaign: prepare-e2e ## What takes long: chaos, five replicas, every page in a browser, Argo CD; writes docs/contributing/campaign.md
 	@export TRACKING_OPERATOR_TEST_CLUSTER=$(E2E_CLUSTER); mkdir -p .cache; \
 	  TRACKING_OPERATOR_TEST_LARGE_MIB=2048 $(RUN) pytest tests/stores/test_large_artifacts.py --junitxml=.cache/campaign-large.xml; \
-	  $(RUN) pytest tests -m campaign --junitxml=.cache/campaign.xml; \
+	  TRACKING_OPERATOR_TEST_SETTLED=600 $(RUN) pytest tests -m campaign --junitxml=.cache/campaign.xml; \
 	  $(RUN) python -m dev.campaign .cache/campaign-large.xml .cache/campaign.xml
 
 .PHONY: test-isolation

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -79,7 +80,11 @@ class ArgoCd:
             (APPLICATION_SETS, "argocd.argoproj.io/application-set-refresh=true"),
             (APPLICATIONS, "argocd.argoproj.io/refresh=normal"),
         ):
-            self.kubectl("annotate", kind, "--all", "--overwrite", annotation)
+            try:
+                self.kubectl("annotate", kind, "--all", "--overwrite", annotation)
+            except subprocess.CalledProcessError as error:
+                if "not found" not in error.stderr:  # one that ends at this moment
+                    raise
 
     def run_action(self, application: str, action: str, *, namespace: str, server: str) -> None:
         """Run an action of a TrackingServer by Argo CD's API. Raises ClusterError: it refuses."""

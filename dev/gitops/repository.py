@@ -1,5 +1,6 @@
 """A repository on the Git server, and commits to it."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Repository:
     url_of_pods: str
 
     def commit(self, message: str, files: Mapping[str, str | None]) -> str:
-        """Push a commit that writes these files, and removes those that are None; return its id.
+        """Push a commit that writes these files, and removes those that are None, folders with all in them; return its id.
 
         Nothing is pushed when they are as they should be. Raises ClusterError: Git refuses, or the server does not answer.
         """
@@ -56,7 +57,10 @@ class Repository:
 
 
 def write(file: Path, text: str | None) -> None:
-    """Write a file with its folders, or remove it."""
+    """Write a file with its folders, or remove it; a folder goes with all in it."""
+    if text is None and file.is_dir():
+        shutil.rmtree(file)
+        return
     if text is None:
         file.unlink(missing_ok=True)
         return

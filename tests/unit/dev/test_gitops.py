@@ -45,8 +45,10 @@ def test_a_server_that_does_not_answer_is_a_sentence(tmp_path: Path) -> None:
         Repository(str(tmp_path / "none"), URL).commit("One file", {"a.txt": "a"})
 
 
-def test_writing_none_removes_a_file_that_need_not_be_there(tmp_path: Path) -> None:
+def test_writing_none_removes_a_file_that_need_not_be_there_or_a_folder(tmp_path: Path) -> None:
     write(tmp_path / "a.txt", None)
+    write(tmp_path / "a" / "b.txt", "b")
+    write(tmp_path / "a", None)
     assert list(tmp_path.iterdir()) == []
 
 
