@@ -23,7 +23,10 @@ BASE = ROOT / "manifests" / "base"
 NAMESPACE = "tracking-operator-system"
 PLACEHOLDER_IMAGE = "tracking-operator/operator"
 SERVERS = "trackingservers.tracking-operator.dev"
-DEFINITIONS = (f"crd/{SERVERS}", "crd/trackingserverclasses.tracking-operator.dev")
+DEFINITIONS = tuple(
+    f"crd/{name}.tracking-operator.dev"
+    for name in ("trackingservers", "trackingserverbackups", "trackingserverclasses")
+)
 
 EXAMPLES = """examples:
   python -m dev.deploy up                     # make the cluster, build and load the images, install or update

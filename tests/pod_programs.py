@@ -20,10 +20,12 @@ def _program(name: str) -> Program:
     return str(ARCHIVE), name
 
 
+BACK_UP = _program(programs.BACK_UP)
 CHECK_ARTIFACTS = _program(programs.CHECK_ARTIFACT_STORE)
 CHECK_STORE = _program(programs.CHECK_BACKEND_STORE)
 DELETE_ARTIFACTS = _program(programs.DELETE_ARTIFACTS)
 MIGRATE_STORE = _program(programs.MIGRATE_BACKEND_STORE)
 PREPARE_LOGIN = _program(programs.PREPARE_LOGIN)
 RESET_LOGIN = _program(programs.RESET_LOGIN)
+RESTORE_BACKUP = _program(programs.RESTORE_BACKUP)
 START_SERVER = _program(programs.START_SERVER)

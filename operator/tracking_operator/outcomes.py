@@ -176,6 +176,12 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     "MigrationFailed": Classification(_NEVER, _TEAM, Home.SCHEMA, 28),
     "ImageVersionMismatch": Classification(_NEVER, _TEAM, Home.SCHEMA, 25),
     "ImageIncomplete": Classification(_NEVER, _TEAM, Home.ANY, 49),
+    # Backups
+    "ServerNotFound": Classification(_OUTSIDE, _TEAM, Home.ANY),
+    "BackupFailed": Classification(_NEVER, _TEAM, Home.ANY, 50),
+    "BackupNotFound": Classification(_OUTSIDE, _TEAM, Home.SCHEMA),
+    "BackupBroken": Classification(_NEVER, _TEAM, Home.SCHEMA, 51),
+    "RestoreRefused": Classification(_NEVER, _TEAM, Home.SCHEMA, 52),
     # Pods
     "ImagePullFailed": Classification(_OUTSIDE, _PLATFORM, Home.WORKLOAD),
     "CrashLooping": Classification(_NEVER, _TEAM, Home.WORKLOAD),

@@ -135,6 +135,7 @@ def test_the_released_definitions_are_those_of_the_tree(released: Path) -> None:
     parts = yaml.load_all((released / "crds.yaml").read_text(), Loader=yaml.CSafeLoader)
     assert {one["metadata"]["name"] for one in parts} == {
         "trackingservers.tracking-operator.dev",
+        "trackingserverbackups.tracking-operator.dev",
         "trackingserverclasses.tracking-operator.dev",
     }
 

@@ -24,6 +24,8 @@ REMOVAL = {"object_removal"}
 STORES = {"stores"}
 POD_ENVIRONMENT = {"pod_tools.in_clean_environment", "pod_tools.programs"}
 """What a program finds in a container is said once, by the one that cleans it up; and so is what programs are called."""
+BACKUP_FORMAT = {"pod_tools.backup_manifest"}
+"""What a stored backup consists of: pods write and read it, and the operator looks whether all of it is there."""
 MARKS_AND_CONDITIONS = {"api.labels_and_annotations", "api.conditions"}
 STORE_DRIVERS = {"psycopg2", "boto3", "botocore"}
 TYPES_OF_BOTO3 = {"types_boto3_s3", "types_boto3_iam"}
@@ -99,6 +101,7 @@ ORDER = (
     "controllers.server.deletion.step",
     "controllers.server",
     "controllers.server_class.reconciler",
+    "controllers.backup",
     "controllers",
     "isolation",
     "runtime",
@@ -133,6 +136,7 @@ ROOMS = {
         "anyio",
         "starlette",
         "types_boto3_s3",
+        "urllib3",
         "werkzeug",
         rooms=OUTCOMES | REMOVAL,
     ),
@@ -151,6 +155,7 @@ ROOMS = {
         rooms={"api.conditions", "api.s3_connection", "api.tracking_server_class", "passwords", "shares"}
         | {"stores.ownership_mark", "stores.ca_files", "store_answers"}
         | REMOVAL
+        | BACKUP_FORMAT
         | FAILURES,
     ),
     "mlflow": room("aiohttp", rooms={"shares", "foreign_text"}),
@@ -165,6 +170,7 @@ ROOMS = {
         rooms={"api", "naming", "resources", "kube", "mlflow", "passwords", "outcomes", "shares", "timings"}
         | STORES
         | POD_ENVIRONMENT
+        | BACKUP_FORMAT
         | FAILURES,
     ),
     "isolation": room(rooms={"api", "kube", "resources", "controllers.kinds"}),

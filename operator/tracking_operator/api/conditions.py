@@ -40,6 +40,7 @@ class ConditionType(StrEnum):
     SCHEMA_READY = "SchemaReady", "The database schema fits the MLflow version."
     WORKLOAD_READY = "WorkloadReady", "All replicas run what the specification asks for."
     EXPOSED = "Exposed", "Clients reach the server at the addresses in the status."
+    COMPLETE = "Complete", "Everything of the backup is stored, and can be restored."
     RECONCILING = "Reconciling", "The operator is still working on the latest change (kstatus)."
     STALLED = "Stalled", "The operator cannot go on until somebody changes something (kstatus)."
 
@@ -477,6 +478,34 @@ class Reason(StrEnum):
         "ImageIncomplete",
         "The image has no python3 in its PATH, or not all modules that the server's stores need, such as psycopg2.",
         "Take an image that has what the message names; the class's own images have all of it.",
+    )
+
+    # Backups
+    SERVER_NOT_FOUND = (
+        "ServerNotFound",
+        "There is no TrackingServer of the name in spec.serverRef, or its data is not placed yet.",
+        "Make the server, or delete the backup and make one that names another server.",
+    )
+    BACKUP_FAILED = (
+        "BackupFailed",
+        "The backup could not be taken, in as many attempts as one has. What was stored of it is removed.",
+        "Read the message, put right what it names, delete the backup and make another one.",
+    )
+    BACKUP_NOT_FOUND = (
+        "BackupNotFound",
+        "spec.bootstrap.fromBackup names no TrackingServerBackup of this namespace that is Complete. The new server waits, and "
+        "its stores stay empty.",
+        "Wait until the backup is Complete, or name another one.",
+    )
+    BACKUP_BROKEN = (
+        "BackupBroken",
+        "A stored backup is not what was stored: a part is missing, or its SHA-256 is another one. Nothing of it is used.",
+        "Take another backup, or restore the objects that the message names.",
+    )
+    RESTORE_REFUSED = (
+        "RestoreRefused",
+        "The new server's database or prefix holds something already, as of an earlier server of its name. It is left alone.",
+        "Give the server another name, or remove spec.bootstrap to use what is there.",
     )
 
     # Pods

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from tracking_operator.api.labels_and_annotations import GROUP, VERSION
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server_backup import TrackingServerBackup
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 
 Schema = dict[str, Any]
@@ -71,9 +72,29 @@ def tracking_server_class_crd() -> Schema:
     )
 
 
+def tracking_server_backup_crd() -> Schema:
+    """Return the CustomResourceDefinition of TrackingServerBackup."""
+    return _crd(
+        TrackingServerBackup,
+        scope="Namespaced",
+        short_name="trkb",
+        columns=[
+            _column("Server", ".spec.serverRef.name"),
+            _column("Complete", '.status.conditions[?(@.type=="Complete")].status'),
+            _column("Reason", '.status.conditions[?(@.type=="Complete")].reason'),
+            _column("Runs", ".status.runs", "integer"),
+            _column("Artifacts", ".status.objects", "integer"),
+            _column("Size", ".status.size", "integer"),
+            _column("Version", ".status.mlflowVersion", priority=1),
+            _AGE,
+        ],
+        subresources={"status": {}},
+    )
+
+
 def all_crds() -> list[Schema]:
     """Return every CustomResourceDefinition of the operator."""
-    return [tracking_server_crd(), tracking_server_class_crd()]
+    return [tracking_server_crd(), tracking_server_backup_crd(), tracking_server_class_crd()]
 
 
 class _DumperWithoutAnchors(yaml.SafeDumper):

@@ -39,7 +39,7 @@ CHILDREN: Final[Mapping[str, tuple[str, ...]]] = {
 ENCRYPTION: Final = "encryption"
 """What the Secret ends in that has no owner, because it is kept as long as the data that it encrypts."""
 
-SECRETS: Final = ("artifacts", "auth", "client", "database", ENCRYPTION)
+SECRETS: Final = ("artifacts", "auth", "backup", "client", "database", ENCRYPTION, "restore")
 """What the Secrets of a server end in that the operator writes."""
 
 VOLUMES: Final = ("configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret")
@@ -115,9 +115,9 @@ def _validations() -> Iterable[Schema]:
     yield _rule(known, "the operator writes no objects of this kind")
     yield _rule(
         "!variables.isOurKind || (request.operation == 'UPDATE' && (variables.subresource == 'status' "
-        "|| (request.resource.resource == 'trackingservers' && variables.subresource == '' "
+        "|| (request.resource.resource in ['trackingservers', 'trackingserverbackups'] && variables.subresource == '' "
         "&& object.?spec == oldObject.?spec)))",
-        "of TrackingServers the operator changes metadata and status, of classes the status",
+        "of TrackingServers and their backups the operator changes metadata and status, of classes the status",
     )
     yield _rule(
         "!variables.isLease || variables.inNamespace == variables.ownNamespace",
@@ -186,12 +186,12 @@ def _has_marks(object_: str) -> str:
 
 
 def _has_owner(object_: str, server: str = "") -> str:
-    """Whether the controller of an object is a TrackingServer, of this name if one is given."""
-    is_server = f"one.apiVersion.startsWith('{GROUP}/') && one.kind == 'TrackingServer'"
+    """Whether the controller of an object is a TrackingServer, of this name if one is given, or a backup of one."""
     of_name = f" && one.name == {server}" if server else ""
+    is_owner = f"((one.kind == 'TrackingServer'{of_name}) || one.kind == 'TrackingServerBackup')"
     return (
         f"{object_}.metadata.?ownerReferences.orValue([]).exists(one, "
-        f"one.?controller.orValue(false) && {is_server}{of_name})"
+        f"one.?controller.orValue(false) && one.apiVersion.startsWith('{GROUP}/') && {is_owner})"
     )
 
 

@@ -4,7 +4,12 @@ from collections.abc import Iterator
 from typing import Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.api.crds import Schema, tracking_server_class_crd, tracking_server_crd
+from tracking_operator.api.crds import (
+    Schema,
+    tracking_server_backup_crd,
+    tracking_server_class_crd,
+    tracking_server_crd,
+)
 from tracking_operator.api.pod_template import RESERVED_ENV, RESERVED_ENV_PREFIXES
 from tracking_operator.api.store_kind_admission import STORE_KIND_RULES
 from tracking_operator.outcomes import OUTCOMES
@@ -25,6 +30,7 @@ def reference_pages() -> dict[str, str]:
     """Return each page's Markdown by its file name."""
     return {
         "tracking-server.md": _tracking_server_page(),
+        "tracking-server-backup.md": _kind_page(tracking_server_backup_crd()),
         "tracking-server-class.md": _tracking_server_class_page(),
         "conditions.md": _conditions_page(),
     }

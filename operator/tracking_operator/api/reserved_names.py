@@ -21,6 +21,7 @@ from tracking_operator.api.store_kind_admission import binding_everywhere, polic
 
 POLICY_NAME: Final = f"reserved-names.{GROUP}"
 SERVERS: Final = "trackingservers"
+BACKUPS: Final = "trackingserverbackups"
 
 ANNOTATIONS_FOR_PEOPLE: Final = {
     SERVERS: (
@@ -29,14 +30,15 @@ ANNOTATIONS_FOR_PEOPLE: Final = {
         f"{GROUP}/restore-from",
         REVOKE_NOW_ANNOTATION,
         ROTATE_CREDENTIALS_ANNOTATION,
-    )
+    ),
+    BACKUPS: (FORCE_ORPHAN_ANNOTATION,),
 }
 """By resource: what a team may annotate."""
 LABELS_FOR_PEOPLE: Final = {"configmaps": (WATCH_LABEL,), "secrets": (WATCH_LABEL,)}
 """By resource: what a team may label."""
 
 GUARDED: Final = (
-    (GROUP, VERSION, (SERVERS,)),
+    (GROUP, VERSION, (SERVERS, BACKUPS)),
     ("", "v1", ("configmaps", "secrets", "serviceaccounts", "services")),
     ("apps", "v1", ("deployments",)),
     ("batch", "v1", ("jobs",)),

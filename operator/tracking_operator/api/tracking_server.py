@@ -251,6 +251,21 @@ class ServiceAccountSettings(ApiModel):
     """Annotations of the ServiceAccount, for example eks.amazonaws.com/role-arn; only those that the class permits."""
 
 
+class BackupReference(ApiModel):
+    """A TrackingServerBackup in the same namespace."""
+
+    name: ObjectName
+    """The name of the TrackingServerBackup."""
+
+
+class Bootstrap(ApiModel):
+    """What a new server starts with. It counts once, before the server's first start."""
+
+    from_backup: BackupReference | None = None
+    """The backup that a new server's empty database and prefix are filled from, of a server of the same class. Users of MLflow's
+    login are not in it: the new server has passwords of its own. Default: none."""
+
+
 class TrackingServerSpec(ApiModel):
     """What a team asks for. Every field is optional: an empty specification is a working server."""
 
@@ -303,6 +318,8 @@ class TrackingServerSpec(ApiModel):
     artifact_store: ArtifactStore = ArtifactStore()
     """Where artifacts and models are kept; at most one kind. Default: s3 where the class has it, else volume. The kind is
     fixed once the server exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
+    bootstrap: Bootstrap = Bootstrap()
+    """What a new server starts with. Default: empty stores."""
     access: Access = Access()
     """How people and programs reach the server."""
     network_policy: ServerNetworkPolicy = ServerNetworkPolicy()
@@ -438,6 +455,8 @@ class TrackingServerStatus(ApiModel):
     login_revision: StatusText | None = None
     """The Alembic revision of the tables of MLflow's own login, in the same database. Absent: nobody has to log in, or
     the tables are not there yet."""
+    restored_from: StatusText | None = None
+    """The TrackingServerBackup that the server's stores were filled from before its first start. Absent: none."""
     placement: Placement | None = None
     """Where the server and its data are, as placed at its creation: what tenants cannot write, and the operator goes by."""
     artifact_root: StatusText | None = None

@@ -5,13 +5,17 @@ from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
 
+from tracking_operator.controllers.backup.reconciler import BackupReconciler
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.request import Outcome, Request
+from tracking_operator.controllers.server.children.mounted_secrets import Credentials
+from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.reconciler import ServerReconciler
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.controllers.server_class.reconciler import ClassReconciler
 from tracking_operator.controllers.server_class.s3_admin import S3Admin
+from tracking_operator.controllers.server_class.stored_backups import StoredBackups
 from tracking_operator.failures import CONFLICT_RETRY_SECONDS
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -51,6 +55,15 @@ class Reconciler:
             gateway_api=gateway_api,
             now=now,
         )
+        self._backups = BackupReconciler(
+            kube,
+            cache,
+            events,
+            StoredBackups(cache, s3_admin),
+            Networks(kube, cache, Credentials(kube, cache), now),
+            settings=settings,
+            now=now,
+        )
         self._classes = ClassReconciler(
             kube, cache, postgres, s3_admin, gateway_api, settings=settings, now=now
         )
@@ -60,6 +73,8 @@ class Reconciler:
         try:
             if key.kind == "TrackingServerClass":
                 return await self._classes.reconcile(key.name, resync=resync)
+            if key.kind == "TrackingServerBackup":
+                return await self._backups.reconcile(key.namespace, key.name)
             return await self._servers.reconcile(key.namespace, key.name, resync=resync)
         except ApiError as error:
             return _after(error, key)

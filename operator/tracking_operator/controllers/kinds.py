@@ -1,4 +1,4 @@
-"""The two kinds of our own API, as the Kubernetes client knows kinds."""
+"""The kinds of our own API, as the Kubernetes client knows kinds."""
 
 from typing import Final
 
@@ -6,6 +6,7 @@ from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.kube.objects import Kind, register
 
 TRACKING_SERVER: Final = register(Kind(API_VERSION, "TrackingServer", "trackingservers"))
+TRACKING_SERVER_BACKUP: Final = register(Kind(API_VERSION, "TrackingServerBackup", "trackingserverbackups"))
 TRACKING_SERVER_CLASS: Final = register(
     Kind(API_VERSION, "TrackingServerClass", "trackingserverclasses", namespaced=False)
 )

@@ -128,6 +128,11 @@ class ChildNames:
         return self.auth, self.client, self.database, self.artifacts, self.encryption
 
     @property
+    def secrets_of_jobs(self) -> tuple[str, ...]:
+        """The Secrets that are there only as long as a Job that mounts them."""
+        return self.backup, self.restore
+
+    @property
     def check_artifacts(self) -> str:
         """The Job that tries the artifact store out with the server's own identity."""
         return f"{self.server}-check-artifacts"
@@ -145,6 +150,16 @@ class ChildNames:
     def reset_login(self) -> str:
         """The Job that gives MLflow's admin the password of the Secret."""
         return f"{self.server}-reset-login"
+
+    @property
+    def backup(self) -> str:
+        """The Job that backs the server up, its NetworkPolicy, and the Secret with the URLs that it writes to."""
+        return f"{self.server}-backup"
+
+    @property
+    def restore(self) -> str:
+        """The Job that fills a new server's stores from a backup, its NetworkPolicy, and the Secret with the URLs that it reads."""
+        return f"{self.server}-restore"
 
     @property
     def migration_policy(self) -> str:

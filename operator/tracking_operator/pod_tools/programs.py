@@ -9,6 +9,10 @@ ARCHIVE = Path(__file__).parents[2]
 
 CREDENTIALS = Path(os.environ.get("TRACKING_OPERATOR_CREDENTIALS", "/etc/mlflow"))
 """Below it Secrets are mounted."""
+BACKUP_FOLDER = "backup"
+BACKUP_URLS = "urls.json"
+"""Where the Secret with the URLs of a backup is mounted, and its key: the URL of each object, by its name, and the headers that were
+signed with it."""
 URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
 """Where a program that another one starts finds which database is meant."""
 METRICS_PORT_VARIABLE = "TRACKING_OPERATOR_METRICS_PORT"
@@ -22,6 +26,7 @@ SETTINGS_OF_OTHER_SERVERS = {
 }
 """Since 1.36 botocore adds checksums to every request that many S3 servers do not understand."""
 
+BACK_UP = "back-up"
 CHECK_ARTIFACT_STORE = "check-artifact-store"
 CHECK_BACKEND_STORE = "check-backend-store"
 DELETE_ARTIFACTS = "delete-artifacts"
@@ -30,10 +35,12 @@ MIGRATE_BACKEND_STORE = "migrate-backend-store"
 MOVE_ENCRYPTION = "move-encryption"
 PREPARE_LOGIN = "prepare-login"
 RESET_LOGIN = "reset-login"
+RESTORE_BACKUP = "restore-backup"
 SERVE_METRICS = "serve-metrics"
 START_SERVER = "start-server"
 
 PROGRAMS = (
+    BACK_UP,
     CHECK_ARTIFACT_STORE,
     CHECK_BACKEND_STORE,
     DELETE_ARTIFACTS,
@@ -42,6 +49,7 @@ PROGRAMS = (
     MOVE_ENCRYPTION,
     PREPARE_LOGIN,
     RESET_LOGIN,
+    RESTORE_BACKUP,
     SERVE_METRICS,
     START_SERVER,
 )

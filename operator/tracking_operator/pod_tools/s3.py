@@ -16,6 +16,8 @@ from tracking_operator.pod_tools.checks import CheckFailed
 from tracking_operator.store_answers import OBJECT_STORE_CODES, Answer, object_store_answer, silence
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from botocore.exceptions import ClientError
     from types_boto3_s3 import S3Client
 
@@ -63,8 +65,13 @@ def s3_client(*, attempts: int = 2) -> "S3Client":
 
 def put(client: "S3Client", bucket: str, key: str, body: bytes) -> None:
     """Upload an object with what MLflow adds to each upload, such as the encryption that a bucket demands."""
-    added = json.loads(os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS") or "{}")
-    client.put_object(Bucket=bucket, Key=key, Body=body, **added)
+    client.put_object(Bucket=bucket, Key=key, Body=body, **added_to_uploads())
+
+
+def added_to_uploads() -> "dict[str, Any]":
+    """What MLflow adds to each upload."""
+    added: dict[str, Any] = json.loads(os.environ.get("MLFLOW_S3_UPLOAD_EXTRA_ARGS") or "{}")
+    return added
 
 
 def get(client: "S3Client", bucket: str, key: str) -> bytes:

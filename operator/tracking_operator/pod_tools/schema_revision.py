@@ -53,13 +53,25 @@ def installed_login_migrations() -> Migrations:
     return migrations_below("server", "auth", "db", "migrations", "versions")
 
 
+def installed_login_tables() -> frozenset[str]:
+    """The tables that the migrations of MLflow's own login make, whether a later one removes them or not."""
+    scripts = scripts_below("server", "auth", "db", "migrations", "versions")
+    found = (re.findall(r"""create_table\(\s*["'](\w+)["']""", script) for script in scripts)
+    return frozenset(name for names in found for name in names)
+
+
 def migrations_below(*folders: str) -> Migrations:
     """Read the revisions from a folder of the installed MLflow."""
+    return migrations_in(scripts_below(*folders))
+
+
+def scripts_below(*folders: str) -> Iterable[str]:
+    """The migration scripts in a folder of the installed MLflow."""
     package = importlib.util.find_spec("mlflow")
     if package is None or not package.submodule_search_locations:
         raise CheckFailed("ImageVersionMismatch", "The image holds no MLflow package.")
     folder = Path(package.submodule_search_locations[0]).joinpath(*folders)
-    return migrations_in(path.read_text() for path in folder.glob("*.py"))
+    return [path.read_text() for path in folder.glob("*.py")]
 
 
 def migrations_in(scripts: Iterable[str]) -> Migrations:

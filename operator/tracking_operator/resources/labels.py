@@ -15,6 +15,8 @@ BACKEND_STORE_COMPONENT = "backend-store"
 ARTIFACT_STORE_COMPONENT = "artifact-store"
 ARTIFACT_CHECK_COMPONENT = "artifact-check"
 ARTIFACT_DELETION_COMPONENT = "artifact-deletion"
+BACKUP_COMPONENT = "backup"
+RESTORE_COMPONENT = "restore"
 CLIENT_COMPONENT = "client"
 
 

@@ -14,7 +14,9 @@ from tracking_operator.resources.destinations import Destination, Destinations, 
 from tracking_operator.resources.labels import (
     ARTIFACT_CHECK_COMPONENT,
     ARTIFACT_DELETION_COMPONENT,
+    BACKUP_COMPONENT,
     MIGRATION_COMPONENT,
+    RESTORE_COMPONENT,
     SERVER_COMPONENT,
     jobs_selector,
     pod_selector,
@@ -88,6 +90,29 @@ def build_artifact_jobs_policy(server: ServerModel) -> KubeObject:
         jobs_selector(server.name, ARTIFACT_CHECK_COMPONENT, ARTIFACT_DELETION_COMPONENT),
         ingress=[],
         egress=_egress(server, _destinations(server).artifact_store),
+    )
+
+
+def build_backup_policy(server: ServerModel) -> KubeObject:
+    """Build the policy of the Job that backs a server up."""
+    return _both_stores_policy(server, server.names.backup, BACKUP_COMPONENT)
+
+
+def build_restore_policy(server: ServerModel) -> KubeObject:
+    """Build the policy of the Job that fills a new server's stores from a backup."""
+    return _both_stores_policy(server, server.names.restore, RESTORE_COMPONENT)
+
+
+def _both_stores_policy(server: ServerModel, name: str, component: str) -> KubeObject:
+    """A Job that goes to both stores, and nobody goes to it. Backups are in the bucket of the artifacts."""
+    needed = _destinations(server)
+    return _policy(
+        server,
+        name,
+        component,
+        jobs_selector(server.name, component),
+        ingress=[],
+        egress=_egress(server, (*needed.backend_store, *needed.artifact_store)),
     )
 
 

@@ -15,7 +15,7 @@ from uuid import uuid4
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.dispatch import Reconciler
 from tracking_operator.controllers.gateway_api import GatewayApi
-from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS
 from tracking_operator.controllers.request import Request
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.watches import requests_for
@@ -263,13 +263,15 @@ class _Operator:
     def _lane_of(self, key: Request) -> Lane:
         if key.kind == TRACKING_SERVER_CLASS.kind:
             return Lane.CLASSES
-        live = self._cache.get(TRACKING_SERVER, key.namespace, key.name)
+        live = self._cache.get(_KINDS[key.kind], key.namespace, key.name)
         is_going = live is None or "deletionTimestamp" in live["metadata"]
         return Lane.DELETIONS if is_going else Lane.SERVERS
 
     def _exists(self, key: Request) -> bool:
-        kind = TRACKING_SERVER if key.kind == TRACKING_SERVER.kind else TRACKING_SERVER_CLASS
-        return self._cache.get(kind, key.namespace or None, key.name) is not None
+        return self._cache.get(_KINDS[key.kind], key.namespace or None, key.name) is not None
+
+
+_KINDS: Final = {kind.kind: kind for kind in (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS)}
 
 
 class PortError(Exception):

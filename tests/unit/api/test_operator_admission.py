@@ -58,7 +58,8 @@ def test_the_policy_knows_every_kind_that_servers_are_made_of() -> None:
 
 
 def test_the_policy_knows_every_secret_that_the_operator_writes() -> None:
-    assert {f"mlflow-{one}" for one in SECRETS} == set(ChildNames("mlflow").secrets)
+    names = ChildNames("mlflow")
+    assert {f"mlflow-{one}" for one in SECRETS} == {*names.secrets, *names.secrets_of_jobs}
 
 
 def test_rbac_lets_the_operator_write_what_the_policy_knows_and_nothing_else() -> None:
@@ -67,6 +68,9 @@ def test_rbac_lets_the_operator_write_what_the_policy_knows_and_nothing_else() -
         ("tracking-operator.dev", "trackingservers/status"),
         ("tracking-operator.dev", "trackingserverclasses/status"),
         ("tracking-operator.dev", "trackingservers/finalizers"),
+        ("tracking-operator.dev", "trackingserverbackups"),
+        ("tracking-operator.dev", "trackingserverbackups/status"),
+        ("tracking-operator.dev", "trackingserverbackups/finalizers"),
         ("", "events"),
     }
     written = {(group, resource) for group, resource, verb in CLUSTER_WIDE if verb in WRITES}

@@ -100,4 +100,4 @@ def test_what_is_no_program_is_refused(archive: Path) -> None:
     command = [sys.executable, "-I", str(archive), "os"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
-    assert "'os' is no program: name one of check-artifact-store" in done.stderr
+    assert "'os' is no program: name one of back-up" in done.stderr

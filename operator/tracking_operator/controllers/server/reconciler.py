@@ -145,4 +145,7 @@ class ServerReconciler:
 
 def _with_keys(context: ReconcileContext) -> ServerWithKeys:
     has_served = context.resource.status.schema_revision is not None
-    return ServerWithKeys(context.plan.model, context.memory.encryption, has_served, context.now)
+    named = context.resource.spec.bootstrap.from_backup
+    return ServerWithKeys(
+        context.plan.model, context.memory.encryption, has_served, named.name if named else None, context.now
+    )

@@ -1,7 +1,5 @@
 """What is written into a server's own resource before its objects: where it is, what ends with it, what access has ended."""
 
-from http import HTTPStatus
-
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import FINALIZER, RESOLVED_ANNOTATION
 from tracking_operator.api.tracking_server import TrackingServer
@@ -19,8 +17,8 @@ from tracking_operator.controllers.server.revocation import (
 from tracking_operator.controllers.server.status import write_status
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.events import EventRecorder
+from tracking_operator.kube.finalizers import Held, set_finalizer
 from tracking_operator.kube.json_patch import JsonPatchOperation, pointer_token
 from tracking_operator.kube.objects import DEPLOYMENT, KubeObject
 
@@ -65,26 +63,10 @@ class ServerRecords:
             await self._note_revoked(context, RevocationPart.LOGIN)
 
     async def set_finalizer(self, resource: TrackingServer, *, present: bool) -> KubeObject:
-        """Add or remove our finalizer, and nothing else.
-
-        Not by an apply: a team may have applied its server under the name of our field manager, and an apply without
-        its fields would remove them.
-        """
-        before = list(resource.metadata.finalizers)
-        others = [one for one in before if one != FINALIZER]
-        path = "/metadata/finalizers"
-        try:
-            return await self._patch(
-                resource,
-                {"op": "test", "path": path, "value": before or None},
-                {"op": "add", "path": path, "value": [*others, FINALIZER] if present else others},
-            )
-        except ApiError as error:
-            if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
-                name = f"{resource.metadata.namespace}/{resource.metadata.name}"
-                message = f"the finalizers of {name} have changed"
-                raise ApiError(HTTPStatus.CONFLICT, "Conflict", message) from error
-            raise
+        """Add or remove our finalizer, and nothing else. Raises ApiError."""
+        metadata = resource.metadata
+        held = Held(TRACKING_SERVER, metadata.namespace, metadata.name, metadata.uid, metadata.finalizers)
+        return await set_finalizer(self._kube, self._cache, held, FINALIZER, present=present)
 
     async def _note_revoked(self, context: ReconcileContext, *parts: RevocationPart) -> None:
         after = with_done(context.resource, *parts)

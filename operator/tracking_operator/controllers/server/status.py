@@ -1,4 +1,4 @@
-"""The status of both kinds: assembled here, written here, nowhere else."""
+"""The status of servers and classes: assembled here, written here, nowhere else."""
 
 import logging
 from collections.abc import Sequence
@@ -66,6 +66,7 @@ def status_of(
         version=before.version if revision is None else server.version,
         schema_revision=revision or before.schema_revision,
         login_revision=_login_revision(server, observed, before),
+        restored_from=before.restored_from or (observed.gate.restored_from if observed.gate else None),
         placement=placement,
         artifact_root=server.artifact_root,
         backend_store=BackendStoreStatus(kind=placement.backend_store),

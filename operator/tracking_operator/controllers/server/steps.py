@@ -11,6 +11,7 @@ from tracking_operator.controllers.server.children.store_destinations import Net
 from tracking_operator.controllers.server.children.tools import Tools
 from tracking_operator.controllers.server.context import ServerMemories
 from tracking_operator.controllers.server.database.encryption import Encryption
+from tracking_operator.controllers.server.database.restore import Restores
 from tracking_operator.controllers.server.deletion.finalize import Finalization
 from tracking_operator.controllers.server.deletion.step import DeletionStep
 from tracking_operator.controllers.server.exposure.answer import Exposure
@@ -32,6 +33,7 @@ from tracking_operator.controllers.server.workload.model import ModelStep
 from tracking_operator.controllers.server.workload.pod_gates import PodGates
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.controllers.server_class.s3_admin import S3Admin
+from tracking_operator.controllers.server_class.stored_backups import StoredBackups
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.events import EventRecorder
@@ -100,7 +102,7 @@ def wired(
         encryption=Encryption(kube, cache),
         passwords=PasswordStep(logins),
         model=ModelStep(cache, credentials, networks),
-        gates=PodGates(kube, cache, tools),
+        gates=PodGates(kube, cache, tools, Restores(kube, cache, StoredBackups(cache, s3_admin))),
         apply=ApplyStep(kube, cache, networks, tools, gateway_api),
         exposure=ExposureStep(
             cache, Routes(kube, gateway_api), logins, LoginReset(kube, cache), Exposure(mlflow)

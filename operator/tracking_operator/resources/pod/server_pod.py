@@ -161,6 +161,35 @@ def artifact_store_volumes(server: ServerModel) -> list[KubeObject]:
     return _volumes(_artifact_store_mounts(server))
 
 
+def both_stores_container(
+    server: ServerModel, name: str, program: str, arguments: Sequence[str], mount: StoreMount
+) -> KubeObject:
+    """A container that runs one of our programs on both stores, with the server's own login and identity, and what it mounts besides."""
+    backend, artifacts = server.backend_store.pod_parts(), server.artifact_store.pod_parts()
+    ours = _backend_store_environment(server) | dict(backend.migration_variables) | dict(artifacts.variables)
+    plain = [variable for variable in server.pod_template.env if not variable.value_from]
+    environment = Environment(server, ours, plain)
+    command = (*backend.program_arguments, f"--version={server.version}", *arguments)
+    return {
+        "name": name,
+        "image": server.image,
+        "command": environment.command(program, *command),
+        "env": environment.variables(),
+        "resources": server.resources.as_kubernetes(),
+        "securityContext": _container_security(),
+        "volumeMounts": _volume_mounts(_both_stores_mounts(server, mount)),
+    }
+
+
+def both_stores_volumes(server: ServerModel, mount: StoreMount) -> list[KubeObject]:
+    """The volumes that such a container mounts."""
+    return _volumes(_both_stores_mounts(server, mount))
+
+
+def _both_stores_mounts(server: ServerModel, mount: StoreMount) -> list[StoreMount]:
+    return [*server.backend_store.pod_parts().mounts, *_artifact_store_mounts(server), mount]
+
+
 def server_arguments(server: ServerModel) -> list[str]:
     """The arguments of ``mlflow server``."""
     arguments = ["server", "--host=0.0.0.0", f"--port={CONTAINER_PORT}", f"--workers={server.workers}"]

@@ -2,6 +2,9 @@
 
 from typing import Final
 
+CREDENTIALS: Final = "/etc/mlflow"
+"""Below it Secrets are mounted."""
+
 BACKEND_STORE: Final = "/mlflow/backend-store"
 BACKEND_STORE_CREDENTIALS: Final = "/etc/mlflow/backend-store"
 """The Secret of the backend store."""

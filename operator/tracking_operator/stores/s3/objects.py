@@ -35,7 +35,7 @@ def count_objects(admin: Admin, tenant: Tenant, limit: int = MOST_PER_REQUEST) -
         Failure: the object store does not answer, or refuses.
 
     """
-    return _count(admin, tenant, min(limit, MOST_PER_REQUEST)) if owns(admin, tenant) else 0
+    return _count(admin, tenant.folder, min(limit, MOST_PER_REQUEST)) if owns(admin, tenant) else 0
 
 
 def is_empty(admin: Admin, tenant: Tenant) -> bool:
@@ -45,7 +45,7 @@ def is_empty(admin: Admin, tenant: Tenant) -> bool:
 
 def has_objects(admin: Admin, tenant: Tenant) -> bool:
     """Whether there is anything under a prefix, whosever it is. Raises Failure."""
-    return _count(admin, tenant, 1) > 0
+    return _count(admin, tenant.folder, 1) > 0
 
 
 def remove_objects(admin: Admin, tenant: Tenant, *, seconds: float) -> bool:
@@ -58,36 +58,46 @@ def remove_objects(admin: Admin, tenant: Tenant, *, seconds: float) -> bool:
         Failure: the object store does not answer, or refuses.
 
     """
+    return owns(admin, tenant) and remove_folder(admin, tenant.folder, seconds=seconds)
+
+
+def remove_folder(admin: Admin, folder: str, *, seconds: float) -> bool:
+    """Remove all that lies under a folder, which ends in a slash, for so many seconds, and no key beyond it; whoever calls again goes on.
+
+    Returns whether something was there to remove.
+
+    Raises:
+        Failure: the object store does not answer, or refuses.
+
+    """
     until = time.monotonic() + seconds
     before: list[_Version] = []
-    if not owns(admin, tenant):
-        return False
-    while time.monotonic() < until and (batch := _first(admin, tenant, MOST_PER_REQUEST)):
+    while time.monotonic() < until and (batch := _first(admin, folder, MOST_PER_REQUEST)):
         if batch == before:
             raise failure_for(
                 Reason.DELETION_BLOCKED,
-                f"Objects under {tenant.folder} in {admin.bucket.title} are still listed after they were removed: somebody writes "
+                f"Objects under {folder} in {admin.bucket.title} are still listed after they were removed: somebody writes "
                 "there, or their keys cannot be told in a request. Remove them by hand.",
             )
-        _remove_batch(admin, tenant, batch, lambda: time.monotonic() >= until)
+        _remove_batch(admin, folder, batch, lambda: time.monotonic() >= until)
         before = batch
     return bool(before)
 
 
 def _remove_batch(
-    admin: Admin, tenant: Tenant, batch: Sequence[_Version], is_time_up: Callable[[], bool]
+    admin: Admin, folder: str, batch: Sequence[_Version], is_time_up: Callable[[], bool]
 ) -> None:
     wanted: list[ObjectIdentifierTypeDef] = [
         {"Key": one.key, "VersionId": one.id} if one.id else {"Key": one.key} for one in batch
     ]
     rights = "s3:DeleteObject and s3:DeleteObjectVersion"
-    with asking(admin, f"remove what is under {tenant.folder}", rights):
-        refused = object_removal.remove_objects(s3_client(admin), tenant.bucket, wanted, is_time_up)
+    with asking(admin, f"remove what is under {folder}", rights):
+        refused = object_removal.remove_objects(s3_client(admin), admin.bucket.name, wanted, is_time_up)
     if refused:
         code = refused[0].get("Code", "")
         raise failure_for(
             Reason.DELETION_BLOCKED,
-            f"{len(refused)} objects under {tenant.folder} in {admin.bucket.title} could not be removed by the class's admin "
+            f"{len(refused)} objects under {folder} in {admin.bucket.title} could not be removed by the class's admin "
             f"({code if code.isalnum() else 'no code'}): give it {rights} there, or remove them by hand.",
         )
 
@@ -125,23 +135,23 @@ def _unfinished_uploads(admin: Admin, tenant: Tenant) -> set[object_removal.Uplo
     return {(key, upload) for key, upload in listed if key.startswith(tenant.folder)}
 
 
-def _count(admin: Admin, tenant: Tenant, limit: int) -> int:
-    return len(_first(admin, tenant, limit))
+def _count(admin: Admin, folder: str, limit: int) -> int:
+    return len(_first(admin, folder, limit))
 
 
-def _first(admin: Admin, tenant: Tenant, limit: int) -> list[_Version]:
+def _first(admin: Admin, folder: str, limit: int) -> list[_Version]:
     """The first versions and delete markers under a prefix; plain objects, where versions cannot be listed."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
-    client, folder = s3_client(admin), tenant.folder
+    client = s3_client(admin)
     with asking(admin, f"list what is under {folder}", "s3:ListBucket and s3:ListBucketVersions"):
         try:
-            page = client.list_object_versions(Bucket=tenant.bucket, Prefix=folder, MaxKeys=limit)
+            page = client.list_object_versions(Bucket=admin.bucket.name, Prefix=folder, MaxKeys=limit)
             found = [_Version(one["Key"], one.get("VersionId")) for one in page.get("Versions", [])]
             found += [_Version(one["Key"], one.get("VersionId")) for one in page.get("DeleteMarkers", [])]
         except ClientError as error:
             if not says(error, DENIED | UNKNOWN_FEATURE):
                 raise
-            listed = client.list_objects_v2(Bucket=tenant.bucket, Prefix=folder, MaxKeys=limit)
+            listed = client.list_objects_v2(Bucket=admin.bucket.name, Prefix=folder, MaxKeys=limit)
             found = [_Version(one["Key"]) for one in listed.get("Contents", [])]
     return [one for one in found if one.key.startswith(folder)]

@@ -109,8 +109,13 @@ def live_job(
     children: Sequence[KubeObject], server: ServerModel, name: str, container: str
 ) -> LiveJob | None:
     """Find the server's own Job of this name, and what ``container`` of its pods tells."""
+    return live_job_of(children, server.uid, name, container)
+
+
+def live_job_of(children: Sequence[KubeObject], owner_uid: str, name: str, container: str) -> LiveJob | None:
+    """The same of whoever has this UID."""
     for job in children:
-        if kind_of(job) == JOB and name_of(job) == name and controlled_by(job, server.uid):
+        if kind_of(job) == JOB and name_of(job) == name and controlled_by(job, owner_uid):
             uid = str(job["metadata"]["uid"])
             pods = [pod for pod in children if kind_of(pod) == POD and controlled_by(pod, uid)]
             return LiveJob(

@@ -10,6 +10,7 @@ from tracking_operator.kube.objects import (
     HTTP_ROUTE,
     INGRESS,
     JOB,
+    NETWORK_POLICY,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     SECRET,
@@ -59,9 +60,16 @@ def _outlives_desire(child: KubeObject, server: ServerModel) -> bool:
             return True
         case kind if kind == SECRET:
             return name_of(child) in _secrets_with_steps_of_their_own(server)
+        case kind if kind == NETWORK_POLICY:
+            return name_of(child) == server.names.restore
         case kind if kind == JOB:
             names = server.names
-            running = (names.migration(server.version), names.check_artifacts, names.reset_login)
+            running = (
+                names.migration(server.version),
+                names.check_artifacts,
+                names.reset_login,
+                names.restore,
+            )
             return is_finished(child) or name_of(child) in running
         case _:
             return False
@@ -70,7 +78,7 @@ def _outlives_desire(child: KubeObject, server: ServerModel) -> bool:
 def _secrets_with_steps_of_their_own(server: ServerModel) -> set[str]:
     """Secrets that are no part of the desired set, because their content is known to another step only."""
     # Kept without a login, too: the users stay in the database, and have these passwords when there is one again.
-    names = {server.names.auth}
+    names = {server.names.auth, server.names.restore}
     if server.backend_store.is_managed:
         names.add(server.names.database)
     if server.artifact_store.is_managed:

@@ -20,6 +20,7 @@ from tracking_operator.kube.objects import POD, KubeObject, kind_of, name_of
 from tracking_operator.outcomes import EXIT_CODES, OUTCOMES
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.pod.artifact_jobs import DELETE_ARTIFACTS_CONTAINER
+from tracking_operator.resources.pod.backup_jobs import BACKUP_CONTAINER, RESTORE_CONTAINER
 from tracking_operator.resources.pod.login_reset_job import RESET_CONTAINER
 from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER
 from tracking_operator.resources.pod.server_pod import (
@@ -54,6 +55,8 @@ TASKS: Final = {
     CHECK_ARTIFACTS_CONTAINER: "check of the artifact store",
     DELETE_ARTIFACTS_CONTAINER: "deletion of the artifacts",
     RESET_CONTAINER: "reset of the login",
+    BACKUP_CONTAINER: "backup",
+    RESTORE_CONTAINER: "restore",
 }
 """What each container of ours is for, in a sentence."""
 

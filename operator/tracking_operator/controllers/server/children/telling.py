@@ -16,7 +16,13 @@ from tracking_operator.resources.server_model import ServerModel
 def telling_children(server: ServerModel, cache: ObjectCache) -> KubeObjects:
     """Return the Deployment, claims, Jobs and routes of a server that are there, and all its pods."""
     names = server.names
-    jobs = (names.migration(server.version), names.check_artifacts, names.delete_artifacts, names.reset_login)
+    jobs = (
+        names.migration(server.version),
+        names.check_artifacts,
+        names.delete_artifacts,
+        names.reset_login,
+        names.restore,
+    )
     wanted = [
         (DEPLOYMENT, names.workload),
         *((PERSISTENT_VOLUME_CLAIM, volume.claim) for volume in server.volumes),

@@ -8,6 +8,7 @@ from typing import Final
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.conditions.step_result import StepResult, stopped_unwatched
+from tracking_operator.controllers.kinds import TRACKING_SERVER_BACKUP
 from tracking_operator.controllers.server.children.pods import server_pods
 from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
@@ -15,6 +16,7 @@ from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.json_patch import JsonPatchOperation
 from tracking_operator.kube.objects import POD, SECRET, KubeObject, name_of, namespace_of
+from tracking_operator.naming import ChildNames
 from tracking_operator.passwords import new_key
 from tracking_operator.resources.encryption_secret import (
     build_encryption_secret,
@@ -46,6 +48,8 @@ class ServerWithKeys:
     model: ServerModel
     memory: EncryptionMemory
     has_served: bool
+    starts_from: str | None
+    """The backup that its rows come from, if there is one."""
     now: datetime
 
 
@@ -88,12 +92,32 @@ class Encryption:
     async def _make(self, server: ServerWithKeys) -> KubeObject:
         known = server.memory.keys
         is_lost = server.has_served and not known
-        keys = known or new_keys(new_key)
+        keys = known or await self._keys_of_backup(server) or new_keys(new_key)
         # Not applied: that would replace the keys of one that has come meanwhile.
         made = build_encryption_secret(server.model, keys, lost_at=server.now if is_lost else None)
         created = await self._kube.create(made)
         self._cache.upsert(created)
         return created
+
+    async def _keys_of_backup(self, server: ServerWithKeys) -> Mapping[str, str] | None:
+        """The keys of the server that was backed up, with which the rows of the backup are encrypted; None where nobody has them.
+
+        Raises Waiting: there is no such backup, so that nobody knows whose keys they are.
+        """
+        if server.starts_from is None or server.has_served:
+            return None
+        namespace = server.model.namespace
+        backup = self._cache.get(TRACKING_SERVER_BACKUP, namespace, server.starts_from)
+        if backup is None:
+            raise Waiting(
+                Reason.BACKUP_NOT_FOUND,
+                f"There is no TrackingServerBackup {server.starts_from} in namespace {namespace}: make it, or name another one in "
+                "spec.bootstrap.fromBackup.",
+                retry_after=UNWATCHED_RETRY_SECONDS,
+            )
+        source = backup["spec"]["serverRef"]["name"]
+        found = await self._kube.get(SECRET, namespace, ChildNames(source).encryption)
+        return None if found is None or missing_keys(found) else keys_in(found)
 
     async def _complete(self, server: ServerWithKeys, found: KubeObject, missing: list[str]) -> KubeObject:
         """Put back what a Secret of ours lacks. Raises Waiting: it is somebody's own, and left alone."""

@@ -57,6 +57,8 @@ class Gate:
     """The revision of the login's tables, where there is a login."""
     requeue_after: float | None = None
     """In how many seconds the Job may be made anew."""
+    restored_from: str | None = None
+    """The backup that the stores have just been filled from."""
 
 
 def stamp(server: ServerModel, revision: str | None, login_revision: str | None) -> str | None:

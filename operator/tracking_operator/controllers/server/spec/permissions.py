@@ -427,6 +427,18 @@ def _forbidden(
     return Reason.NOT_PERMITTED, not_permitted(request.chosen, field, permission, permitted)
 
 
+def _bootstrap(request: PermissionRequest) -> Iterator[Objection]:
+    """Only stores that the operator makes are filled from a backup, and only in the way that it was stored."""
+    server, model = request.server, request.model
+    is_due = server.spec.bootstrap.from_backup is not None and server.status.restored_from is None
+    if is_due and not (model.backend_store.is_managed and model.artifact_store.is_managed):
+        yield (
+            Reason.INVALID_SPEC,
+            "spec.bootstrap.fromBackup needs a database on the class's PostgreSQL and a prefix in the class's bucket, and this server "
+            "has other stores: make it in the class of the server that was backed up.",
+        )
+
+
 CHECKS_AT_DELETION: Final[tuple[Check, ...]] = (_image, _service_account, _pod_template, _resources)
 """What the pod of the Job that deletes artifacts has of the specification; all else does not matter any more."""
 
@@ -439,6 +451,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _replicas,
     _connections,
     _proxied,
+    _bootstrap,
     _steering_variables,
     _artifact_environment,
     _resources,

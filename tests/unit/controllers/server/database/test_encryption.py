@@ -1,7 +1,18 @@
 """The Secret with the keys to encrypt with: made once, used as it is, gone only with the data."""
 
-from tests.unit.controllers.server.test_reconciler import World, serving
-from tests.unit.examples import secret
+import pytest
+
+from tests.unit.controllers.memory_api import MemoryApi
+from tests.unit.controllers.server.test_reconciler import NOW, World, serving
+from tests.unit.examples import Manifest, model, secret
+from tracking_operator.api.conditions import Reason
+from tracking_operator.api.labels_and_annotations import API_VERSION, SERVER_LABEL
+from tracking_operator.controllers.server.database.encryption import (
+    Encryption,
+    EncryptionMemory,
+    ServerWithKeys,
+)
+from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import POD, SECRET
 from tracking_operator.resources.encryption_secret import KEYS, LOST_AT_ANNOTATION, missing_keys
 from tracking_operator.resources.metadata import KEEP
@@ -112,3 +123,31 @@ async def test_a_date_without_a_zone_is_one_and_whatever_else_is_none() -> None:
         )
         await world.reconcile()
         assert world.condition("Ready")[0] == "True"
+
+
+BACKUP: Manifest = {
+    "apiVersion": API_VERSION,
+    "kind": "TrackingServerBackup",
+    "metadata": {"name": "nightly", "namespace": "team-a"},
+    "spec": {"serverRef": {"name": "old"}},
+}
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_of_a_server_that_starts_from_a_backup_has_the_keys_of_its_rows_where_they_are_kept(
+    *, is_kept: bool
+) -> None:
+    api, cache = MemoryApi(), ObjectCache(owner_label=SERVER_LABEL)
+    keys = Encryption(api.as_client(), cache)
+    new = ServerWithKeys(model(), EncryptionMemory(), has_served=False, starts_from="nightly", now=NOW)
+    waiting = await keys.ensure(new)
+    assert [one.reason for one in waiting.condition_results] == [Reason.BACKUP_NOT_FOUND]
+    assert api.writes == []
+
+    cache.upsert(api.store(BACKUP))
+    if is_kept:
+        api.store(secret("old-encryption", **dict.fromkeys(KEYS, "of the backup")))
+    await keys.ensure(new)
+    made = api.objects[SECRET, "team-a", NAME]["data"]
+    assert not missing_keys({"data": made})
+    assert (len(set(made.values())) == 1) is is_kept
