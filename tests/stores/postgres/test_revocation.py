@@ -13,7 +13,8 @@ from tests.stores.postgres.world import World as PostgresWorld
 from tests.unit.controllers.server.database.test_databases import ASKED, WANTED
 from tests.unit.controllers.server.database.test_databases import World as LoopWorld
 from tracking_operator.api.tracking_server_class import SslMode
-from tracking_operator.controllers.server.database.databases import DatabaseMemory, Databases
+from tracking_operator.controllers.server.database.database_work import DatabaseMemory
+from tracking_operator.controllers.server.database.databases import Databases
 from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
 from tracking_operator.resources.database_secret import DatabaseCredentials, credentials_in
 from tracking_operator.stores.executor import StoreExecutor

@@ -6,13 +6,20 @@ The Secret is the record of the login in use; which logins work at all is record
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import ParamSpec, TypeVar
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
+from tracking_operator.controllers.server.database import database_work as work
+from tracking_operator.controllers.server.database.database_work import (
+    Case,
+    DatabaseMemory,
+    Verified,
+    WantedDatabase,
+)
 from tracking_operator.controllers.server.managed_stores.credentials_cycle import (
     CredentialsCycle,
     CycleMemory,
@@ -21,7 +28,7 @@ from tracking_operator.controllers.server.managed_stores.credentials_cycle impor
 from tracking_operator.controllers.server.managed_stores.states import BackendState
 from tracking_operator.controllers.server.usage.measured import Measured
 from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
-from tracking_operator.failures import Failure, Invalid, Waiting
+from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import KubeObject
@@ -34,26 +41,14 @@ from tracking_operator.resources.database_secret import (
 from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.resources.stores.postgres import PostgresBackend
 from tracking_operator.stores.ownership_mark import Mark
-from tracking_operator.stores.postgres import finalize as teardown
 from tracking_operator.stores.postgres import rotation
 from tracking_operator.stores.postgres.database_server import Login
-from tracking_operator.stores.postgres.provision import provision, require_own
-from tracking_operator.stores.postgres.rotation import Sighting
-from tracking_operator.stores.postgres.schema_revision import SchemaState, read_schema
-from tracking_operator.stores.postgres.tenant import Desired, Tenant
-from tracking_operator.stores.postgres.usage import count_rows, database_size
+from tracking_operator.stores.postgres.tenant import Tenant
+from tracking_operator.stores.postgres.usage import count_rows
 from tracking_operator.timings import Timings
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class WantedDatabase(Wanted):
-    """What a server asks of its database, beside that it is there."""
-
-    migrated_by: str = ""
-    """The UID of the migration Job that has succeeded; what is remembered from before that is out of date."""
 
 
 @dataclass(frozen=True)
@@ -85,52 +80,7 @@ class DatabaseState(BackendState):
         )
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One server's database, and all that is needed to work on it."""
-
-    server: ServerModel
-    store: PostgresBackend
-    tenant: Tenant
-    access: AdminConnection
-    wanted: WantedDatabase
-    memory: "DatabaseMemory"
-
-
-@dataclass(frozen=True)
-class _Verified:
-    """What was verified: nothing has to be asked again as long as the same is wanted."""
-
-    access: AdminConnection
-    tenant: Tenant
-    login: str
-    password: str = field(repr=False)
-    connection_limit: int
-    migrated_by: str
-    schema: SchemaState
-    is_rotating: bool
-    """Whether the other login works, or somebody is still logged in by it."""
-    other_until: float | None = None
-    """Until when that may be, in seconds since 1970."""
-
-    def holds_for(self, case: _Case, credentials: DatabaseCredentials) -> bool:
-        """Whether exactly this is wanted now."""
-        is_same_place = (self.access, self.tenant) == (case.access, case.tenant)
-        is_same_login = (self.login, self.password) == (credentials.login, credentials.password)
-        is_same_limit = self.connection_limit == case.store.connection_limit
-        is_same_schema = self.migrated_by == case.wanted.migrated_by
-        return is_same_place and is_same_login and is_same_limit and is_same_schema
-
-
-@dataclass
-class DatabaseMemory(CycleMemory[DatabaseCredentials, _Verified]):
-    """What is remembered of one server's database."""
-
-    sighting: Sighting | None = None
-    """The sessions by a login that is to retire, when they were looked at last."""
-
-
-class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, DatabaseState]):
+class Databases(CredentialsCycle[Case, DatabaseCredentials, Verified, DatabaseState]):
     """Makes the databases of servers as they should be."""
 
     def __init__(
@@ -164,7 +114,7 @@ class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, Database
         """
         _require_same_place(store, access)
         return await self._go_on(
-            _Case(server, store, Tenant.named(store.database, mark), access, wanted, memory)
+            Case(server, store, Tenant.named(store.database, mark), access, wanted, memory)
         )
 
     async def measure(self, tenant: Tenant, access: AdminConnection, memory: DatabaseMemory) -> Measured:
@@ -174,52 +124,54 @@ class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, Database
             raise Waiting(Reason.PENDING, f"Database {tenant.database} is being verified.", retry_after=1)
         login = Login(verified.login, verified.password, "the server's own Secret")
         namespace, server, run_for = tenant.mark.namespace, access.server, self._servers.executor.run_for
-        size = await run_for(namespace, server, _size, access, tenant)
+        size = await run_for(namespace, server, work.size, access, tenant)
         counts = await run_for(namespace, server, count_rows, server, login, tenant, now=self._now())
         return Measured(size, counts.runs, counts.models, counts.last_activity)
 
     async def retain(self, tenant: Tenant, access: AdminConnection) -> None:
         """Take a deleted server's logins away; its database stays, with its mark. Raises Failure."""
-        await self._servers.executor.run_for(tenant.mark.namespace, access.server, _retain, access, tenant)
+        await self._servers.executor.run_for(
+            tenant.mark.namespace, access.server, work.retain, access, tenant
+        )
 
     async def drop(self, tenant: Tenant, access: AdminConnection) -> None:
         """Drop a deleted server's database and roles. Raises Failure; calling again goes on from what is left."""
-        await self._servers.executor.run_for(tenant.mark.namespace, access.server, _drop, access, tenant)
+        await self._servers.executor.run_for(tenant.mark.namespace, access.server, work.drop, access, tenant)
 
-    def _memory(self, case: _Case) -> CycleMemory[DatabaseCredentials, _Verified]:
+    def _memory(self, case: Case) -> CycleMemory[DatabaseCredentials, Verified]:
         return case.memory
 
-    async def _secret(self, case: _Case) -> KubeObject | None:
+    async def _secret(self, case: Case) -> KubeObject | None:
         return await self._secrets.read(case.server, case.store.secret)
 
     def _read(self, secret: KubeObject) -> DatabaseCredentials | None:
         return credentials_in(secret)
 
-    def _are_for(self, case: _Case, credentials: DatabaseCredentials) -> bool:
+    def _are_for(self, case: Case, credentials: DatabaseCredentials) -> bool:
         return credentials.login in case.tenant.logins
 
-    async def _may_replace(self, case: _Case) -> None:
+    async def _may_replace(self, case: Case) -> None:
         """Pods go on using the Secret while a server's record names a database that is not the server's."""
-        await self._run(case, _require_own, case)
+        await self._run(case, work.require_own, case)
 
-    async def _revoke(self, case: _Case, held: DatabaseCredentials | None) -> DatabaseCredentials:
+    async def _revoke(self, case: Case, held: DatabaseCredentials | None) -> DatabaseCredentials:
         """End all access as at a deletion, whatever rotates; then tell the pods of the login that is to come.
 
         If that is interrupted, it is done again from its beginning: nobody is let in before the Secret names the new password.
         """
         case.memory.verified = case.memory.sighting = None
-        await self._run(case, _revoke, case)
+        await self._run(case, work.revoke, case)
         first, _ = case.tenant.logins
         new = self._new_credentials(case.tenant.other_login(held.login) if held else first, case.wanted)
         await self._write(case, new)
         return new
 
-    async def _free_login(self, case: _Case) -> str:
+    async def _free_login(self, case: Case) -> str:
         """The login for new credentials; where there were others, pods go on with theirs until they see the new ones."""
         first, _ = case.tenant.logins
-        return await self._run(case, _login_not_in_use, case) if case.wanted.must_exist else first
+        return await self._run(case, work.login_not_in_use, case) if case.wanted.must_exist else first
 
-    async def _first(self, case: _Case) -> DatabaseCredentials:
+    async def _first(self, case: Case) -> DatabaseCredentials:
         credentials = self._new_credentials(await self._free_login(case), case.wanted)
         # Before PostgreSQL hears of the password, so that it cannot be lost.
         await self._write(case, credentials)
@@ -233,7 +185,7 @@ class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, Database
             rotated_at=self._now().replace(microsecond=0),
         )
 
-    async def _write_secret(self, case: _Case, credentials: DatabaseCredentials | None) -> None:
+    async def _write_secret(self, case: Case, credentials: DatabaseCredentials | None) -> None:
         if credentials is None:
             return
         secret = build_database_secret(
@@ -242,31 +194,31 @@ class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, Database
         await self._secrets.write(case.server, secret)
 
     async def _verify(
-        self, case: _Case, held: DatabaseCredentials | None
-    ) -> tuple[_Verified, DatabaseCredentials]:
+        self, case: Case, held: DatabaseCredentials | None
+    ) -> tuple[Verified, DatabaseCredentials]:
         known, credentials = case.memory.verified, held or await self._first(case)
         if known and known.holds_for(case, credentials):
             return known, credentials
         case.memory.invalidate()
-        verified: _Verified = await self._run(case, _provision, case, credentials, self._deadline(case))
+        verified: Verified = await self._run(case, work.provision, case, credentials, self._deadline(case))
         case.memory.verified = verified
         return verified, credentials
 
-    def _settled(self, credentials: DatabaseCredentials | None, verified: _Verified) -> DatabaseState:
+    def _settled(self, credentials: DatabaseCredentials | None, verified: Verified) -> DatabaseState:
         schema = verified.schema
         login = credentials.login if credentials else ""
         return DatabaseState(login, schema.revision, login_revision=schema.login_revision)
 
-    async def _rotate(self, case: _Case, old: DatabaseCredentials, verified: _Verified) -> DatabaseState:
+    async def _rotate(self, case: Case, old: DatabaseCredentials, verified: Verified) -> DatabaseState:
         """Let the other login in, tell the pods of it, and limit how long the old one works. Both do until it retires."""
         new = self._new_credentials(case.tenant.other_login(old.login), case.wanted)
-        await self._run(case, _begin_rotation, case, new)
+        await self._run(case, work.begin_rotation, case, new)
         await self._write(case, new)
         begun = replace(verified, login=new.login, password=new.password, is_rotating=True)
         case.memory.verified = begun
         # Not before: the login that the Secret names must not expire, should nobody go on from here for long.
         until = self._deadline(case)
-        await self._run(case, _limit_old_login, case, old.login, until)
+        await self._run(case, work.limit_old_login, case, old.login, until)
         case.memory.verified = replace(begun, other_until=until)
         return replace(
             self._settled(new, verified),
@@ -276,7 +228,7 @@ class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, Database
         )
 
     async def _retire(
-        self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
+        self, case: Case, credentials: DatabaseCredentials, verified: Verified
     ) -> DatabaseState:
         """Take the old login away, once no pod opens sessions with it any more; at the deadline in any case."""
         old = case.tenant.other_login(credentials.login)
@@ -288,20 +240,20 @@ class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, Database
         left = self._seconds_left(verified)
         if left > 0 and (wait := await self._wait_for_pods(case, credentials, old)):
             return replace(state, requeue_after=min(wait, left))
-        if not await self._run(case, _retire, case, old, at_once=left <= 0):
+        if not await self._run(case, work.retire, case, old, at_once=left <= 0):
             return replace(state, requeue_after=min(self._timings.until_sessions_are_idle, left))
         case.memory.sighting = None
         case.memory.verified = replace(verified, is_rotating=False, other_until=None)
         return replace(state, retiring="", retired_by=None)
 
     async def _retire_at_once(
-        self, case: _Case, credentials: DatabaseCredentials, verified: _Verified
+        self, case: Case, credentials: DatabaseCredentials, verified: Verified
     ) -> DatabaseState:
-        await self._run(case, _retire, case, case.tenant.other_login(credentials.login), at_once=True)
+        await self._run(case, work.retire, case, case.tenant.other_login(credentials.login), at_once=True)
         case.memory.verified = replace(verified, is_rotating=False, other_until=None)
         return self._settled(credentials, verified)
 
-    async def _wait_for_pods(self, case: _Case, credentials: DatabaseCredentials, old: str) -> float | None:
+    async def _wait_for_pods(self, case: Case, credentials: DatabaseCredentials, old: str) -> float | None:
         """In how many seconds to look again whether pods still open sessions with the old login; None: they do not."""
         waited = self._age(credentials)
         if waited < self._timings.until_pods_see_a_secret:
@@ -309,7 +261,7 @@ class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, Database
         if waited >= self._timings.longest_wait_for_sessions:
             return None
         quiet = self._timings.without_a_new_session
-        sighting = await self._run(case, _look, case, old, self._now().timestamp())
+        sighting = await self._run(case, work.look, case, old, self._now().timestamp())
         earlier = case.memory.sighting
         if earlier is None or not sighting.sessions <= earlier.sessions:
             case.memory.sighting = sighting
@@ -318,18 +270,18 @@ class Databases(CredentialsCycle[_Case, DatabaseCredentials, _Verified, Database
             return earlier.at + quiet + 1 - sighting.at
         return None
 
-    def _deadline(self, case: _Case) -> float:
+    def _deadline(self, case: Case) -> float:
         """When an old login that is limited now has to be gone, in whole seconds since 1970."""
         return float(int(self._now().timestamp() + case.wanted.deadline))
 
-    def _seconds_left(self, verified: _Verified) -> float:
+    def _seconds_left(self, verified: Verified) -> float:
         """How long somebody may still be logged in by the old login; for ever until PostgreSQL has noted it."""
         until = verified.other_until
         return math.inf if until is None else until - self._now().timestamp()
 
     async def _run(
         self,
-        case: _Case,
+        case: Case,
         work: Callable[Arguments, Result],
         *arguments: Arguments.args,
         **keywords: Arguments.kwargs,
@@ -353,95 +305,3 @@ def _require_same_place(store: PostgresBackend, access: AdminConnection) -> None
 
 def _at(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
-
-
-def _provision(case: _Case, credentials: DatabaseCredentials, other_until: float) -> _Verified:
-    """Provision, then log in as the tenant: a password that is not the Secret's is put right."""
-    login = Login(credentials.login, credentials.password, "the server's own Secret")
-    desired = Desired(
-        case.tenant,
-        login.username,
-        login.password,
-        case.store.connection_limit,
-        other_until=other_until,
-    )
-    with case.access.sessions() as sessions:
-        provisioned = provision(
-            sessions,
-            desired,
-            must_exist=case.wanted.must_exist,
-            most_databases=case.store.most_databases,
-        )
-        try:
-            schema = read_schema(case.access.server, login, case.tenant)
-        except Failure as failure:
-            if failure.reason is not Reason.LOGIN_REFUSED:
-                raise
-            provision(sessions, replace(desired, set_password=True), must_exist=case.wanted.must_exist)
-            schema = read_schema(case.access.server, login, case.tenant)
-    return _Verified(
-        case.access,
-        case.tenant,
-        login.username,
-        login.password,
-        case.store.connection_limit,
-        case.wanted.migrated_by,
-        schema,
-        provisioned.is_rotating,
-        provisioned.other_until,
-    )
-
-
-def _size(access: AdminConnection, tenant: Tenant) -> int:
-    with access.sessions() as sessions:
-        return database_size(sessions, tenant)
-
-
-def _require_own(case: _Case) -> None:
-    with case.access.sessions() as sessions:
-        require_own(sessions, case.tenant, must_exist=case.wanted.must_exist)
-
-
-def _login_not_in_use(case: _Case) -> str:
-    """The login whose turn it is; the first one, if both or none can log in."""
-    first, second = case.tenant.logins
-    with case.access.sessions() as sessions:
-        can_log_in = rotation.logins_in_use(sessions, case.tenant)
-    return second if can_log_in == {first} else first
-
-
-def _revoke(case: _Case) -> None:
-    with case.access.sessions() as sessions:
-        teardown.retain(sessions, case.tenant)
-        # Before a Secret is written for a database that the server cannot have.
-        require_own(sessions, case.tenant, must_exist=case.wanted.must_exist)
-
-
-def _retain(access: AdminConnection, tenant: Tenant) -> None:
-    with access.sessions() as sessions:
-        teardown.retain(sessions, tenant)
-
-
-def _drop(access: AdminConnection, tenant: Tenant) -> None:
-    with access.sessions() as sessions:
-        teardown.drop(sessions, tenant)
-
-
-def _begin_rotation(case: _Case, new: DatabaseCredentials) -> None:
-    with case.access.sessions() as sessions:
-        rotation.begin(sessions, case.tenant, new.login, new.password)
-
-
-def _limit_old_login(case: _Case, old: str, until: float) -> None:
-    with case.access.sessions() as sessions:
-        rotation.limit(sessions, case.tenant, old, until)
-
-
-def _look(case: _Case, login: str, at: float) -> Sighting:
-    with case.access.sessions() as sessions:
-        return rotation.look(sessions, login, at)
-
-
-def _retire(case: _Case, old: str, *, at_once: bool) -> bool:
-    with case.access.sessions() as sessions:
-        return rotation.retire(sessions, case.tenant, old, at_once=at_once).complete

@@ -8,12 +8,8 @@ from tracking_operator.api.placement import BackendStoreKind, DatabasePlacement,
 from tracking_operator.api.tracking_server_class import PostgresStoreSpec, TrackingServerClassSpec
 from tracking_operator.controllers.conditions.condition_result import ConditionResult
 from tracking_operator.controllers.server.context import ReconcileContext
-from tracking_operator.controllers.server.database.databases import (
-    DatabaseMemory,
-    Databases,
-    DatabaseState,
-    WantedDatabase,
-)
+from tracking_operator.controllers.server.database.database_work import DatabaseMemory, WantedDatabase
+from tracking_operator.controllers.server.database.databases import Databases, DatabaseState
 from tracking_operator.controllers.server.managed_stores.interface import BACKEND, Deletion
 from tracking_operator.controllers.server.managed_stores.store_of_server import StoreOfServer, Words
 from tracking_operator.controllers.server.revocation import is_due

@@ -12,13 +12,12 @@ from tests.unit.examples import Manifest, model, postgres_class, postgres_store
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.conditions.condition_result import Verdict
-from tracking_operator.controllers.server.database.databases import (
+from tracking_operator.controllers.server.database.database_work import (
     DatabaseMemory,
-    Databases,
-    DatabaseState,
+    Verified,
     WantedDatabase,
-    _Verified,
 )
+from tracking_operator.controllers.server.database.databases import Databases, DatabaseState
 from tracking_operator.controllers.server_class.postgres_admin import AdminConnection, PostgresAdmin
 from tracking_operator.failures import Invalid, Unavailable, Waiting
 from tracking_operator.kube.cache import ObjectCache
@@ -87,9 +86,9 @@ class Postgres:
                 return self.is_retired
         return None
 
-    def _verified(self, *arguments: object) -> _Verified:
+    def _verified(self, *arguments: object) -> Verified:
         case, credentials, _ = arguments
-        return _Verified(
+        return Verified(
             access=case.access,  # type: ignore[attr-defined]
             tenant=case.tenant,  # type: ignore[attr-defined]
             login=credentials.login,  # type: ignore[attr-defined]

@@ -12,7 +12,8 @@ from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.labels_and_annotations import API_VERSION, FINALIZER
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
-from tracking_operator.controllers.server.database.databases import Databases, DatabaseState, WantedDatabase
+from tracking_operator.controllers.server.database.database_work import WantedDatabase
+from tracking_operator.controllers.server.database.databases import Databases, DatabaseState
 from tracking_operator.controllers.server.database.managed_store import DatabaseStore
 from tracking_operator.controllers.server.managed_stores.interface import Deletion
 from tracking_operator.controllers.server.managed_stores.loop import ManagedStores

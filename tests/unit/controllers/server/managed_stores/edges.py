@@ -197,7 +197,7 @@ class _Postgres(test_databases.Postgres):
         self, namespace: str, server: object, work: Callable[..., object], *rest: object, **words: object
     ) -> object:
         found = await super().run_for(namespace, server, work, *rest, **words)  # type: ignore[arg-type]
-        answers = {"_databases_of": (), "_size": 1000, "count_rows": RowCounts(runs=0)}
+        answers = {"_databases_of": (), "size": 1000, "count_rows": RowCounts(runs=0)}
         return answers.get(work.__name__, found)
 
 
