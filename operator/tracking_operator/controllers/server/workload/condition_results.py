@@ -241,6 +241,9 @@ def workload_result(server: ServerModel, observed: Observed) -> ConditionResult:
         return _at_rest(observed)
     if is_rolled_out(observed.deployment, server.replicas):
         message = f"{server.replicas} of {server.replicas} pods serve MLflow {server.version}."
+        if server.access.next_address:
+            message += f" The server is at {server.access.next_address} once the last pod has ended that answers only elsewhere."
+            return ConditionResult(type_, Verdict.WORKING, Reason.ROLLOUT_IN_PROGRESS, message)
         return ConditionResult(type_, Verdict.OK, Reason.WORKLOAD_AVAILABLE, message)
     return _rollout_result(server, observed.deployment, observed)
 

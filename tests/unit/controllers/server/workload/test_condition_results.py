@@ -295,6 +295,16 @@ class TestRollout:
         found = condition_results(children, EXTERNAL, answer=Answer(404, "Not Found"), access=moving)
         assert verdicts(found)[EXPOSED] == (Verdict.WORKING, Reason.PATH_NOT_FOUND)
 
+    def test_to_another_host_is_under_way_until_the_new_one_is_in_use(self) -> None:
+        moving = replace(model(EXTERNAL).access, next_address=Address(host="new.example.com"))
+        ending = pod(name="old", check=PASSED, server=RUNNING, deleted=True)
+        children = [deployment(), pod(check=PASSED, server=RUNNING), ending]
+        found = condition_results(children, EXTERNAL, access=moving)
+        assert verdicts(found)[WORKLOAD] == (Verdict.WORKING, Reason.ROLLOUT_IN_PROGRESS)
+        assert verdicts(found)[EXPOSED][0] is Verdict.OK
+        there = condition_results(children, EXTERNAL, access=replace(moving, next_address=None))
+        assert verdicts(there)[WORKLOAD] == (Verdict.OK, Reason.WORKLOAD_AVAILABLE)
+
     def test_without_a_pod_that_serves_leaves_nobody_connected(self) -> None:
         found = condition_results([*VOLUMES, deployment(available=0), pod(check=PASSED, server=STARTING)])
         assert found[EXPOSED].verdict is Verdict.WORKING
