@@ -84,9 +84,10 @@ class BackupReconciler:
         return await self._report(live, backup, progress, report)
 
     async def _keep(self, live: KubeObject, backup: TrackingServerBackup) -> Outcome:
-        """Nothing is left to do; a changed deletionPolicy is noted."""
-        known = backup.status.condition(TYPE)
-        if known is None or backup.status.observed_generation == backup.metadata.generation:
+        """Nothing is left to do; a changed deletionPolicy is noted, and that an older operator could not read it is forgotten."""
+        known, ready = backup.status.condition(TYPE), backup.status.condition(ConditionType.READY)
+        is_told = ready is not None and known is not None and ready.reason == known.reason
+        if known is None or (is_told and backup.status.observed_generation == backup.metadata.generation):
             return Outcome()
         verdict = Verdict.OK if known.is_true else Verdict.BLOCKED
         result = ConditionResult(TYPE, verdict, reason_of(known.reason), known.message)

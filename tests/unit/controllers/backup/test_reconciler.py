@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 import pytest
+from pydantic import ValidationError
 
 from tests.unit.controllers.live import said
 from tests.unit.controllers.memory_api import MemoryApi
@@ -24,6 +25,7 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import API_VERSION, FINALIZER, SERVER_LABEL
 from tracking_operator.api.tracking_server_backup import TrackingServerBackup
 from tracking_operator.controllers.backup.reconciler import BackupReconciler
+from tracking_operator.controllers.conditions.unreadable import status_with, unreadable_result
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP
 from tracking_operator.controllers.request import Outcome, Request
 from tracking_operator.controllers.server.children.mounted_secrets import Credentials
@@ -409,3 +411,25 @@ async def test_a_changed_deletion_policy_is_noted_and_nothing_else_happens() -> 
     await world.reconcile()
     assert world.backup()["status"]["observedGeneration"] == world.backup()["metadata"]["generation"]
     assert world.condition() == ("True", "AsExpected")
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+async def test_what_an_older_operator_could_not_read_is_afterwards_what_it_was(*, is_complete: bool) -> None:
+    world = World()
+    await world.begun()
+    if is_complete:
+        world.end()
+        world.bucket.folders[world.folder()] = STORED
+    else:
+        world.end(reason="BackupFailed", message="There are too many.", exit_code=50)
+    await world.reconcile(times=2)
+    before = world.backup()
+    with pytest.raises(ValidationError) as raised:
+        TrackingServerBackup.model_validate(before | {"spec": before["spec"] | {"artifacts": "Some"}})
+    status, _ = status_with(before, unreadable_result(raised.value), NOW)
+    world.api.store(before | {"status": status})
+    await world.reconcile()
+    assert world.backup()["status"] == before["status"]
+    world.api.calls.clear()
+    assert await world.reconcile() == Outcome()
+    assert world.api.calls == []
