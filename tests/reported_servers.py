@@ -1,10 +1,10 @@
-"""Servers in every state that the operator can report, written by the code that reports in earnest."""
+"""Servers and backups in every state that the operator can report, written by the code that reports in earnest."""
 
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Final
 
-from dev.argocd.examples import ASLEEP, NO_ANSWER, Life, ServerLife, with_result
+from dev.argocd.examples import ASLEEP, COPYING, NO_ANSWER, BackupLife, Life, ServerLife, with_result
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
 from tracking_operator.api.tracking_server import TrackingServerStatus
 from tracking_operator.controllers.conditions.condition_result import (
@@ -92,4 +92,24 @@ def reported_servers() -> Iterator[KubeObject]:
                 life.report(with_result(life.well(), result), answers=answers)
                 yield deepcopy(life.resource)
             life.edit({"replicas": 2})
+            yield deepcopy(life.resource)
+
+
+def backup_results() -> Iterator[ConditionResult]:
+    """Each reason that may keep a backup from being complete: all of them, as any step of it may fail."""
+    for reason in Reason:
+        yield problem(ConditionType.COMPLETE, reason, f"{reason.when} {reason.remedy}")
+
+
+def reported_backups() -> Iterator[KubeObject]:
+    """Each state in which a backup can be found: by reason, at the first look and after others, edited since, and complete at last."""
+    for result in backup_results():
+        for before in ([], [COPYING]):
+            life = BackupLife()
+            for found in (*before, result):
+                life.report([found])
+                yield deepcopy(life.resource)
+            life.edit(life.resource["spec"] | {"deletionPolicy": "Retain"})
+            yield deepcopy(life.resource)
+            life.report(life.well())
             yield deepcopy(life.resource)

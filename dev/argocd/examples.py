@@ -11,7 +11,7 @@ from typing import Final
 
 import yaml
 
-from dev.argocd.scripts import GENERATED, SERVER, SERVER_CLASS, literal_yaml
+from dev.argocd.scripts import BACKUP, GENERATED, SERVER, SERVER_CLASS, literal_yaml
 from dev.chart.markup import Object
 from dev.deploy import ROOT
 from tracking_operator.api.conditions import Condition, ConditionType, Reason, merge_conditions
@@ -21,6 +21,7 @@ from tracking_operator.api.labels_and_annotations import (
     ROTATE_CREDENTIALS_ANNOTATION,
 )
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server_backup import TrackingServerBackupStatus
 from tracking_operator.api.tracking_server_class import TrackingServerClass, TrackingServerClassStatus
 from tracking_operator.controllers.conditions.condition_result import (
     ConditionResult,
@@ -40,6 +41,7 @@ START: Final = datetime(2026, 1, 1, 10, tzinfo=UTC)
 SETTINGS: Final = ReconcileSettings(cluster_name="example", image_repository="tracking-operator/mlflow")
 UNSEEN: Final = "The operator has not looked at the latest change yet."
 UID: Final = "0b5f5f2e-0000-4000-8000-000000000001"
+BACKUP_FOLDER: Final = f".tracking-operator/backups/6f0c5a52-0000-4000-8000-000000000001/{UID}/1/"
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,29 @@ class ClassLife(Life):
         return status.as_kubernetes()
 
 
+class BackupLife(Life):
+    """A backup of the server that is called mlflow."""
+
+    def __init__(self) -> None:
+        """Begin with a backup that nobody has looked at."""
+        metadata = {"name": "before-the-upgrade", "namespace": "team-a"}
+        super().__init__(_manifest(BACKUP, metadata, {"serverRef": {"name": "mlflow"}}))
+
+    @property
+    def ready_message(self) -> str:
+        """What Ready and Complete say when all is stored."""
+        return f"3 runs and 2 artifacts are stored in s3://ml-artifacts/{BACKUP_FOLDER}."
+
+    def well(self) -> list[ConditionResult]:
+        """What is found when all is stored."""
+        return [_ok(ConditionType.COMPLETE, self.ready_message)]
+
+    def _status(self, conditions: tuple[Condition, ...]) -> Object:
+        known: Object = {"startedAt": START.isoformat(), "attempt": 1, "folder": BACKUP_FOLDER}
+        status = TrackingServerBackupStatus.model_validate(known)
+        return status.updated(observed_generation=self.generation, conditions=conditions).as_kubernetes()
+
+
 def _manifest(kind: str, metadata: Object, spec: Object) -> Object:
     known = {"uid": UID, "generation": 1, "creationTimestamp": "2026-01-01T10:00:00Z"}
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata | known, "spec": spec}
@@ -240,6 +265,27 @@ DELETING: Final = problem(
     Reason.DELETION_BLOCKED,
     "The database cannot be dropped: PostgreSQL at pg.db.svc:5432 cannot be reached. The operator goes on trying.",
 )
+NO_SERVER: Final = problem(
+    ConditionType.COMPLETE,
+    Reason.SERVER_NOT_FOUND,
+    "There is no TrackingServer mlflow in namespace team-a: make it, or delete this backup.",
+)
+COPYING: Final = problem(
+    ConditionType.COMPLETE,
+    Reason.PROGRESSING,
+    "Job mlflow-backup copies the database and then the artifacts of server mlflow.",
+)
+TRYING_AGAIN: Final = problem(
+    ConditionType.COMPLETE,
+    Reason.STORE_UNREACHABLE,
+    "PostgreSQL at pg.db.svc:5432 cannot be reached: Connection refused. Another attempt follows.",
+)
+GIVEN_UP: Final = problem(
+    ConditionType.COMPLETE,
+    Reason.BACKUP_FAILED,
+    "Job mlflow-backup failed: its pod was ended. To try again, delete this backup and make another one.",
+)
+REMOVING: Final = problem(ConditionType.COMPLETE, Reason.DELETING, "What is stored is being removed.")
 
 
 def server_examples() -> Iterator[Example]:
@@ -313,6 +359,39 @@ def class_examples() -> Iterator[Example]:
         )
     )
     yield Example("superuser_refused", life.resource, "Degraded")
+
+
+def backup_examples() -> Iterator[Example]:
+    """Backups likewise."""
+    yield Example("new", BackupLife().resource, "Progressing", UNSEEN)
+
+    for name, found, health in (
+        ("waiting_for_a_server", NO_SERVER, "Progressing"),
+        ("under_way", COPYING, "Progressing"),
+        ("another_attempt_follows", TRYING_AGAIN, "Progressing"),
+        ("given_up", GIVEN_UP, "Degraded"),
+    ):
+        life = BackupLife()
+        life.report([found])
+        yield Example(name, life.resource, health)
+
+    yield Example("complete", _complete_backup().resource, "Healthy")
+
+    life = _complete_backup()
+    life.edit(life.resource["spec"] | {"deletionPolicy": "Retain"})
+    yield Example("changed", life.resource, "Progressing", UNSEEN)
+
+    life = _complete_backup()
+    life.resource["metadata"]["deletionTimestamp"] = "2026-01-01T11:00:00Z"
+    life.report([REMOVING])
+    yield Example("deleting", life.resource, "Progressing")
+
+
+def _complete_backup() -> BackupLife:
+    life = BackupLife()
+    life.report([COPYING])
+    life.report(life.well())
+    return life
 
 
 def _ready_server() -> ServerLife:

@@ -21,6 +21,8 @@ from tracking_operator.controllers.conditions.condition_result import Verdict, v
 
 SERVER: Final = "TrackingServer"
 SERVER_CLASS: Final = "TrackingServerClass"
+BACKUP: Final = "TrackingServerBackup"
+KINDS: Final = (SERVER, SERVER_CLASS, BACKUP)
 SOURCES: Final = Path(__file__).parent / "lua"
 GENERATED: Final = "Generated from dev/argocd/ by `make generate`. Do not edit: changes will be lost.\n"
 
@@ -32,8 +34,7 @@ def scripts() -> dict[str, str]:
         "revoke-now": ("rotate --revoke-now", REVOKE_NOW_ANNOTATION),
     }
     made = {
-        f"{SERVER}/health.lua": _script("health"),
-        f"{SERVER_CLASS}/health.lua": _script("health"),
+        **{f"{kind}/health.lua": _script("health") for kind in KINDS},
         f"{SERVER}/actions/discovery.lua": _script("discovery"),
         **{f"{SERVER}/actions/{name}/action.lua": _script(name) for name in ("suspend", "resume")},
     }
@@ -60,8 +61,7 @@ def _working() -> str:
 def config_map(made: Mapping[str, str]) -> Object:
     """The part of Argo CD's ConfigMap `argocd-cm` that holds the scripts (docs/operator-manual/argocd-cm-yaml.md there)."""
     settings = {
-        f"resource.customizations.health.{GROUP}_{kind}": made[f"{kind}/health.lua"]
-        for kind in (SERVER, SERVER_CLASS)
+        f"resource.customizations.health.{GROUP}_{kind}": made[f"{kind}/health.lua"] for kind in KINDS
     }
     settings[f"resource.customizations.actions.{GROUP}_{SERVER}"] = literal_yaml(_actions(made))
     return {

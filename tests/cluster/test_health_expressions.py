@@ -12,7 +12,7 @@ from tests.admission import a_policy
 from tests.kstatus import kstatus
 from tests.kube_api import KubeApi, Refused
 from tests.operator_fixtures import OperatorHost, RunningOperator, Team, condition_of
-from tests.reported_servers import reported_servers
+from tests.reported_servers import reported_backups, reported_servers
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import DEPLOYMENT, Kind, KubeObject, KubeObjects, register
 
@@ -82,7 +82,8 @@ def test_a_server_whose_pods_find_no_node_yet_is_in_progress(team: Team, operato
 def test_flux_says_of_whatever_the_operator_reports_what_kstatus_says_but_of_servers_that_sleep(
     api: KubeApi, team: Team
 ) -> None:
-    different = {json.dumps(essence(one)): one for one in reported_servers() if "status" in one}
+    reported = (*reported_servers(), *reported_backups())
+    different = {json.dumps(essence(one)): one for one in reported if "status" in one}
     essences, servers = [json.loads(text) for text in different], list(different.values())
     assert len(servers) > 500
     verdicts = [

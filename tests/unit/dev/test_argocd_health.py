@@ -1,4 +1,4 @@
-"""Argo CD's health of servers and classes: by the examples beside the scripts, and of whatever the operator can report."""
+"""Argo CD's health of servers, classes and backups: by the examples beside the scripts, and of whatever the operator can report."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +30,7 @@ from tests.reported_servers import (
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.labels_and_annotations import GROUP
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server_backup import TrackingServerBackup
 from tracking_operator.api.tracking_server_class import TrackingServerClass
 from tracking_operator.controllers.conditions.busy import KEPT_FOR, BusyMemory, kept_while_busy
 from tracking_operator.controllers.conditions.condition_result import (
@@ -92,9 +93,10 @@ def test_examples_are_judged_as_argo_cd_tests_them(path: Path, expected: dict[st
 @pytest.mark.parametrize("path", [path for path, _ in examples()], ids=lambda path: path.stem)
 def test_examples_are_resources_that_the_operator_reads(path: Path) -> None:
     resource = yaml.safe_load(path.read_text())
-    kinds: dict[str, type[TrackingServer | TrackingServerClass]] = {
+    kinds: dict[str, type[TrackingServer | TrackingServerClass | TrackingServerBackup]] = {
         "TrackingServer": TrackingServer,
         "TrackingServerClass": TrackingServerClass,
+        "TrackingServerBackup": TrackingServerBackup,
     }
     assert kinds[resource["kind"]].model_validate(resource).metadata.generation > 0
 

@@ -118,6 +118,7 @@ def test_a_project_has_what_a_team_asks_for() -> None:
     assert {kind for _, kind in kinds} == {"TrackingServer", "HorizontalPodAutoscaler"}
     assert all(is_permitted(group, kind, namespaced=True) for group, kind in kinds)
     assert all("namespace" not in one["metadata"] for one in asked)
+    assert is_permitted(GROUP, "TrackingServerBackup", namespaced=True)
 
 
 def test_nothing_in_a_project_is_a_pattern() -> None:

@@ -13,7 +13,7 @@ from dev.argocd.__main__ import CUSTOMIZATIONS, FOLDER
 from dev.gitops.image import module_source
 from dev.local_cluster.go import run_tests
 from tests.argo_lua import script
-from tests.reported_servers import reported_servers
+from tests.reported_servers import reported_backups, reported_servers
 from tracking_operator.api.labels_and_annotations import (
     GROUP,
     REVOKE_NOW_ANNOTATION,
@@ -40,7 +40,7 @@ OUR_TIMES = f"""\tcase "TrackingServer":
 
 @pytest.fixture(scope="module")
 def argo_cd(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Argo CD's source with our kinds' scripts and no others, and with every state of a server among the examples."""
+    """Argo CD's source with our kinds' scripts and no others, and with every state of a server and of a backup among the examples."""
     source = tmp_path_factory.mktemp("argo-cd") / "source"
     module_source(source)
     for folder in (source / CUSTOMIZATIONS).iterdir():
@@ -49,31 +49,32 @@ def argo_cd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ours = source / CUSTOMIZATIONS / GROUP
     shutil.copytree(OURS, ours)
     add_examples(ours / "TrackingServer", distinct(reported_servers()))
+    add_examples(ours / "TrackingServerBackup", distinct(reported_backups()))
     tests = source / "util" / "lua" / "custom_actions_test.go"
     assert NORMALIZED in tests.read_text()
     tests.write_text(tests.read_text().replace(NORMALIZED, OUR_TIMES + NORMALIZED))
     return source
 
 
-def add_examples(folder: Path, servers: Iterator[KubeObject]) -> None:
-    """Add servers to the examples of a kind, each with the health that our Lua gives it."""
+def add_examples(folder: Path, resources: Iterator[KubeObject]) -> None:
+    """Add resources to the examples of their kind, each with the health that our Lua gives it."""
     health = script((folder / "health.lua").read_text())
     listed = yaml.safe_load((folder / "health_test.yaml").read_text())
-    for number, server in enumerate(servers):
+    for number, resource in enumerate(resources):
         path = f"testdata/reported_{number}.yaml"
-        (folder / path).write_text(json.dumps(server))
-        expected = {key: text for key, text in health(server).items() if text}
+        (folder / path).write_text(json.dumps(resource))
+        expected = {key: text for key, text in health(resource).items() if text}
         listed["tests"].append({"healthStatus": expected, "inputPath": path})
     (folder / "health_test.yaml").write_text(json.dumps(listed))
 
 
-def distinct(servers: Iterator[KubeObject]) -> Iterator[KubeObject]:
-    """Servers that differ in more than their times: which condition is younger counts, which year it is does not."""
+def distinct(resources: Iterator[KubeObject]) -> Iterator[KubeObject]:
+    """Resources that differ in more than their times: which condition is younger counts, which year it is does not."""
     seen = set[str]()
-    for server in servers:
-        if (key := without_times(json.dumps(server))) not in seen:
+    for resource in resources:
+        if (key := without_times(json.dumps(resource))) not in seen:
             seen.add(key)
-            yield server
+            yield resource
 
 
 def without_times(text: str) -> str:
