@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tracking_operator.cli import (
+    backup,
     check,
     check_isolation,
     completion,
@@ -35,6 +36,7 @@ PROGRAM: Final = Program(
         "suspend": suspend,
         "wake": wake,
         "upgrade": upgrade,
+        "backup": backup,
         "render": render,
         "check": check,
         "isolation": check_isolation,

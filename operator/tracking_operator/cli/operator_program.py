@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tracking_operator.cli import (
+    backup,
     check,
     crds,
     environment,
@@ -36,6 +37,7 @@ PROGRAM: Final = Program(
         "suspend": suspend,
         "wake": wake,
         "upgrade": upgrade,
+        "backup": backup,
     },
 )
 

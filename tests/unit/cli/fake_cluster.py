@@ -47,6 +47,10 @@ class FakeCluster:
     refusals: dict[tuple[str, str], tuple[int, str]] = field(default_factory=dict)
     """By method and the end of the path."""
     queries: list[dict[str, list[str]]] = field(default_factory=list)
+    statuses: list[KubeObject] = field(default_factory=list)
+    """What becomes of an object that was created, look by look; the last one stays."""
+    created: list[str] = field(default_factory=list)
+    """The paths of what was created, dry runs left out."""
 
     def put(self, *objects: KubeObject) -> None:
         for obj in objects:
@@ -63,18 +67,31 @@ class FakeCluster:
         for (refused, end), (status, message) in self.refusals.items():
             if method == refused and url.path.endswith(end):
                 return status, {"kind": "Status", "reason": HTTPStatus(status).phrase, "message": message}
+        write = {"POST": self._made, "PATCH": self._patched}.get(method)
+        if write and (method == "POST" or url.path in self.stored):
+            return 200, write(url.path, json.loads(body), is_kept="dryRun" not in query)
         if url.path.endswith("/log"):
             pod = url.path.split("/")[-2]
             return 200, self.logs[f"{pod}/{query['container'][0]}"]
         if url.path in self.stored:
-            if method == "PATCH":
-                return 200, self._patched(url.path, json.loads(body), is_kept="dryRun" not in query)
-            return 200, self.stored[url.path]
+            return 200, self._seen(url.path)
         items = [one for place, one in self.stored.items() if place.rpartition("/")[0] == url.path]
         if items or (method == "GET" and not url.path.rpartition("/")[0].endswith("s")):
             chosen = [one for one in items if _is_selected(one, query)]
             return 200, {"metadata": {"resourceVersion": "1"}, "items": chosen}
         return 404, {"kind": "Status", "reason": "NotFound", "message": "not found"}
+
+    def _made(self, collection: str, obj: KubeObject, *, is_kept: bool) -> KubeObject:
+        path = f"{collection}/{name_of(obj)}"
+        if is_kept:
+            self.stored[path] = obj
+            self.created.append(path)
+        return obj
+
+    def _seen(self, path: str) -> KubeObject:
+        if path in self.created and self.statuses:
+            self.stored[path] = self.stored[path] | {"status": self.statuses.pop(0)}
+        return self.stored[path]
 
     def _patched(self, path: str, changes: KubeObject, *, is_kept: bool) -> KubeObject:
         patched = _merged(self.stored[path], changes)
@@ -100,6 +117,9 @@ def fake_cluster(folder: Path) -> Iterator[FakeCluster]:
             self.wfile.write(content)
 
         def do_PATCH(self) -> None:
+            self.do_GET()
+
+        def do_POST(self) -> None:
             self.do_GET()
 
         def log_message(self, *_: object) -> None:
