@@ -434,6 +434,7 @@ def action_files() -> Iterator[tuple[str, str]]:
         ("resume", "without_replicas", "resumed_with_replicas"),
         ("rotate", "awake", "rotated"),
         ("revoke-now", "awake", "revoked"),
+        ("backup", "awake", "backed_up"),
     ]
     tests = {
         "discoveryTests": [
@@ -450,8 +451,21 @@ def action_files() -> Iterator[tuple[str, str]]:
         ],
     }
     yield f"{folder}/action_test.yaml", _text(tests)
+    # A list of what is made begins with a dash, by which Argo CD's tests know it: no remark can stand before that.
+    made = {"k8sOperation": "create", "unstructuredObj": _made_by_the_action()}
+    yield f"{folder}/testdata/backed_up.yaml", literal_yaml([made])
     for name, resource in servers.items():
         yield f"{folder}/testdata/{name}.yaml", _text(resource)
+
+
+def _made_by_the_action() -> Object:
+    metadata = {"name": "mlflow-00010101-000000", "namespace": "team-a"}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": BACKUP,
+        "metadata": metadata,
+        "spec": {"serverRef": {"name": "mlflow"}},
+    }
 
 
 def _annotated(resource: Object, annotation: str) -> Object:
@@ -479,6 +493,12 @@ def _available(name: str) -> list[Object]:
             "disabled": not has_credentials,
             "iconClass": "fa fa-fw fa-ban",
             "displayName": "Revoke all access now",
+        },
+        {
+            "name": "backup",
+            "disabled": not has_credentials,
+            "iconClass": "fa fa-fw fa-archive",
+            "displayName": "Back up",
         },
     ]
 

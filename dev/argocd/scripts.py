@@ -13,6 +13,7 @@ import yaml
 from dev.chart.markup import Object
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import (
+    API_VERSION,
     GROUP,
     REVOKE_NOW_ANNOTATION,
     ROTATE_CREDENTIALS_ANNOTATION,
@@ -36,7 +37,7 @@ def scripts() -> dict[str, str]:
     made = {
         **{f"{kind}/health.lua": _script("health") for kind in KINDS},
         f"{SERVER}/actions/discovery.lua": _script("discovery"),
-        **{f"{SERVER}/actions/{name}/action.lua": _script(name) for name in ("suspend", "resume")},
+        **{f"{SERVER}/actions/{name}/action.lua": _script(name) for name in ("suspend", "resume", "backup")},
     }
     for name, (command, annotation) in asks.items():
         made[f"{SERVER}/actions/{name}/action.lua"] = _script("ask", COMMAND=command, ANNOTATION=annotation)
@@ -44,12 +45,16 @@ def scripts() -> dict[str, str]:
 
 
 def _script(name: str, **words: str) -> str:
-    text = (SOURCES / f"{name}.lua").read_text()
-    credentials = (SOURCES / "has_credentials.lua").read_text().rstrip()
-    known = {"WORKING": _working(), "HAS_CREDENTIALS": credentials, **words}
+    text = _source(name)
+    shared = {name.upper(): _source(name).rstrip() for name in ("has_credentials", "why_no_backup")}
+    known = {"WORKING": _working(), "API_VERSION": API_VERSION, **shared, **words}
     for word, value in known.items():
         text = text.replace(f"@{word}@", value)
     return text
+
+
+def _source(name: str) -> str:
+    return (SOURCES / f"{name}.lua").read_text()
 
 
 def _working() -> str:

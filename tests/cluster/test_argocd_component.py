@@ -27,11 +27,11 @@ def test_it_adds_our_settings_to_a_configuration_that_gets_its_namespace_afterwa
     (tmp_path / "component").symlink_to(FOLDER)
     overlay = {"namespace": namespace, "resources": ["install.yaml"], "components": ["component"]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    built = yaml.safe_load_all(
-        cluster.kubectl("kustomize", str(tmp_path), "--load-restrictor=LoadRestrictionsNone")
-    )
-    maps: dict[str, KubeObject] = {one["metadata"]["name"]: one for one in built}
+    text = cluster.kubectl("kustomize", str(tmp_path), "--load-restrictor=LoadRestrictionsNone")
+    built: list[KubeObject] = list(yaml.safe_load_all(text))
+    maps = {one["metadata"]["name"]: one for one in built if one["kind"] == "ConfigMap"}
     assert {one["metadata"]["namespace"] for one in maps.values()} == {namespace}
     wanted = yaml.safe_load((FOLDER / "argocd-cm.yaml").read_text())["data"]
     assert maps["argocd-cm"]["data"] == {"a": "b", **wanted}
     assert "data" not in maps["argocd-rbac-cm"]
+    assert {one["kind"] for one in built} == {"ConfigMap", "ClusterRole", "ClusterRoleBinding"}

@@ -2,6 +2,8 @@
 
 @HAS_CREDENTIALS@
 
+@WHY_NO_BACKUP@
+
 local spec = obj.spec
 if type(spec) ~= "table" then
   spec = {}
@@ -21,4 +23,5 @@ return {
     ["iconClass"] = "fa fa-fw fa-ban",
     ["displayName"] = "Revoke all access now",
   },
+  ["backup"] = {["disabled"] = why_no_backup() ~= nil, ["iconClass"] = "fa fa-fw fa-archive", ["displayName"] = "Back up"},
 }

@@ -1,6 +1,7 @@
 """Argo CD's actions on servers: by the examples beside the scripts, and against what `kubectl tracking` writes."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,8 @@ from tracking_operator.api.labels_and_annotations import (
     ROTATE_CREDENTIALS_ANNOTATION,
 )
 from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server_backup import TrackingServerBackup
+from tracking_operator.cli.backup import backup_of
 from tracking_operator.cli.changes import Change
 from tracking_operator.cli.cluster import CommandError
 from tracking_operator.cli.rotate import rotation
@@ -51,6 +54,12 @@ STATUSES: tuple[KubeObject | None, ...] = (
     {"backendStore": {"kind": "sqlite"}, "artifactStore": {"kind": "volume"}, "loginRevision": ""},
     {"backendStore": {"kind": "sqlite"}, "artifactStore": {"kind": "volume"}},
 )
+ON_THE_CLASS: KubeObject = {
+    "className": "standard",
+    "version": "3.18.0",
+    "backendStore": "postgres",
+    "artifactStore": "s3",
+}
 ANNOTATIONS: tuple[KubeObject | None, ...] = (
     None,
     {},
@@ -73,11 +82,22 @@ def servers() -> Iterator[KubeObject]:
 
 def normalized(resource: Value) -> Value:
     """What Argo CD compares after an action: times that the action wrote say nothing."""
+    if isinstance(resource, list):
+        return [
+            {"k8sOperation": one["operation"], "unstructuredObj": without_moment(one["resource"])}
+            for one in resource
+        ]
     annotations = resource["metadata"].get("annotations") or {}
     times = {name: NORMALIZED for name in TIMES if name in annotations}
     return resource | {
         "metadata": resource["metadata"] | ({"annotations": annotations | times} if times else {})
     }
+
+
+def without_moment(made: Value) -> Value:
+    """What an action has made, as if it had been in the year 1."""
+    name = re.sub(r"-\d{8}-\d{6}$", "-00010101-000000", made["metadata"]["name"])
+    return made | {"metadata": made["metadata"] | {"name": name}}
 
 
 def read(path: str) -> Value:
@@ -118,7 +138,7 @@ def by_the_command(action: str, resource: KubeObject) -> Change:
     raise ValueError(action)
 
 
-@pytest.mark.parametrize("action", BY_NAME)
+@pytest.mark.parametrize("action", sorted(BY_NAME.keys() - {"backup"}))
 def test_an_action_writes_what_the_command_writes(action: str) -> None:
     compared = 0
     for resource in servers():
@@ -152,6 +172,68 @@ def test_asking_writes_the_time_of_this_moment(action: str, annotation: str) -> 
     assert list(written) == [annotation]
     assert time.endswith("Z")
     assert abs(datetime.now(UTC) - datetime.fromisoformat(time)) < timedelta(minutes=1)
+
+
+REFUSING: dict[str, KubeObject] = {
+    "new": {},
+    "placed": {"placement": ON_THE_CLASS},
+    "without_revision": {"placement": ON_THE_CLASS, "schemaRevision": ""},
+    "on_sqlite": {"placement": ON_THE_CLASS | {"backendStore": "sqlite"}, "schemaRevision": "a"},
+    "on_a_volume": {"placement": ON_THE_CLASS | {"artifactStore": "volume"}, "schemaRevision": "a"},
+    "on_stores_of_others": {
+        "placement": ON_THE_CLASS | {"backendStore": "external", "artifactStore": "external"},
+        "schemaRevision": "a",
+    },
+}
+
+
+def whether_backups_are_offered(resource: KubeObject) -> bool:
+    (offered,) = (one for one in available(DISCOVERY, resource) if one["name"] == "backup")
+    return not offered["disabled"]
+
+
+@pytest.mark.parametrize("spec", [{}, {"suspend": True}, {"version": "3.18.0", "replicas": 2}])
+def test_backup_makes_what_the_command_makes(spec: KubeObject) -> None:
+    resource = read("testdata/awake.yaml") | {"spec": spec}
+    before = datetime.now(UTC).replace(microsecond=0)
+    (made,) = BY_NAME["backup"](resource)
+    after = datetime.now(UTC)
+    by_the_command = [
+        backup_of(TrackingServer.model_validate(resource), before + timedelta(seconds=seconds))
+        for seconds in range(int((after - before).total_seconds()) + 1)
+    ]
+    assert made["operation"] == "create"
+    assert made["resource"] in by_the_command
+    assert TrackingServerBackup.model_validate(made["resource"]).spec.server_ref.name == "mlflow"
+    assert whether_backups_are_offered(resource)
+
+
+def test_what_is_made_belongs_to_nobody_who_would_take_it_along() -> None:
+    (made,) = BY_NAME["backup"](read("testdata/awake.yaml"))
+    assert set(made["resource"]["metadata"]) == {"name", "namespace"}
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_a_backup_that_would_never_be_complete_is_greyed_out_and_refused_in_the_commands_words(
+    name: str,
+) -> None:
+    refused_with_the_same_words(read("testdata/awake.yaml") | {"status": REFUSING[name]})
+
+
+def test_a_server_without_a_status_or_that_is_being_deleted_is_not_backed_up() -> None:
+    awake = read("testdata/awake.yaml")
+    refused_with_the_same_words({key: one for key, one in awake.items() if key != "status"})
+    going = awake["metadata"] | {"deletionTimestamp": "2026-01-01T11:00:00Z"}
+    refused_with_the_same_words(awake | {"metadata": going})
+
+
+def refused_with_the_same_words(resource: KubeObject) -> None:
+    assert not whether_backups_are_offered(resource)
+    with pytest.raises(CommandError) as refused:
+        backup_of(TrackingServer.model_validate(resource), datetime.now(UTC))
+    with pytest.raises(ScriptError) as raised:
+        BY_NAME["backup"](resource)
+    assert str(raised.value) == str(refused.value)
 
 
 def test_what_is_in_the_folders_is_what_is_offered() -> None:

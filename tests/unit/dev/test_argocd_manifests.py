@@ -155,6 +155,19 @@ def test_argo_cd_applies_with_the_rights_that_the_project_has() -> None:
     assert resources == kinds
 
 
+def test_argo_cd_may_make_backups_for_the_action_and_nothing_else() -> None:
+    role, binding = objects(FOLDER / "backup-action.yaml")
+    rule = {"apiGroups": [GROUP], "resources": ["trackingserverbackups"], "verbs": ["create"]}
+    assert role["rules"] == [rule]
+    assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) == (
+        role["kind"],
+        role["metadata"]["name"],
+    )
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "argocd-server", "namespace": "argocd"}]
+    (component,) = objects(FOLDER / "kustomization.yaml")
+    assert component["resources"] == ["backup-action.yaml"]
+
+
 def rendered(value: object, folder: str) -> object:
     """A template for one folder of Git."""
     if isinstance(value, dict):
