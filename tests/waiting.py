@@ -11,7 +11,7 @@ PATIENCE: Final = float(os.environ.get("TRACKING_OPERATOR_TEST_PATIENCE", "1"))
 """By how much deadlines are longer: for a machine that builds Kubernetes at the same time. How fast things are is measured by `make bench`."""
 
 
-OF_THE_WAIT: Final = 0.02
+OF_THE_WAIT: Final = 0.05
 """What has been waited for long is asked for less often: asking takes time of the machine from what is waited for."""
 LONGEST_INTERVAL_SECONDS: Final = 0.5
 

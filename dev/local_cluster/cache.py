@@ -23,6 +23,7 @@ USUAL_SECONDS = {
     "helm": 250,
     "helm-3": 200,
     "promtool": 105,
+    "cosign": 150,
     "krew": 20,
     "validate-krew-manifest": 10,
     "kubeconform": 10,

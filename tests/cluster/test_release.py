@@ -4,6 +4,8 @@ Nothing here asks a cluster: it takes Helm, kubectl and, for the plugin, the pac
 """
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -106,6 +108,53 @@ def run(command: Sequence[str | Path], environment: dict[str, str]) -> "subproce
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, check=True, timeout=seconds
     )
+
+
+@pytest.mark.campaign
+def test_the_workflows_signature_of_the_checksums_holds_until_a_file_is_another_one(
+    released: Path, tmp_path: Path
+) -> None:
+    """The workflow's own command, with a key pair: whom GitHub certifies without one, only a workflow can be."""
+    cosign = published_program("cosign")
+    environment = os.environ | {
+        "HOME": str(tmp_path),
+        "COSIGN_PASSWORD": "of-this-test",
+        "PATH": str(cosign.parent),
+    }
+    files = tmp_path / "files"
+    shutil.copytree(released, files)
+
+    def run_cosign(*arguments: str) -> None:
+        seconds = patient(60)
+        subprocess.run(
+            ["cosign", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            check=True,
+            timeout=seconds,
+            capture_output=True,
+        )
+
+    run_cosign("generate-key-pair")
+    _, *command = shlex.split(step_of_the_workflow("sign the checksums"))
+    run_cosign(*command, "--key", "cosign.key", "--use-signing-config=false", "--tlog-upload=false")
+    verify = ("verify-blob", "--key", "cosign.pub", "--insecure-ignore-tlog", "--bundle")
+    run_cosign(*verify, "files/SHA256SUMS.sigstore.json", "files/SHA256SUMS")
+    check = ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"]
+    assert subprocess.run(check, cwd=files, check=False).returncode == 0
+
+    sums = (files / "SHA256SUMS").read_text()
+    (files / "SHA256SUMS").write_text(sums.replace("install.yaml", "another.yaml"))
+    with pytest.raises(subprocess.CalledProcessError) as refusal:
+        run_cosign(*verify, "files/SHA256SUMS.sigstore.json", "files/SHA256SUMS")
+    assert b"signature" in refusal.value.stderr
+
+
+def step_of_the_workflow(name: str) -> str:
+    """What a step of the workflow that publishes runs."""
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())
+    (found,) = (one for one in workflow["jobs"]["publish"]["steps"] if one.get("name") == name)
+    return str(found["run"])
 
 
 def test_the_released_plugin_says_its_version(released: Path, tmp_path: Path) -> None:
