@@ -232,6 +232,5 @@ has-python:
 
 # The tests of one folder, with the ten slowest of them; how long all took is kept for the end of `make test`.
 # `make test-stores TESTS=tests/stores/s3` runs a part of the group.
-# With GOGC=200 the cluster's programs take a fifth less of the processor, and its API server half as much memory again.
-group = started=$$(date +%s); GOGC=200 $(RUN) pytest $(or $(TESTS),tests/$(1)) -m 'not campaign' --durations=10 $(2) && mkdir -p $(TIMES) && \
+group = started=$$(date +%s); $(RUN) pytest $(or $(TESTS),tests/$(1)) -m 'not campaign' --durations=10 $(2) && mkdir -p $(TIMES) && \
   printf '  %-8s %5d s\n' $(1) $$(($$(date +%s) - started)) > $(TIMES)/$(1)

@@ -45,12 +45,8 @@ def succeeds(*command: str | Path, env: Mapping[str, str] | None = None) -> bool
 
 
 def plain_environment() -> dict[str, str]:
-    """An environment without proxies and credentials, for everything that runs in the cluster.
-
-    Whoever shares the processor with the cluster may say how often its programs collect garbage, as the Makefile does for the tests.
-    """
-    plain = {"PATH": SYSTEM_PATH, "HOME": os.environ.get("HOME", "/root"), "LANG": "C.UTF-8"}
-    return plain | {name: os.environ[name] for name in ("GOGC",) if name in os.environ}
+    """An environment without proxies and credentials, for everything that runs in the cluster."""
+    return {"PATH": SYSTEM_PATH, "HOME": os.environ.get("HOME", "/root"), "LANG": "C.UTF-8"}
 
 
 def _exit_code(command: Sequence[str], env: Mapping[str, str] | None) -> int:
