@@ -12,8 +12,10 @@ import pytest
 from dev.audit import ApiCall, AuditLog
 from dev.development_cluster import DevelopmentCluster
 from dev.gitops.files import SERVER
+from tests.e2e.mlflow import uids
 from tests.gitops.conftest import ASLEEP, MakeTeam
 from tests.gitops.git_team import GitTeam
+from tests.mlflow_versions import NEWEST_VERSION
 from tests.waiting import wait_until
 from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.kube.objects import Kind, KubeObject, register
@@ -67,6 +69,25 @@ def with_finalizer(server: KubeObject) -> KubeObject | None:
     """The server, if the operator cleans up after it."""
     finalizers = server["metadata"].get("finalizers") or ()
     return server if any(FINALIZER in one for one in finalizers) else None
+
+
+def test_what_somebody_edits_is_taken_back_once_and_nobody_fights(
+    team_that_runs: GitTeam, cluster: DevelopmentCluster
+) -> None:
+    team, pods = team_that_runs, uids(team_that_runs.team, SERVER)
+    team.wait_for_state(lambda state: state.is_well, "well")
+    with counting(cluster, team) as writes:
+        team.team.patch_server({"spec": {"version": None}}, SERVER)  # which replaces no pod
+        wait_until(
+            lambda: team.team.server(SERVER)["spec"].get("version") == NEWEST_VERSION,
+            SECONDS_TO_HEAL,
+            lambda: f"Argo CD takes the edit back: {team.described()}",
+        )
+        team.wait_for_state(lambda state: state.is_well, "well")
+        stays_as_it_is(team, min(SETTLED_SECONDS, 30))
+    edits = [call for call in writes if not call.subresource]
+    assert len(edits) == 2, edits
+    assert uids(team.team, SERVER) == pods
 
 
 register(Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"))
