@@ -49,6 +49,7 @@ ORDER = (
     "outcomes",
     "store_answers",
     "foreign_text",
+    "schedule",
     "api",
     "failures",
     "passwords",
@@ -120,7 +121,8 @@ ROOMS = {
     "outcomes": room(),
     "store_answers": room(),
     "foreign_text": room(),
-    "api": room("pydantic", rooms={"foreign_text", "outcomes"}),
+    "schedule": room(),
+    "api": room("pydantic", rooms={"foreign_text", "outcomes", "schedule"}),
     "failures": room(rooms={"api.conditions", "outcomes"}),
     "passwords": room(),
     "shares": room(),
@@ -167,7 +169,18 @@ ROOMS = {
     ),
     "controllers": room(
         "pydantic",
-        rooms={"api", "naming", "resources", "kube", "mlflow", "passwords", "outcomes", "shares", "timings"}
+        rooms={
+            "api",
+            "naming",
+            "resources",
+            "kube",
+            "mlflow",
+            "passwords",
+            "outcomes",
+            "schedule",
+            "shares",
+            "timings",
+        }
         | STORES
         | POD_ENVIRONMENT
         | BACKUP_FORMAT
@@ -219,6 +232,7 @@ PURE_ROOMS = (
     "outcomes",
     "store_answers",
     "foreign_text",
+    "schedule",
     "stores.ownership_mark",
     "resources",
     "controllers",
