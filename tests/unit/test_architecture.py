@@ -121,7 +121,7 @@ ROOMS = {
     "outcomes": room(),
     "store_answers": room(),
     "foreign_text": room(),
-    "schedule": room(),
+    "schedule": room("cronsim"),
     "api": room("pydantic", rooms={"foreign_text", "outcomes", "schedule"}),
     "failures": room(rooms={"api.conditions", "outcomes"}),
     "passwords": room(),

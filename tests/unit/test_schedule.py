@@ -42,10 +42,10 @@ def test_what_a_line_plans_comes_next(line: str, after: str, expected: str) -> N
     assert next_ones(line, "UTC", after, 1) == [expected]
 
 
-def test_a_time_that_a_clock_skips_is_due_as_much_later_and_only_on_that_day() -> None:
+def test_a_time_that_a_clock_skips_is_due_when_it_has_skipped_it_and_only_on_that_day() -> None:
     assert next_ones("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00", 3) == [
         "2026-03-28T01:30",
-        "2026-03-29T01:30",  # 03:30, as there is no 02:30
+        "2026-03-29T01:00",  # 03:00, as there is no 02:30
         "2026-03-30T00:30",
     ]
 
@@ -75,13 +75,14 @@ def test_however_many_were_missed_one_is_due() -> None:
     ("line", "zone", "said"),
     [
         ("0 2 * *", "UTC", "five fields"),
-        ("61 2 * * *", "UTC", "'61' is no minute"),
-        ("0 2-1 * * *", "UTC", "'2-1' is no hour"),
-        ("0 2 * * */0", "UTC", "is no day of the week"),
-        ("0 2 * FOO *", "UTC", "'FOO' is no month"),
-        ("0 2,, * * *", "UTC", "is no hour"),
-        ("0 ² * * *", "UTC", "is no hour"),
-        ("0 2 31 2 *", "UTC", "never comes"),
+        ("0 0 2 * * *", "UTC", "five fields"),
+        ("61 2 * * *", "UTC", "bad minute"),
+        ("0 2-1 * * *", "UTC", "bad hour"),
+        ("0 2 * * */0", "UTC", "bad day-of-week"),
+        ("0 2 * FOO *", "UTC", "bad month"),
+        ("0 2,, * * *", "UTC", "bad hour"),
+        ("0 ² * * *", "UTC", "bad hour"),
+        ("0 2 31 2 *", "UTC", "bad day-of-month"),
         ("0 2 * * *", "Europe/Atlantis", "no time zone 'Europe/Atlantis'"),
         ("0 2 * * *", "Europe", "no time zone"),
         ("0 2 * * *", "../../etc/passwd", "no time zone"),
