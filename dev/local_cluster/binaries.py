@@ -88,6 +88,11 @@ def published_program(name: str) -> Path:
     return _binary(_published(name))
 
 
+def own_program(name: str) -> Path:
+    """A program of a module of ours in `go/`, whose version dev/versions.toml names; built when it is not in the cache."""
+    return _binary(Recipe(name, pinned(name)))
+
+
 def kubectl() -> Path:
     """The kubectl of the pinned Kubernetes version."""
     return _binary(_kubernetes()).parent / "kubectl"

@@ -29,6 +29,7 @@ USUAL_SECONDS = {
     "kubeconform": 10,
     "kubernetes-schemas": 10,
     "argocd": 400,
+    "flux-health": 120,
 }
 
 

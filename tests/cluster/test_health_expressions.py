@@ -3,20 +3,17 @@
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.admission import a_policy
-from tests.kstatus import kstatus
+from tests.kstatus import health_check_exprs, is_asleep, kstatus
 from tests.kube_api import KubeApi, Refused
-from tests.operator_fixtures import OperatorHost, RunningOperator, Team, condition_of
+from tests.operator_fixtures import OperatorHost, RunningOperator, Team
 from tests.reported_servers import reported_backups, reported_servers
 from tests.waiting import wait_until
 from tracking_operator.kube.objects import DEPLOYMENT, Kind, KubeObject, KubeObjects, register
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "gitops.md"
 ASKED = "example.com/asked"
 SECONDS_TO_BE_ACTIVE = 30.0
 """Until the API server goes by a new policy."""
@@ -139,16 +136,6 @@ def essence(server: KubeObject) -> KubeObject:
     }
 
 
-def is_asleep(server: KubeObject) -> bool:
-    """Whether a server sleeps as it shall: the one thing for which kstatus has no word."""
-    ready = condition_of(server, "Ready") or {}
-    return (
-        ready.get("reason") == "Suspended"
-        and server["status"]["observedGeneration"] == server["metadata"]["generation"]
-        and not (condition_of(server, "Reconciling") or condition_of(server, "Stalled"))
-    )
-
-
 def judged_at_once(api: KubeApi, namespace: str, servers: KubeObjects) -> list[str]:
     """What Flux makes of each server: of the expressions the first that is true decides, and it is in progress if none is."""
     said = wait_until(
@@ -176,8 +163,7 @@ def refusal_of(api: KubeApi, namespace: str, servers: KubeObjects) -> str | None
 
 def expressions(server: str = "object") -> dict[str, str]:
     """What the page gives to Flux, in the words of a policy, in which the server has this name."""
-    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (given,) = yaml.safe_load(block)["spec"]["healthCheckExprs"]
+    (given,) = health_check_exprs()
     return {
         name: re.sub(r"\b(status|metadata)\.(?=observed|generation|conditions)", rf"{server}.\1.", text)
         for name, text in given.items()

@@ -14,6 +14,7 @@ from dev.local_cluster.versions import pinned
         ("kubernetes", "k8s.io/kubernetes"),
         ("etcd", "go.etcd.io/etcd/server/v3"),
         ("coredns", "github.com/coredns/coredns"),
+        ("flux-health", "github.com/fluxcd/pkg/runtime"),
     ],
 )
 def test_our_go_modules_require_the_pinned_versions(component: str, module: str) -> None:
