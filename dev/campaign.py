@@ -22,11 +22,12 @@ replicas at once, every page in a browser, artifacts of 2 GB. `make test` leaves
 
 @dataclass(frozen=True)
 class LongTest:
-    """One test of the campaign; `outcome` is passed, failed or skipped."""
+    """One test of the campaign; `outcome` is passed, failed or skipped, `measured` what the test has recorded."""
 
     name: str
     outcome: str
     seconds: float
+    measured: str = ""
 
 
 def runs_in(report: str) -> Iterator[LongTest]:
@@ -36,13 +37,16 @@ def runs_in(report: str) -> Iterator[LongTest]:
         skipped = case.find("skipped") is not None
         outcome = "failed" if failed else "skipped" if skipped else "passed"
         module = case.attrib["classname"].rpartition(".")[2]
-        yield LongTest(f"{module}: {case.attrib['name']}", outcome, float(case.attrib["time"]))
+        recorded = (f"{one.attrib['name']}: {one.attrib['value']}" for one in case.iter("property"))
+        yield LongTest(
+            f"{module}: {case.attrib['name']}", outcome, float(case.attrib["time"]), "; ".join(recorded)
+        )
 
 
 def page(runs: Sequence[LongTest], *, commit: str, date: str) -> str:
     """The page with one row per test."""
-    rows = [f"| `{run.name}` | {run.outcome} | {run.seconds:.0f} s |" for run in runs]
-    table = ["| test | outcome | time |", "|---|---|---:|", *rows]
+    rows = [f"| `{run.name}` | {run.outcome} | {run.seconds:.0f} s | {run.measured} |" for run in runs]
+    table = ["| test | outcome | time | measured |", "|---|---|---:|---|", *rows]
     return f"{INTRODUCTION}\nLast run: {date}, commit {commit}.\n\n" + "\n".join(table) + "\n"
 
 
