@@ -10,7 +10,7 @@ import pytest
 from dev.gitops import state_of
 from dev.gitops.files import SERVER
 from tests.e2e.mlflow import pods_of, uids
-from tests.gitops.conftest import AS_IT_WAS, DOMAIN, MakeTeam, status_of
+from tests.gitops.conftest import AS_IT_WAS, ASLEEP, DOMAIN, MakeTeam, status_of
 from tests.gitops.git_team import GitTeam
 from tests.mlflow_versions import NEWEST_VERSION
 from tests.operator_fixtures import condition_of
@@ -133,3 +133,21 @@ def test_a_commit_that_the_api_does_not_take_is_said_and_what_ran_goes_on(
     assert uids(team.team, SERVER) == pods
     assert status_of(tracking) == 200
     team.wait_until_well(team.commit("the mistake is gone", AS_IT_WAS))
+
+
+def test_a_commit_with_another_class_is_refused_by_the_api_and_argo_cd_says_so(
+    make_team: MakeTeam,
+) -> None:
+    team = make_team(ASLEEP, "Suspended")
+    placement = team.team.server(SERVER)["status"]["placement"]
+    team.commit("another class", {**ASLEEP, "className": "another"})
+
+    def refusal() -> bool:
+        operation = (team.application().get("status") or {}).get("operationState") or {}
+        return "spec.className is fixed once the server exists" in str(operation)
+
+    team.wait_for_state(lambda _: refusal(), "refused with a sentence about the class")
+    team.wait_for_state(
+        lambda state: (state.sync, state.health) == ("OutOfSync", "Suspended"), "OutOfSync, and as it was"
+    )
+    assert team.team.server(SERVER)["status"]["placement"] == placement
