@@ -4,18 +4,24 @@
 of an external provisioner (kubernetes/community, contributors/design-proposals/storage/container-storage-interface.md, and
 the annotations in https://kubernetes.io/docs/reference/labels-annotations-taints/): makes the volume of a claim for which a
 node is selected, and deletes that of a claim that has gone. It bounds no size.
+
+Whoever asks for a cluster imports this module for its names: the classes of `CoreV1Api`, which take two seconds, are loaded by the
+program alone.
 """
 
 import argparse
+import json
 import logging
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
-from kubernetes import client, config
+import urllib3
+from kubernetes import client, config, watch
 
 from dev.local_cluster.failures import ClusterError
 from tracking_operator.kube.objects import KubeObject
@@ -26,7 +32,12 @@ SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
 ONE_NODE: Final = {"ReadWriteOnce", "ReadWriteOncePod"}
 PAUSE_SECONDS: Final = 0.5
-"""A look costs two lists of a few objects; a watch would cost more code than it saves time."""
+"""Between two looks, however many claims change."""
+SECONDS_OF_A_WATCH: Final = 5
+"""After so long there is a look although no claim has changed: a volume is released a moment after its claim has gone."""
+FROM_THE_CACHE: Final = "0"
+"""A resource version: what the API server has in memory, without a question to etcd. A look that comes too early is followed by one
+more."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,25 +45,39 @@ logger = logging.getLogger(__name__)
 class Provisioner:
     """Makes and deletes folders below one folder, and the volumes that stand for them."""
 
-    def __init__(self, api: client.CoreV1Api, root: Path) -> None:
+    def __init__(self, api: "client.CoreV1Api", root: Path) -> None:
         self._api = api
         self._root = root
         self._refused: set[str] = set()
 
-    def look(self) -> None:
-        """Do what is to be done now."""
-        for claim in self._objects(self._api.list_persistent_volume_claim_for_all_namespaces()):
+    def look(self) -> str:
+        """Do what is to be done now; return as of which resource version of the claims."""
+        claims = _content(
+            self._api.list_persistent_volume_claim_for_all_namespaces(
+                resource_version=FROM_THE_CACHE, _preload_content=False
+            )
+        )
+        for claim in claims["items"]:
             if claim["spec"].get("storageClassName") == STORAGE_CLASS and not claim["spec"].get("volumeName"):
                 _try(self._provision, claim)
-        for volume in self._objects(self._api.list_persistent_volume()):
+        volumes = _content(
+            self._api.list_persistent_volume(resource_version=FROM_THE_CACHE, _preload_content=False)
+        )
+        for volume in volumes["items"]:
             is_ours = volume["metadata"].get("annotations", {}).get(PROVISIONED_BY) == PROVISIONER
             if is_ours and volume["status"]["phase"] in ("Released", "Failed"):
                 _try(self._delete, volume)
+        return str(claims["metadata"]["resourceVersion"])
 
-    def _objects(self, answer: object) -> list[KubeObject]:
-        """The objects of a list as plain dicts."""
-        plain: KubeObject = self._api.api_client.sanitize_for_serialization(answer)
-        return list(plain["items"])
+    def wait_for_a_claim(self, since: str) -> None:
+        """Wait until a claim has changed, but not for long."""
+        changes = watch.Watch().stream(  # type: ignore[no-untyped-call]
+            self._api.list_persistent_volume_claim_for_all_namespaces,
+            resource_version=since,
+            timeout_seconds=SECONDS_OF_A_WATCH,
+        )
+        with closing(changes):
+            next(changes, None)
 
     def _provision(self, claim: KubeObject) -> None:
         metadata, modes = claim["metadata"], claim["spec"]["accessModes"]
@@ -95,7 +120,11 @@ class Provisioner:
         if folder.parent != self._root:
             raise ClusterError(f"{folder} is not below {self._root}: it is not deleted.")
         shutil.rmtree(folder, ignore_errors=True)
-        self._api.delete_persistent_volume(volume["metadata"]["name"])
+        try:
+            self._api.delete_persistent_volume(volume["metadata"]["name"])
+        except client.ApiException as error:
+            if error.status != HTTPStatus.NOT_FOUND:  # the last look deleted it
+                raise
         logger.info("deleted %s", folder)
 
 
@@ -119,6 +148,16 @@ def volume_manifest(claim: KubeObject, node: str, folder: Path) -> KubeObject:
             "claimRef": _reference_to(claim),
         },
     }
+
+
+def _content(answer: object) -> KubeObject:
+    """The list that the API server has sent, which nobody has made objects of. Raises ClusterError where it is none."""
+    if not isinstance(answer, urllib3.BaseHTTPResponse):
+        raise ClusterError(f"The API server's answer is no list: {answer!r}")
+    if answer.status != HTTPStatus.OK:
+        raise ClusterError(f"The API server answers {answer.status}: {answer.data!r}")
+    content: KubeObject = json.loads(answer.data)
+    return content
 
 
 def _try(work: Callable[[KubeObject], None], obj: KubeObject) -> None:
@@ -145,10 +184,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     provisioner = Provisioner(client.CoreV1Api(), options.folder)
     while True:
         try:
-            provisioner.look()
+            looked = provisioner.look()
+            time.sleep(PAUSE_SECONDS)
+            provisioner.wait_for_a_claim(looked)
         except Exception:
             logger.exception("trying again")
-        time.sleep(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
 
 
 if __name__ == "__main__":
