@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from dev.database.image import postgres_recipe
 from dev.development_cluster import development_cluster
 from dev.images.build import build_images
-from dev.images.recipes import mlflow_recipe, operator_recipe
+from dev.images.recipes import EXTRAS, mlflow_recipe, mlflow_versions, operator_recipe
 from dev.ingress.image import traefik_archive
 from dev.kubernetes_schemas import MINOR_VERSIONS, schemas
 from dev.local_cluster.binaries import build_binaries, published_program
 from dev.local_cluster.cluster import LocalCluster
+from dev.mlflow_process import mlflow_python
 from dev.object_store.image import versitygw_recipe
 
 FOR_TESTS = "--tests"
@@ -33,7 +34,16 @@ def build_all() -> None:
 
 
 def build_for_tests() -> None:
-    """Build what only tests take, which `make demo` need not wait for: Helm, krew, kubeconform and its schemas."""
+    """Build what only tests take, which `make demo` need not wait for.
+
+    That is the release of MLflow from which servers are upgraded, releases of MLflow without an image, Helm, krew, kubeconform and its
+    schemas.
+    """
+    *_, before, newest = mlflow_versions()
+    build_images([mlflow_recipe(before)])
+    for version in (newest, before):
+        mlflow_python(version)
+    mlflow_python(newest, *EXTRAS)
     for name in ("kubeconform", "krew", "validate-krew-manifest"):
         published_program(name)
     for minor in MINOR_VERSIONS:
