@@ -25,7 +25,7 @@ PLACEHOLDER_IMAGE = "tracking-operator/operator"
 SERVERS = "trackingservers.tracking-operator.dev"
 DEFINITIONS = tuple(
     f"crd/{name}.tracking-operator.dev"
-    for name in ("trackingservers", "trackingserverbackups", "trackingserverclasses")
+    for name in ("trackingservers", "trackingserverbackups", "trackingserverclasses", "trackingserverclients")
 )
 
 EXAMPLES = """examples:

@@ -5,8 +5,24 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from dev.argocd.examples import action_files, backup_examples, class_examples, health_files, server_examples
-from dev.argocd.scripts import BACKUP, GENERATED, SERVER, SERVER_CLASS, config_map, literal_yaml, scripts
+from dev.argocd.examples import (
+    action_files,
+    backup_examples,
+    class_examples,
+    client_examples,
+    health_files,
+    server_examples,
+)
+from dev.argocd.scripts import (
+    BACKUP,
+    CLIENT,
+    GENERATED,
+    SERVER,
+    SERVER_CLASS,
+    config_map,
+    literal_yaml,
+    scripts,
+)
 from dev.deploy import ROOT
 from tracking_operator.api.labels_and_annotations import GROUP
 
@@ -22,6 +38,7 @@ def files() -> dict[str, str]:
         **dict(health_files(SERVER, server_examples())),
         **dict(health_files(SERVER_CLASS, class_examples())),
         **dict(health_files(BACKUP, backup_examples())),
+        **dict(health_files(CLIENT, client_examples())),
         **dict(action_files()),
     }
     below = {f"{CUSTOMIZATIONS}/{GROUP}/{path}": text for path, text in customizations.items()}

@@ -11,7 +11,7 @@ from typing import Final
 
 import yaml
 
-from dev.argocd.scripts import BACKUP, GENERATED, SERVER, SERVER_CLASS, literal_yaml
+from dev.argocd.scripts import BACKUP, CLIENT, GENERATED, SERVER, SERVER_CLASS, literal_yaml
 from dev.chart.markup import Object
 from dev.deploy import ROOT
 from tracking_operator.api.conditions import Condition, ConditionType, Reason, merge_conditions
@@ -23,6 +23,7 @@ from tracking_operator.api.labels_and_annotations import (
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_backup import TrackingServerBackupStatus
 from tracking_operator.api.tracking_server_class import TrackingServerClass, TrackingServerClassStatus
+from tracking_operator.api.tracking_server_client import TrackingServerClientStatus
 from tracking_operator.controllers.conditions.condition_result import (
     ConditionResult,
     Verdict,
@@ -224,6 +225,37 @@ class BackupLife(Life):
         return status.updated(observed_generation=self.generation, conditions=conditions).as_kubernetes()
 
 
+class ClientLife(Life):
+    """A client of the server that is called mlflow, in another namespace."""
+
+    def __init__(self) -> None:
+        """Begin with a client that nobody has looked at."""
+        spec = {"serverRef": {"namespace": "team-a", "name": "mlflow"}, "permission": "EDIT"}
+        super().__init__(_manifest(CLIENT, {"name": "runs", "namespace": "pipelines"}, spec))
+
+    @property
+    def ready_message(self) -> str:
+        """What Ready and Connected say when all is there."""
+        return (
+            "ConfigMap runs-client and Secret runs-client have what pods need to use TrackingServer mlflow in namespace team-a, by "
+            "envFrom."
+        )
+
+    def well(self) -> list[ConditionResult]:
+        """What is found when all is there."""
+        return [_ok(ConditionType.CONNECTED, self.ready_message)]
+
+    def _status(self, conditions: tuple[Condition, ...]) -> Object:
+        status = TrackingServerClientStatus(
+            observed_generation=self.generation,
+            conditions=conditions,
+            config_map_name="runs-client",
+            secret_name="runs-client",  # noqa: S106 - the name of a Secret
+            username="client-pipelines-runs-0123456789abcdef-0123456789abcdef",
+        )
+        return status.as_kubernetes()
+
+
 def _manifest(kind: str, metadata: Object, spec: Object) -> Object:
     known = {"uid": UID, "generation": 1, "creationTimestamp": "2026-01-01T10:00:00Z"}
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata | known, "spec": spec}
@@ -284,6 +316,16 @@ GIVEN_UP: Final = problem(
     ConditionType.COMPLETE,
     Reason.BACKUP_FAILED,
     "Job mlflow-backup failed: its pod was ended. To try again, delete this backup and make another one.",
+)
+NOT_GRANTED: Final = problem(
+    ConditionType.CONNECTED,
+    Reason.NOT_GRANTED,
+    "No TrackingServer mlflow in namespace team-a grants anything to namespace pipelines.",
+)
+NOT_OFFERED: Final = problem(
+    ConditionType.CONNECTED,
+    Reason.NOT_OFFERED,
+    "Every user of the server's login may at least EDIT, so that nobody has READ only: ask for EDIT.",
 )
 REMOVING: Final = problem(ConditionType.COMPLETE, Reason.DELETING, "What is stored is being removed.")
 
@@ -385,6 +427,24 @@ def backup_examples() -> Iterator[Example]:
     life.resource["metadata"]["deletionTimestamp"] = "2026-01-01T11:00:00Z"
     life.report([REMOVING])
     yield Example("deleting", life.resource, "Progressing")
+
+
+def client_examples() -> Iterator[Example]:
+    """Clients likewise. One that is not granted yet ends no sync; one that is not any more is in trouble."""
+    yield Example("new", ClientLife().resource, "Progressing", UNSEEN)
+
+    for name, found, health in (
+        ("not_granted_yet", NOT_GRANTED, "Progressing"),
+        ("not_offered", NOT_OFFERED, "Degraded"),
+    ):
+        life = ClientLife()
+        life.report([found])
+        yield Example(name, life.resource, health)
+
+    life = ClientLife()
+    life.report([NOT_GRANTED])
+    life.report(life.well())
+    yield Example("connected", life.resource, "Healthy")
 
 
 def _complete_backup() -> BackupLife:

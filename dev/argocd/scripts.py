@@ -23,7 +23,8 @@ from tracking_operator.controllers.conditions.condition_result import Verdict, v
 SERVER: Final = "TrackingServer"
 SERVER_CLASS: Final = "TrackingServerClass"
 BACKUP: Final = "TrackingServerBackup"
-KINDS: Final = (SERVER, SERVER_CLASS, BACKUP)
+CLIENT: Final = "TrackingServerClient"
+KINDS: Final = (SERVER, SERVER_CLASS, BACKUP, CLIENT)
 SOURCES: Final = Path(__file__).parent / "lua"
 GENERATED: Final = "Generated from dev/argocd/ by `make generate`. Do not edit: changes will be lost.\n"
 

@@ -38,6 +38,7 @@ SECTIONS: Final = (
             "troubleshooting",
             "upgrade-servers",
             "backups",
+            "clients",
             "kubectl-tracking",
         ),
     ),
@@ -45,7 +46,14 @@ SECTIONS: Final = (
     Section(
         "reference",
         "Reference",
-        ("tracking-server", "tracking-server-class", "tracking-server-backup", "conditions", "metrics"),
+        (
+            "tracking-server",
+            "tracking-server-class",
+            "tracking-server-backup",
+            "tracking-server-client",
+            "conditions",
+            "metrics",
+        ),
     ),
     Section("explanation", "Explanation", ("security", "performance", "comparison", "faq")),
     Section("contributing", "Contributing", ("architecture", "proofs")),

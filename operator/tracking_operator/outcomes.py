@@ -182,6 +182,9 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     "BackupNotFound": Classification(_OUTSIDE, _TEAM, Home.SCHEMA),
     "BackupBroken": Classification(_NEVER, _TEAM, Home.SCHEMA, 51),
     "RestoreRefused": Classification(_NEVER, _TEAM, Home.SCHEMA, 52),
+    # Clients
+    "NotGranted": Classification(_OUTSIDE, _TEAM, Home.ANY),
+    "NotOffered": Classification(_NEVER, _TEAM, Home.ANY),
     # Pods
     "ImagePullFailed": Classification(_OUTSIDE, _PLATFORM, Home.WORKLOAD),
     "CrashLooping": Classification(_NEVER, _TEAM, Home.WORKLOAD),

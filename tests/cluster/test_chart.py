@@ -26,7 +26,7 @@ NETWORK_POLICY: Key = ("NetworkPolicy", NAMESPACE, OPERATOR)
 OPERATOR_POLICY: Key = ("ValidatingAdmissionPolicy", "", "operator-writes.tracking-operator.dev")
 DEFINITIONS: tuple[Key, ...] = tuple(
     ("CustomResourceDefinition", "", f"{name}.tracking-operator.dev")
-    for name in ("trackingservers", "trackingserverbackups", "trackingserverclasses")
+    for name in ("trackingservers", "trackingserverbackups", "trackingserverclasses", "trackingserverclients")
 )
 DIGEST = f"sha256:{'0' * 64}"
 CLASS_SPEC: Object = {"access": {"authentication": {"basic": {}}}}

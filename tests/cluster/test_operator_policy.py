@@ -16,7 +16,7 @@ from dev.development_cluster import DevelopmentCluster
 from tests.kube_api import KubeApi, Refused
 from tests.operator_fixtures import OPERATOR_NAMESPACE, OPERATOR_USER, OperatorHost, Team, a_class, a_team
 from tests.waiting import wait_until
-from tracking_operator.api.labels_and_annotations import API_VERSION
+from tracking_operator.api.labels_and_annotations import API_VERSION, CLIENT_LABEL
 from tracking_operator.api.operator_admission import OPERATOR_POLICY_NAME
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
@@ -193,6 +193,18 @@ def changed(kind: Kind, name: str, change: KubeObject) -> Attack:
 
 PRIVILEGED: dict[str, Any] = {"securityContext": {"privileged": True, "allowPrivilegeEscalation": True}}
 
+
+def client_owner(p: Place, name: str = "runs") -> KubeObject:
+    """The owner reference of a client's objects."""
+    return p.owner(kind="TrackingServerClient", name=name)
+
+
+def of_client(obj: KubeObject, owner: KubeObject) -> KubeObject:
+    """An object as that of the client `runs`, owned by somebody."""
+    labels = obj["metadata"]["labels"] | {CLIENT_LABEL: "runs"}
+    return edited(obj, labels=labels, ownerReferences=[owner])
+
+
 ATTACKS: dict[str, Attack] = {
     "the server's Deployment in kube-system": made(lambda p: edited(p.deployment(), namespace="kube-system")),
     "a ConfigMap in the operator's namespace": made(
@@ -228,6 +240,17 @@ ATTACKS: dict[str, Attack] = {
     ),
     "what another server owns": made(
         lambda p: edited(p.child(CONFIG_MAP), ownerReferences=[p.owner(name="other")])
+    ),
+    "a Secret of a client that a server owns": made(lambda p: of_client(secret(p, "runs-client"), p.owner())),
+    "a Secret of another client": made(
+        lambda p: of_client(secret(p, "other-client"), client_owner(p, "other"))
+    ),
+    "another Secret of a client": made(lambda p: of_client(secret(p, "runs-auth"), client_owner(p))),
+    "a Deployment of a client": made(
+        lambda p: of_client(edited(p.deployment(), name="runs-client"), client_owner(p))
+    ),
+    "a server's Secret that a client owns": made(
+        lambda p: edited(secret(p, "mlflow-client"), ownerReferences=[client_owner(p, "mlflow")])
     ),
     "what is called otherwise": made(lambda p: p.child(CONFIG_MAP, "aws-auth")),
     "a volume of the node": made(lambda p: p.with_volume_of_the_node()),

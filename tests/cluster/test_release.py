@@ -186,6 +186,7 @@ def test_the_released_definitions_are_those_of_the_tree(released: Path) -> None:
         "trackingservers.tracking-operator.dev",
         "trackingserverbackups.tracking-operator.dev",
         "trackingserverclasses.tracking-operator.dev",
+        "trackingserverclients.tracking-operator.dev",
     }
 
 

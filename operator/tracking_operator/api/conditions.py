@@ -41,6 +41,7 @@ class ConditionType(StrEnum):
     WORKLOAD_READY = "WorkloadReady", "All replicas run what the specification asks for."
     EXPOSED = "Exposed", "Clients reach the server at the addresses in the status."
     COMPLETE = "Complete", "Everything of the backup is stored, and can be restored."
+    CONNECTED = "Connected", "Pods of the client's namespace have what they need to use the server."
     RECONCILING = "Reconciling", "The operator is still working on the latest change (kstatus)."
     STALLED = "Stalled", "The operator cannot go on until somebody changes something (kstatus)."
 
@@ -506,6 +507,18 @@ class Reason(StrEnum):
         "RestoreRefused",
         "The new server's database or prefix holds something already, as of an earlier server of its name. It is left alone.",
         "Give the server another name, or remove spec.bootstrap to use what is there.",
+    )
+
+    # Clients
+    NOT_GRANTED = (
+        "NotGranted",
+        "No TrackingServer of this namespace and name grants what the TrackingServerClient asks for. Whether there is one is not told.",
+        "Ask the owner of the server to name your namespace in spec.access.clients, or correct spec.serverRef and spec.permission.",
+    )
+    NOT_OFFERED = (
+        "NotOffered",
+        "The owner grants it, but the server cannot let a client in like that: its login has no such permission, say.",
+        "The message says what to ask for instead, or what the owner has to change.",
     )
 
     # Pods

@@ -9,6 +9,7 @@ from tracking_operator.api.labels_and_annotations import GROUP, VERSION
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_backup import TrackingServerBackup
 from tracking_operator.api.tracking_server_class import TrackingServerClass
+from tracking_operator.api.tracking_server_client import TrackingServerClient
 
 Schema = dict[str, Any]
 """A part of a JSON schema or of another plain Kubernetes object."""
@@ -92,9 +93,33 @@ def tracking_server_backup_crd() -> Schema:
     )
 
 
+def tracking_server_client_crd() -> Schema:
+    """Return the CustomResourceDefinition of TrackingServerClient."""
+    return _crd(
+        TrackingServerClient,
+        scope="Namespaced",
+        short_name="trkcl",
+        columns=[
+            _column("Server namespace", ".spec.serverRef.namespace"),
+            _column("Server", ".spec.serverRef.name"),
+            _column("Permission", ".spec.permission"),
+            _READY,
+            _REASON,
+            _column("User", ".status.username", priority=1),
+            _AGE,
+        ],
+        subresources={"status": {}},
+    )
+
+
 def all_crds() -> list[Schema]:
     """Return every CustomResourceDefinition of the operator."""
-    return [tracking_server_crd(), tracking_server_backup_crd(), tracking_server_class_crd()]
+    return [
+        tracking_server_crd(),
+        tracking_server_backup_crd(),
+        tracking_server_class_crd(),
+        tracking_server_client_crd(),
+    ]
 
 
 class _DumperWithoutAnchors(yaml.SafeDumper):

@@ -12,6 +12,9 @@ FIELD_MANAGER: Final = "tracking-operator"
 SERVER_LABEL: Final = f"{GROUP}/tracking-server"
 """On every object that belongs to a server: the server's name."""
 
+CLIENT_LABEL: Final = f"{GROUP}/tracking-server-client"
+"""On every object that belongs to a TrackingServerClient: that one's name."""
+
 METRICS_LABEL: Final = f"{GROUP}/metrics"
 """On the pods of a server that is to be scraped, with the value "true": what a PodMonitor selects."""
 

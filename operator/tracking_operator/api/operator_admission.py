@@ -10,6 +10,7 @@ from typing import Final
 
 from tracking_operator.api.crds import Schema
 from tracking_operator.api.labels_and_annotations import (
+    CLIENT_LABEL,
     FIELD_MANAGER,
     GROUP,
     MANAGED_BY_LABEL,
@@ -91,6 +92,9 @@ def _variables() -> dict[str, str]:
         "isTools": "request.resource.group == '' && request.resource.resource == 'configmaps' "
         f"&& request.name.matches('^{TOOLS_PREFIX}[0-9a-f]{{{TOOLS_DIGEST_LENGTH}}}$')",
         "server": _label("object", SERVER_LABEL),
+        # What a TrackingServerClient has belongs to that one, in its own namespace, and is called like it.
+        "client": _label("object", CLIENT_LABEL),
+        "owner": "variables.client != '' ? variables.client : variables.server",
         # What encrypts data is kept as the data is, without an owner.
         "isKept": "variables.isClaim || (variables.isSecret && object != null "
         f"&& object.metadata.name == variables.server + '-{ENCRYPTION}')",
@@ -99,7 +103,7 @@ def _variables() -> dict[str, str]:
         "isService": "request.resource.group == '' && request.resource.resource == 'services'",
         "isOurs": "object == null || (variables.isTools ? "
         f"{_has_tools('object')} : "
-        f"{_has_marks('object')} && (variables.isKept || {_has_owner('object', 'variables.server')}))",
+        f"{_has_marks('object')} && (variables.isKept || {_has_owner('object', 'variables.owner')}))",
         "wasOurs": "oldObject == null || variables.isTools || "
         f"{_has_owner('oldObject')} || (variables.wasKept && {_has_marks('oldObject')})",
         "runsPods": "variables.isChild && object != null && request.resource.resource in ['deployments', 'jobs']",
@@ -147,13 +151,18 @@ def _validations() -> Iterable[Schema]:
         "what the operator writes has the marks of a server, and that server as its owner, or is the archive of programs for pods",
     )
     yield _rule(
-        "!variables.isChild || object == null || variables.isTools || object.metadata.name == variables.server "
-        "|| object.metadata.name.startsWith(variables.server + '-')",
+        "!variables.isChild || object == null || variables.isTools || object.metadata.name == variables.owner "
+        "|| object.metadata.name.startsWith(variables.owner + '-')",
         "what the operator writes is called like its server, or begins with that and a hyphen",
     )
     yield _rule(
+        "!variables.isChild || variables.client == '' || (request.resource.group == '' "
+        "&& request.resource.resource in ['configmaps', 'secrets'] && object.metadata.name == variables.client + '-client')",
+        "of a TrackingServerClient the operator writes one ConfigMap and one Secret",
+    )
+    yield _rule(
         "!variables.isChild || !variables.isSecret || object == null || (object.?type.orValue('Opaque') == 'Opaque' "
-        f"&& {_listed(SECRETS)}.exists(what, object.metadata.name == variables.server + '-' + what))",
+        f"&& {_listed(SECRETS)}.exists(what, object.metadata.name == variables.owner + '-' + what))",
         "the operator writes only the Secrets that it makes for a server",
     )
     yield _rule(
@@ -185,10 +194,14 @@ def _has_marks(object_: str) -> str:
     )
 
 
-def _has_owner(object_: str, server: str = "") -> str:
-    """Whether the controller of an object is a TrackingServer, of this name if one is given, or a backup of one."""
-    of_name = f" && one.name == {server}" if server else ""
-    is_owner = f"((one.kind == 'TrackingServer'{of_name}) || one.kind == 'TrackingServerBackup')"
+def _has_owner(object_: str, owner: str = "") -> str:
+    """Whether the controller of an object is a TrackingServer or client, of this name if one is given, or a backup of a server."""
+    of_server = f" && one.name == {owner} && variables.client == ''" if owner else ""
+    of_client = f" && one.name == {owner} && variables.client != ''" if owner else ""
+    is_owner = (
+        f"((one.kind == 'TrackingServer'{of_server}) || one.kind == 'TrackingServerBackup' "
+        f"|| (one.kind == 'TrackingServerClient'{of_client}))"
+    )
     return (
         f"{object_}.metadata.?ownerReferences.orValue([]).exists(one, "
         f"one.?controller.orValue(false) && one.apiVersion.startsWith('{GROUP}/') && {is_owner})"

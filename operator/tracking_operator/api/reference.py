@@ -8,6 +8,7 @@ from tracking_operator.api.crds import (
     Schema,
     tracking_server_backup_crd,
     tracking_server_class_crd,
+    tracking_server_client_crd,
     tracking_server_crd,
 )
 from tracking_operator.api.pod_template import RESERVED_ENV, RESERVED_ENV_PREFIXES
@@ -32,6 +33,7 @@ def reference_pages() -> dict[str, str]:
         "tracking-server.md": _tracking_server_page(),
         "tracking-server-backup.md": _kind_page(tracking_server_backup_crd()),
         "tracking-server-class.md": _tracking_server_class_page(),
+        "tracking-server-client.md": _kind_page(tracking_server_client_crd()),
         "conditions.md": _conditions_page(),
     }
 

@@ -22,6 +22,7 @@ from tracking_operator.api.store_kind_admission import binding_everywhere, polic
 POLICY_NAME: Final = f"reserved-names.{GROUP}"
 SERVERS: Final = "trackingservers"
 BACKUPS: Final = "trackingserverbackups"
+CLIENTS: Final = "trackingserverclients"
 
 ANNOTATIONS_FOR_PEOPLE: Final = {
     SERVERS: (
@@ -32,13 +33,14 @@ ANNOTATIONS_FOR_PEOPLE: Final = {
         ROTATE_CREDENTIALS_ANNOTATION,
     ),
     BACKUPS: (FORCE_ORPHAN_ANNOTATION,),
+    CLIENTS: (ROTATE_CREDENTIALS_ANNOTATION,),
 }
 """By resource: what a team may annotate."""
 LABELS_FOR_PEOPLE: Final = {"configmaps": (WATCH_LABEL,), "secrets": (WATCH_LABEL,)}
 """By resource: what a team may label."""
 
 GUARDED: Final = (
-    (GROUP, VERSION, (SERVERS, BACKUPS)),
+    (GROUP, VERSION, (SERVERS, BACKUPS, CLIENTS)),
     ("", "v1", ("configmaps", "secrets", "serviceaccounts", "services")),
     ("apps", "v1", ("deployments",)),
     ("batch", "v1", ("jobs",)),

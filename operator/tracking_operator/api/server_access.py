@@ -5,8 +5,8 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from tracking_operator.api.base import ATOMIC, SET, ApiModel, ObjectName, Rule, rules, with_rules
-from tracking_operator.api.kubernetes_types import Annotations
+from tracking_operator.api.base import ATOMIC, SET, ApiModel, ObjectName, Rule, map_by, rules, with_rules
+from tracking_operator.api.kubernetes_types import Annotations, LabelSelector
 from tracking_operator.api.network_policy import NetworkPolicyEgressRule, NetworkPolicyPeers
 
 _LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
@@ -152,6 +152,69 @@ class AuthenticationSpec(ApiModel):
     """Nobody has to log in."""
 
 
+class ClientPermission(StrEnum):
+    """What the programs of another namespace may do, in MLflow's words."""
+
+    READ = "READ"
+    EDIT = "EDIT"
+
+    def covers(self, other: "ClientPermission") -> bool:
+        """Whether who may do this may do the other, too."""
+        return self is ClientPermission.EDIT or self is other
+
+
+NamespaceName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=63,
+        json_schema_extra=rules(
+            Rule(
+                f"self.matches('^{_LABEL}$')",
+                "must be the name of a namespace: lower-case letters, digits and '-', beginning and ending with a letter or digit",
+            )
+        ),
+    ),
+]
+"""The name of a namespace."""
+
+
+class ClientNamespace(ApiModel):
+    """A namespace whose programs may use the server."""
+
+    name: NamespaceName
+    """The name of the namespace. It means the namespace that has the name when the operator first sees both: for one that is
+    made again later under the same name, remove the entry and add it again."""
+    permission: ClientPermission
+    """The most that a TrackingServerClient there may ask for."""
+
+
+class ServerClients(ApiModel):
+    """Which other namespaces may use the server. Each has to ask as well, by a TrackingServerClient of its own."""
+
+    model_config = with_rules(
+        Rule(
+            "has(self.namespaceSelector) == has(self.permission)",
+            "permission says what the namespaces of namespaceSelector may do: write both, or neither; entries of namespaces have "
+            "their own",
+        ),
+        Rule(
+            "!has(self.namespaceSelector) || self.namespaceSelector.?matchLabels.orValue({}).size() > 0 "
+            "|| self.namespaceSelector.?matchExpressions.orValue([]).size() > 0",
+            "namespaceSelector must name at least one label, because an empty one would mean every namespace",
+        ),
+    )
+
+    namespaces: Annotated[
+        tuple[ClientNamespace, ...], Field(max_length=32, json_schema_extra=map_by("name"))
+    ] = ()
+    """Namespaces by name. An entry decides alone about its namespace, whatever the selector says."""
+    namespace_selector: LabelSelector | None = None
+    """Further namespaces by their labels, which the platform team sets. Default: none."""
+    permission: ClientPermission | None = None
+    """The most that a TrackingServerClient in the namespaces of namespaceSelector may ask for."""
+
+
 class Access(ApiModel):
     """How people and programs reach the server."""
 
@@ -165,6 +228,8 @@ class Access(ApiModel):
     """Further origins whose pages may call the API (CORS); its own addresses are always among them."""
     authentication: Authentication | None = None
     """Who is let in. Default: the class's."""
+    clients: ServerClients = ServerClients()
+    """Which other namespaces may use the server, once they ask by a TrackingServerClient. Default: none."""
 
 
 class ServerNetworkPolicy(ApiModel):

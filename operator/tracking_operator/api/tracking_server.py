@@ -14,6 +14,7 @@ from tracking_operator.api.base import (
     ObjectName,
     Rule,
     StorageSize,
+    map_by,
     rules,
     with_rules,
 )
@@ -37,7 +38,7 @@ from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind,
 from tracking_operator.api.pod_settings import JobSettings, Metrics
 from tracking_operator.api.pod_template import PodTemplate
 from tracking_operator.api.s3_connection import AddressingStyle, Endpoint
-from tracking_operator.api.server_access import Access, ServerNetworkPolicy
+from tracking_operator.api.server_access import Access, ClientPermission, ServerNetworkPolicy
 
 MAX_NAME_LENGTH: Final = 40
 """The longest name of a server, in characters: names of child objects are made from it."""
@@ -392,6 +393,26 @@ class ClientStatus(ApiModel):
     """The Secret that holds what clients need to log in; absent where they need nothing."""
 
 
+class GrantedNamespace(ApiModel):
+    """Which namespace an entry of spec.access.clients.namespaces means."""
+
+    name: Annotated[str, Field(max_length=63)]
+    """The name of the namespace."""
+    uid: Annotated[str, Field(max_length=64)]
+    """The UID of the namespace that had the name when it was first seen. One that was made later is not meant."""
+
+
+class ConnectedClient(ApiModel):
+    """A TrackingServerClient that is let in: asked and granted."""
+
+    namespace: Annotated[str, Field(max_length=63)]
+    """Its namespace."""
+    name: Annotated[str, Field(max_length=MAX_NAME_LENGTH)]
+    """Its name."""
+    permission: ClientPermission
+    """What it asks for."""
+
+
 RevocationValue = Annotated[str, Field(max_length=LONGEST_REVOCATION)]
 
 
@@ -469,6 +490,16 @@ class TrackingServerStatus(ApiModel):
     """The server's own database; absent with another kind of backend store."""
     client: ClientStatus | None = None
     """What a client pod uses by envFrom."""
+    granted_namespaces: Annotated[
+        tuple[GrantedNamespace, ...], Field(max_length=32, json_schema_extra=map_by("name"))
+    ] = ()
+    """Which namespaces the entries of spec.access.clients.namespaces mean."""
+    clients: Annotated[
+        tuple[ConnectedClient, ...], Field(max_length=32, json_schema_extra=map_by("namespace", "name"))
+    ] = ()
+    """The TrackingServerClients that are let in, of whichever namespace."""
+    has_client_users: bool | None = None
+    """Whether MLflow may have users that were made for TrackingServerClients. Absent: nobody has looked."""
     revocation: RevocationStatus | None = None
     """What the annotation tracking-operator.dev/revoke-now has ended; absent if it was never set."""
     usage: UsageStatus | None = None

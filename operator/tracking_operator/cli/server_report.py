@@ -112,6 +112,7 @@ class ServerReport:
             "backendStore": _backend_store(server),
             "artifactStore": _artifact_store(server),
             "client": status.client.as_kubernetes() if status.client else None,
+            "clientsElsewhere": [one.as_kubernetes() for one in status.clients],
             "conditions": [one.as_kubernetes() for one in self.conditions],
             "events": None if self.events is None else [one.as_json() for one in self.events],
         }

@@ -93,6 +93,7 @@ def _facts(report: ServerReport) -> list[Line]:
         "Holds": Piece(_holds(status.usage) if status.usage else NOTHING),
         "Pods": Piece(str(status.replicas if status.replicas is not None else NOTHING)),
         "For clients": Piece(_client(status)),
+        "Of elsewhere": Piece(_clients_elsewhere(status)),
     }
     return [(Piece(name, Style.DIM), piece) for name, piece in facts.items()]
 
@@ -151,6 +152,11 @@ def _client(status: TrackingServerStatus) -> str:
     secret = client.secret_name if client else None
     names = [f"ConfigMap {config_map}" if config_map else "", f"Secret {secret}" if secret else ""]
     return ", ".join(name for name in names if name) or NOTHING
+
+
+def _clients_elsewhere(status: TrackingServerStatus) -> str:
+    """The clients of other namespaces, by namespace and name."""
+    return ", ".join(f"{one.namespace}/{one.name} ({one.permission})" for one in status.clients) or NOTHING
 
 
 def _conditions(conditions: Sequence[Condition], now: datetime, width: int | None) -> Iterator[Line]:

@@ -6,10 +6,12 @@ from datetime import datetime
 from http import HTTPStatus
 
 from tracking_operator.controllers.backup.reconciler import BackupReconciler
+from tracking_operator.controllers.client.reconciler import ClientReconciler
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.request import Outcome, Request
 from tracking_operator.controllers.server.children.mounted_secrets import Credentials
 from tracking_operator.controllers.server.children.store_destinations import Networks
+from tracking_operator.controllers.server.clients.users import ClientUsers
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.reconciler import ServerReconciler
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
@@ -64,6 +66,9 @@ class Reconciler:
             settings=settings,
             now=now,
         )
+        self._clients = ClientReconciler(
+            kube, cache, events, ClientUsers(mlflow), self._servers.clients_of, settings=settings, now=now
+        )
         self._classes = ClassReconciler(
             kube, cache, postgres, s3_admin, gateway_api, settings=settings, now=now
         )
@@ -75,6 +80,8 @@ class Reconciler:
                 return await self._classes.reconcile(key.name, resync=resync)
             if key.kind == "TrackingServerBackup":
                 return await self._backups.reconcile(key.namespace, key.name)
+            if key.kind == "TrackingServerClient":
+                return await self._clients.reconcile(key.namespace, key.name, resync=resync)
             return await self._servers.reconcile(key.namespace, key.name, resync=resync)
         except ApiError as error:
             return _after(error, key)

@@ -10,3 +10,4 @@ TRACKING_SERVER_BACKUP: Final = register(Kind(API_VERSION, "TrackingServerBackup
 TRACKING_SERVER_CLASS: Final = register(
     Kind(API_VERSION, "TrackingServerClass", "trackingserverclasses", namespaced=False)
 )
+TRACKING_SERVER_CLIENT: Final = register(Kind(API_VERSION, "TrackingServerClient", "trackingserverclients"))

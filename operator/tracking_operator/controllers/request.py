@@ -11,7 +11,7 @@ class Request:
     ``namespace`` is empty for a TrackingServerClass, ``name`` where a namespace without servers has something left.
     """
 
-    kind: Literal["TrackingServer", "TrackingServerBackup", "TrackingServerClass"]
+    kind: Literal["TrackingServer", "TrackingServerBackup", "TrackingServerClass", "TrackingServerClient"]
     namespace: str
     name: str
 

@@ -26,6 +26,8 @@ SHARE: Final = 8
 """Of these, for the servers of one namespace."""
 LONGEST_ANSWER: Final = 64 * 1024
 """In bytes; what is longer is not read to its end."""
+LONGEST_LIST: Final = 1024 * 1024
+"""In bytes, of the list of a server's users."""
 LONGEST_QUOTE: Final = 200
 """In characters, of what a server said."""
 
@@ -33,10 +35,18 @@ EXPERIMENTS: Final = "/api/2.0/mlflow/experiments/search"
 CURRENT_USER: Final = "/api/2.0/mlflow/users/current"
 CREATE_USER: Final = "/api/2.0/mlflow/users/create"
 UPDATE_PASSWORD: Final = "/api/2.0/mlflow/users/update-password"  # noqa: S105 - a path
+LIST_USERS: Final = "/api/2.0/mlflow/users/list"
+DELETE_USER: Final = "/api/2.0/mlflow/users/delete"
+GRANT: Final = "/api/3.0/mlflow/users/permissions/grant"
 
 SECRETS_SENT: Final = ("password", "current_password")
 
 ALREADY_EXISTS: Final = "RESOURCE_ALREADY_EXISTS"
+DOES_NOT_EXIST: Final = "RESOURCE_DOES_NOT_EXIST"
+
+EVERY_KIND_OF_RESOURCE: Final = ("experiment", "registered_model", "prompt")
+"""What a permission is granted for where a user is to have more than the server's default: of these depends what is below them, runs and
+versions say (mlflow/server/auth/permissions.py, 3.16.1 to 3.18.0)."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,9 @@ class Answer:
     """What the server said, or why it said nothing, in one line without a full stop; empty if the request succeeded."""
     error_code: str = ""
     """MLflow's own word for an error, such as RESOURCE_ALREADY_EXISTS."""
+
+    content: str = field(default="", repr=False)
+    """What was asked for, where that is more than whether it succeeded."""
 
     @property
     def is_ok(self) -> bool:
@@ -116,6 +129,36 @@ class MlflowApi:
             body["current_password"] = admin.password
         return await self._request("PATCH", target, UPDATE_PASSWORD, admin, body=body)
 
+    async def usernames(self, target: Target, admin: Login) -> tuple[Answer, frozenset[str]]:
+        """Who the users are, the admin among them; nobody unless the answer is a success."""
+        answer = await self._request("GET", target, LIST_USERS, admin, most=LONGEST_LIST)
+        if not answer.is_ok:
+            return answer, frozenset()
+        names = _usernames_in(answer.content)
+        if names is None:
+            return Answer(None, "its list of users cannot be read"), frozenset()
+        return Answer(answer.status), names
+
+    async def delete_user(self, target: Target, admin: Login, username: str) -> Answer:
+        """Delete a user, with all permissions; one who is not there any more is a success."""
+        answer = await self._request("DELETE", target, DELETE_USER, admin, body={"username": username})
+        return Answer(HTTPStatus.OK) if answer.error_code == DOES_NOT_EXIST else answer
+
+    async def grant_all(self, target: Target, admin: Login, username: str, permission: str) -> Answer:
+        """Give a user a permission for all experiments, models and prompts, those to come among them."""
+        answer = Answer(HTTPStatus.OK)
+        for kind in EVERY_KIND_OF_RESOURCE:
+            body = {
+                "username": username,
+                "resource_type": kind,
+                "resource_id": "*",
+                "permission": permission,
+            }
+            answer = await self._request("POST", target, GRANT, admin, body=body)
+            if not answer.is_ok:
+                break
+        return answer
+
     async def _request(
         self,
         method: str,
@@ -125,11 +168,13 @@ class MlflowApi:
         *,
         query: dict[str, str] | None = None,
         body: dict[str, str] | None = None,
+        most: int = 0,
     ) -> Answer:
+        """Ask; ``most`` is how many bytes of a success are read: none by default, and it is none if there are more."""
         if not await self._places.take(target.namespace, SECONDS_TO_ANSWER):
             return Answer(None, "too many other servers of the namespace leave requests without an answer")
         try:
-            return await self._send(method, target, path, login, query=query, body=body)
+            return await self._send(method, target, path, login, query=query, body=body, most=most)
         finally:
             self._places.give_back(target.namespace)
 
@@ -142,6 +187,7 @@ class MlflowApi:
         *,
         query: dict[str, str] | None,
         body: dict[str, str] | None,
+        most: int,
     ) -> Answer:
         headers = {"Host": target.host} if target.host else {}
         if login:
@@ -157,8 +203,11 @@ class MlflowApi:
                 allow_redirects=False,
             ) as response:
                 if response.status == HTTPStatus.OK:
-                    return Answer(response.status)
-                said = await _beginning_of(response)
+                    content = await _beginning_of(response, most + 1) if most else ""
+                    return (
+                        Answer(response.status, content=content) if len(content) <= most else _too_long(most)
+                    )
+                said = await _beginning_of(response, LONGEST_ANSWER)
                 return _refusal(response.status, _without(said, login, body))
         except TimeoutError:
             return Answer(None, f"it did not answer within {SECONDS_TO_ANSWER:.0f} s")
@@ -185,9 +234,22 @@ def _basic(login: Login) -> str:
     return "Basic " + base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
 
 
-async def _beginning_of(response: aiohttp.ClientResponse) -> str:
+def _usernames_in(content: str) -> frozenset[str] | None:
+    """Read a list of users; None: it is none."""
+    try:
+        users = json.loads(content)["users"]
+        return frozenset(str(one["username"]) for one in users)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _too_long(most: int) -> Answer:
+    return Answer(None, f"its answer has more than {most} bytes")
+
+
+async def _beginning_of(response: aiohttp.ClientResponse, most: int) -> str:
     said = bytearray()
-    while len(said) < LONGEST_ANSWER and (chunk := await response.content.read(LONGEST_ANSWER - len(said))):
+    while len(said) < most and (chunk := await response.content.read(most - len(said))):
         said += chunk
     return said.decode(errors="replace")
 

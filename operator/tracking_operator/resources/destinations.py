@@ -74,6 +74,8 @@ class Network:
     """Who may read the metrics of every server of the class."""
     further_from: tuple[NetworkPolicyPeer, ...] = ()
     """Who may connect to this one."""
+    client_namespaces: tuple[str, ...] = ()
+    """The namespaces whose clients may connect to this one, asked and granted."""
     egress: tuple[NetworkPolicyEgressRule, ...] = ()
     """Where the class lets every server connect to."""
 

@@ -143,11 +143,15 @@ def _policy(
 
 
 def _who_may_connect(server: ServerModel) -> list[KubeObject]:
-    """All pods of the server's namespace, the operator, and whom class and server name."""
+    """All pods of the server's namespace, the operator, whom class and server name, and the namespaces of clients."""
     own_namespace: KubeObject = {"podSelector": {}}
     operator = [_pods_of(server.network.operator_namespace, OPERATOR_PODS)] if server.is_probed else []
     named = [_peer(peer) for peer in (*server.network.ingress_from, *server.network.further_from)]
-    return [own_namespace, *operator, *_without_repetitions(named)]
+    clients = [
+        {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: one}}}
+        for one in server.network.client_namespaces
+    ]
+    return [own_namespace, *operator, *_without_repetitions([*named, *clients])]
 
 
 def _way_to_metrics(server: ServerModel) -> list[KubeObject]:

@@ -12,12 +12,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.kinds import (
+    TRACKING_SERVER,
+    TRACKING_SERVER_BACKUP,
+    TRACKING_SERVER_CLASS,
+    TRACKING_SERVER_CLIENT,
+)
 from tracking_operator.kube.client import Call
 from tracking_operator.kube.errors import NO_ANSWER
 
 CONTROLLERS: Final = tuple(
-    kind.kind.lower() for kind in (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS)
+    kind.kind.lower()
+    for kind in (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS, TRACKING_SERVER_CLIENT)
 )
 RESULTS: Final = {"failed": "error", "waiting": "requeue_after", "settled": "success"}
 """What controller-runtime calls the outcome of a reconcile."""

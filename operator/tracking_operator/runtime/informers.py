@@ -13,7 +13,12 @@ from typing import Final, cast
 
 import kopf
 
-from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.kinds import (
+    TRACKING_SERVER,
+    TRACKING_SERVER_BACKUP,
+    TRACKING_SERVER_CLASS,
+    TRACKING_SERVER_CLIENT,
+)
 from tracking_operator.controllers.request import Request
 from tracking_operator.kube.cache import ObjectCache, Place, place_of
 from tracking_operator.kube.client import KubeClient
@@ -261,7 +266,7 @@ def priority_of(obj: KubeObject) -> Priority:
     return Priority.USER if is_ours and seen != obj["metadata"].get("generation") else Priority.CHANGE
 
 
-_OWN: Final = (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS)
+_OWN: Final = (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS, TRACKING_SERVER_CLIENT)
 
 
 async def _ignore(**_: object) -> None:

@@ -15,7 +15,12 @@ from uuid import uuid4
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.dispatch import Reconciler
 from tracking_operator.controllers.gateway_api import GatewayApi
-from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.kinds import (
+    TRACKING_SERVER,
+    TRACKING_SERVER_BACKUP,
+    TRACKING_SERVER_CLASS,
+    TRACKING_SERVER_CLIENT,
+)
 from tracking_operator.controllers.request import Request
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.watches import requests_for
@@ -271,7 +276,10 @@ class _Operator:
         return self._cache.get(_KINDS[key.kind], key.namespace or None, key.name) is not None
 
 
-_KINDS: Final = {kind.kind: kind for kind in (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS)}
+_KINDS: Final = {
+    kind.kind: kind
+    for kind in (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS, TRACKING_SERVER_CLIENT)
+}
 
 
 class PortError(Exception):

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.kinds import (
+    TRACKING_SERVER,
+    TRACKING_SERVER_BACKUP,
+    TRACKING_SERVER_CLASS,
+    TRACKING_SERVER_CLIENT,
+)
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import EVENT, LEASE, Kind
 from tracking_operator.runtime.watched_kinds import Watched
 
-_CUSTOM: Final = (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS)
+_CUSTOM: Final = (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS, TRACKING_SERVER_CLIENT)
 
 
 class PreflightError(Exception):

@@ -4,7 +4,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL, WATCH_LABEL
-from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.kinds import (
+    TRACKING_SERVER,
+    TRACKING_SERVER_BACKUP,
+    TRACKING_SERVER_CLASS,
+    TRACKING_SERVER_CLIENT,
+)
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -45,6 +50,7 @@ WATCHED: Final = (
     Watched(TRACKING_SERVER),
     Watched(TRACKING_SERVER_BACKUP),
     Watched(TRACKING_SERVER_CLASS),
+    Watched(TRACKING_SERVER_CLIENT),
     Watched(NAMESPACE),
     _child(SERVICE_ACCOUNT),
     _child(CONFIG_MAP),

@@ -33,8 +33,12 @@ from tests.stores.postgres.conftest import WANTED, tidied
 from tests.stores.postgres.pod import Pod
 from tests.stores.postgres.world import World, desired, tenant
 from tests.waiting import patient, wait_until
+from tracking_operator.api.server_access import ClientPermission, Permission
+from tracking_operator.controllers.server.clients.memory import ClientsMemory, Opening
+from tracking_operator.controllers.server.clients.users import ClientUsers, WantedUser
 from tracking_operator.mlflow.client import ALREADY_EXISTS, Login, MlflowApi, Target
 from tracking_operator.mlflow.client import Answer as Reply
+from tracking_operator.naming.client_users import ClientIdentity
 from tracking_operator.resources.server_model import CONNECTION_LIMIT_WITH_LOGIN
 from tracking_operator.resources.stores.postgres import DATABASE_URI
 from tracking_operator.stores.postgres.pool import UNBOUNDED, pool_size
@@ -99,6 +103,50 @@ def status_of(url: str, *options: str) -> int:
     """The status of a request that is no business of the operator's."""
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "60", *options, url]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def wanted_client(permission: ClientPermission) -> WantedUser:
+    """The user of a client that nobody had before."""
+    identity = ClientIdentity(
+        "server", "pipelines", "namespace", "runs", secrets.token_hex(4), permission.value
+    )
+    return WantedUser(identity.username, permission)
+
+
+def opening_of(target: Target) -> Opening:
+    """How clients get into a server that gives every user READ."""
+    return Opening(target, target.url, target.url, True, True, Permission.READ, ADMIN)
+
+
+def clients_made(target: Target, memory: ClientsMemory, *wanted: WantedUser) -> list[Login]:
+    """Have a server let clients in, each by its own user."""
+
+    async def make() -> list[Login]:
+        api = MlflowApi()
+        try:
+            users = ClientUsers(api)
+            return [
+                Login(one.username, await users.ensure(memory, opening_of(target), one, None, lambda: True))
+                for one in wanted
+            ]
+        finally:
+            await api.close()
+
+    return asyncio.run(make())
+
+
+def clients_left(target: Target, memory: ClientsMemory, *wanted: WantedUser) -> None:
+    """Have a server let in these clients only."""
+    names = frozenset(one.username for one in wanted)
+
+    async def delete() -> None:
+        api = MlflowApi()
+        try:
+            await ClientUsers(api).delete_unwanted(memory, opening_of(target), lambda: names)
+        finally:
+            await api.close()
+
+    asyncio.run(delete())
 
 
 @contextmanager
@@ -256,6 +304,45 @@ class TestOnPostgres:
         assert status_of(f"{url}/api/2.0/mlflow/experiments/create", "-u", user, *own) == 200
         assert status_of(f"{url}/api/2.0/mlflow/users/create", "-u", user, *own) == 403
         assert status_of(f"{url}/", "-u", user) == 200
+
+    def test_users_of_clients_may_what_they_ask_for_until_nobody_wants_them(
+        self, replicas: list[Target]
+    ) -> None:
+        """The servers' default permission is READ; experiment 0 is nobody's."""
+        editor, reader = (
+            wanted_client(permission) for permission in (ClientPermission.EDIT, ClientPermission.READ)
+        )
+        people = Login(f"client-by-hand-{secrets.token_hex(4)}", "password-of-a-person-of-32-chars")
+        assert ask(replicas[0], ADMIN, "create_user", user=people).is_ok
+        memory = ClientsMemory(users=frozenset())
+        logins = clients_made(replicas[0], memory, editor, reader)
+        create = ["-X", "POST", "-H", "Content-Type: application/json", "-d", '{"experiment_id": "0"}']
+        tried = {
+            one.username: [
+                status_of(
+                    f"{replica.url}/api/2.0/mlflow/{path}", "-u", f"{one.username}:{one.password}", *options
+                )
+                for replica in replicas
+                for path, options in (("experiments/get?experiment_id=0", []), ("runs/create", create))
+            ]
+            for one in logins
+        }
+        assert tried == {editor.username: [200] * 4, reader.username: [200, 403] * 2}
+
+        clients_left(replicas[0], memory, reader)
+        assert [ask(replicas[0], one, "log_in").status for one in (*logins, people, USER)] == [
+            401,
+            200,
+            200,
+            200,
+        ]
+        clients_left(replicas[0], memory)
+        assert [ask(replicas[0], one, "log_in").status for one in (*logins, people, USER)] == [
+            401,
+            401,
+            200,
+            200,
+        ]
 
     def test_passwords_change_through_the_api(self, replicas: list[Target]) -> None:
         target = replicas[0]

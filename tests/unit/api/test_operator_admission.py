@@ -71,6 +71,7 @@ def test_rbac_lets_the_operator_write_what_the_policy_knows_and_nothing_else() -
         ("tracking-operator.dev", "trackingserverbackups"),
         ("tracking-operator.dev", "trackingserverbackups/status"),
         ("tracking-operator.dev", "trackingserverbackups/finalizers"),
+        ("tracking-operator.dev", "trackingserverclients/status"),
         ("", "events"),
     }
     written = {(group, resource) for group, resource, verb in CLUSTER_WIDE if verb in WRITES}

@@ -39,6 +39,7 @@ SETTLED: dict[str, Any] = {
     },
     "artifactStore": {"kind": "s3", "bucket": "ml-artifacts", "prefix": "team-a/tracking"},
     "client": {"configMapName": "tracking-client", "secretName": "tracking-client"},
+    "clients": [{"namespace": "pipelines", "name": "runs", "permission": "EDIT"}],
     "usage": {
         "databaseBytes": 8_000_000,
         "runs": 12,
@@ -76,6 +77,7 @@ def test_one_page_has_all_that_people_look_for(cluster: FakeCluster, shown: Show
         "3.18.0",
         "f4a9b2c7d1e6",
         "ConfigMap tracking-client, Secret tracking-client",
+        "pipelines/runs (EDIT)",
         "StoreUnreachable (x3)",
         "PostgreSQL does not answer.",
     ):

@@ -32,6 +32,7 @@ from tracking_operator.api.labels_and_annotations import GROUP
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_backup import TrackingServerBackup
 from tracking_operator.api.tracking_server_class import TrackingServerClass
+from tracking_operator.api.tracking_server_client import TrackingServerClient
 from tracking_operator.controllers.conditions.busy import KEPT_FOR, BusyMemory, kept_while_busy
 from tracking_operator.controllers.conditions.condition_result import (
     ConditionResult,
@@ -93,10 +94,13 @@ def test_examples_are_judged_as_argo_cd_tests_them(path: Path, expected: dict[st
 @pytest.mark.parametrize("path", [path for path, _ in examples()], ids=lambda path: path.stem)
 def test_examples_are_resources_that_the_operator_reads(path: Path) -> None:
     resource = yaml.safe_load(path.read_text())
-    kinds: dict[str, type[TrackingServer | TrackingServerClass | TrackingServerBackup]] = {
+    kinds: dict[
+        str, type[TrackingServer | TrackingServerClass | TrackingServerBackup | TrackingServerClient]
+    ] = {
         "TrackingServer": TrackingServer,
         "TrackingServerClass": TrackingServerClass,
         "TrackingServerBackup": TrackingServerBackup,
+        "TrackingServerClient": TrackingServerClient,
     }
     assert kinds[resource["kind"]].model_validate(resource).metadata.generation > 0
 

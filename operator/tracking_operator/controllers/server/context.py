@@ -13,6 +13,7 @@ from tracking_operator.controllers.server.address.claims import AddressMemory, C
 from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck
 from tracking_operator.controllers.server.children.jobs import LiveJob
 from tracking_operator.controllers.server.children.mounted_secrets import SecretsMemory
+from tracking_operator.controllers.server.clients.memory import ClientsFound, ClientsMemory
 from tracking_operator.controllers.server.database.encryption import EncryptionMemory
 from tracking_operator.controllers.server.database.schema_gate import Gate
 from tracking_operator.controllers.server.exposure.answer import AnswerMemory
@@ -55,15 +56,16 @@ class ServerMemory:
     answer: AnswerMemory = field(default_factory=AnswerMemory)
     busy: BusyMemory = field(default_factory=BusyMemory)
     usage: UsageMemory = field(default_factory=UsageMemory)
+    clients: ClientsMemory = field(default_factory=ClientsMemory)
 
     def invalidate(self) -> None:
         """Have everything asked again that no watch tells of."""
-        for part in (self.stores, self.secrets, self.login, self.route, self.answer):
+        for part in (self.stores, self.secrets, self.login, self.route, self.answer, self.clients):
             part.invalidate()
 
     def evict(self) -> None:
         """End what is under way for the server, and what keeps others from its addresses."""
-        for part in (self.address, self.login, self.answer, self.usage):
+        for part in (self.address, self.login, self.answer, self.usage, self.clients):
             part.evict()
 
 
@@ -90,6 +92,11 @@ class ServerMemories:
         made = ServerMemory(namespace, name, uid, AddressMemory(self._claims))
         self._memories[namespace, name] = made
         return made
+
+    def known(self, namespace: str, name: str, uid: str) -> ServerMemory | None:
+        """The memory of this very server, if there is one."""
+        found = self._memories.get((namespace, name))
+        return found if found is not None and found.uid == uid else None
 
     def address_of(self, metadata: ObjectMeta) -> AddressMemory:
         """What this very server claims."""
@@ -154,6 +161,7 @@ class ReconcileContext:
     artifact_check: ArtifactCheck | None = None
     usage: UsageStatus | None = None
     """How much the server has in the stores that the operator made for it, as it was measured last."""
+    clients: ClientsFound | None = None
     may_apply: bool = True
     """Whether all is there that the objects are made from."""
 

@@ -7,7 +7,7 @@ from typing import Final
 from tracking_operator import naming
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.placement import Placement
-from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server import ConnectedClient, GrantedNamespace, TrackingServer
 from tracking_operator.api.tracking_server_class import BUILT_IN_CLASS, TrackingServerClass
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
 from tracking_operator.controllers.server.address.change import (
@@ -84,6 +84,10 @@ class Plan:
     notes: Sequence[Note]
     news: str = ""
     """What to tell everybody about a change of address that begins now; empty without one."""
+    granted_namespaces: tuple[GrantedNamespace, ...] = ()
+    """Which namespaces are meant to whom the owner grants the use of the server by name."""
+    clients: tuple[ConnectedClient, ...] = ()
+    """The clients that are let in."""
 
 
 def make_plan(
@@ -133,7 +137,7 @@ def make_plan(
         cluster_domain=settings.cluster_domain,
         credentials_digest="",
         access=access_of(server, placement, chosen, values),
-        network=_network(server, chosen, settings),
+        network=_network(server, chosen, settings, inputs.clients),
         artifact_secret=named_secret(chosen, values),
         role_arn=named_role(chosen, values),
     )
@@ -153,7 +157,13 @@ def make_plan(
         server, placement, chosen, values, default_version=newest, default_class=default_class
     )
     return Plan(
-        chosen, placement, model, notes, _address_change_message(placement, before, model, chosen, values)
+        chosen,
+        placement,
+        model,
+        notes,
+        _address_change_message(placement, before, model, chosen, values),
+        tuple(inputs.granted_namespaces),
+        tuple(sorted(inputs.clients, key=lambda one: (one.namespace, one.name))),
     )
 
 
@@ -201,7 +211,12 @@ def spec_result(plan: Plan) -> ConditionResult:
     return ConditionResult(ConditionType.SPEC_VALID, Verdict.OK, plan.notes[0].reason, message)
 
 
-def _network(server: TrackingServer, chosen: ChosenClass, settings: ReconcileSettings) -> Network:
+def _network(
+    server: TrackingServer,
+    chosen: ChosenClass,
+    settings: ReconcileSettings,
+    clients: Sequence[ConnectedClient],
+) -> Network:
     offered = chosen.spec.access.network_policy
     return Network(
         operator_namespace=settings.namespace,
@@ -209,6 +224,7 @@ def _network(server: TrackingServer, chosen: ChosenClass, settings: ReconcileSet
         ingress_from=offered.ingress_from,
         metrics_from=offered.metrics_from,
         further_from=server.spec.network_policy.from_,
+        client_namespaces=tuple(sorted({one.namespace for one in clients})),
         egress=offered.egress,
     )
 

@@ -13,6 +13,7 @@ from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.children.pending_volumes import pending_volumes
 from tracking_operator.controllers.server.children.telling import telling_children
+from tracking_operator.controllers.server.clients.memory import ClientsMemory
 from tracking_operator.controllers.server.context import ReconcileContext, ServerMemories
 from tracking_operator.controllers.server.database.encryption import ServerWithKeys
 from tracking_operator.controllers.server.database.schema_gate import live_migration
@@ -92,6 +93,11 @@ class ServerReconciler:
             return await self._steps.deletion.finalize(context)
         return await self._reconcile(context)
 
+    def clients_of(self, namespace: str, name: str, uid: str) -> ClientsMemory | None:
+        """How clients get into this very server; None until it was looked at."""
+        known = self._memories.known(namespace, name, uid)
+        return known.clients if known else None
+
     def _context(self, live: KubeObject, resource: TrackingServer, *, resync: bool) -> ReconcileContext:
         memory = self._memories.of(resource.metadata)
         if resync:
@@ -103,6 +109,7 @@ class ServerReconciler:
         steps, report = self._steps, Report()
         plan = report.take(await steps.planning.plan(context))
         if isinstance(plan, Unplanned):
+            context.clients = report.take(await steps.clients.end_withdrawn(context))
             return await steps.reporting.report_unplanned(context, report, plan)
         context.plan = plan
         await steps.records.place(context)
@@ -124,6 +131,7 @@ class ServerReconciler:
         exposed = report.take(await steps.exposure.probe(context, observed))
         context.observed = replace(observed, exposed=exposed)
         await steps.records.note_revoked_login(context)
+        context.clients = report.take(await steps.clients.ensure(context, context.observed))
         context.usage = report.take(steps.usage.look(context))
         return await steps.reporting.report(context, report)
 

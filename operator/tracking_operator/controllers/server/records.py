@@ -35,8 +35,12 @@ class ServerRecords:
         """Write down where everything is, and that there is something to clean up, before anything is created."""
         resource, plan = context.resource, context.plan
         # By meaning: what is only written in other words could be somebody's correction that a write of ours would undo.
-        if resource.status.placement != plan.placement:
-            status = resource.status.updated(placement=plan.placement).as_kubernetes()
+        # Which namespaces are meant is decided before any of them is let in.
+        is_recorded = resource.status.granted_namespaces == plan.granted_namespaces
+        if resource.status.placement != plan.placement or not is_recorded:
+            status = resource.status.updated(
+                placement=plan.placement, granted_namespaces=plan.granted_namespaces
+            ).as_kubernetes()
             context.live = await write_status(self._kube, self._cache, context.live, status)
         if RESOLVED_ANNOTATION in resource.metadata.annotations:
             context.live = await self._drop_former_record(resource)

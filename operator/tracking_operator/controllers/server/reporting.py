@@ -55,6 +55,7 @@ class Reporting:
         resource, server = context.resource, context.model
         report.add_missing(condition_results_of(server, context.observed, _earlier(resource, server)))
         report.add_all(waiting_results(resource))
+        report.add_all(context.clients.waits if context.clients else ())
         report.condition_results = _with_patience(context, report.condition_results)
         still_answers = answers(
             server,
@@ -64,7 +65,15 @@ class Reporting:
         )
         conditions = _conditions(context, report.condition_results, server.url, still_answers=still_answers)
         status = status_of(resource, conditions, context.plan.placement, server, context.observed)
-        return await self._write(context, status.updated(usage=context.usage), report)
+        status = status.updated(
+            usage=context.usage,
+            granted_namespaces=context.plan.granted_namespaces,
+            clients=context.plan.clients,
+            has_client_users=context.clients.has_users
+            if context.clients
+            else resource.status.has_client_users,
+        )
+        return await self._write(context, status, report)
 
     async def report_unplanned(
         self, context: ReconcileContext, report: Report, unplanned: Unplanned
@@ -73,6 +82,7 @@ class Reporting:
         server = self._model_of_what_runs(context.resource)
         report.add_missing(self._results_of_what_runs(context.resource, server, unplanned.waits_for))
         report.add_all(waiting_results(context.resource))
+        report.add_all(context.clients.waits if context.clients else ())
         return await self.report_only(context, report, server.url if server else "")
 
     async def report_only(self, context: ReconcileContext, report: Report, url: str = "") -> Outcome:
@@ -82,6 +92,8 @@ class Reporting:
             observed_generation=context.resource.metadata.generation,
             conditions=_conditions(context, report.condition_results, url),
         )
+        if context.clients:
+            status = status.updated(has_client_users=context.clients.has_users)
         return await self._write(context, status, report)
 
     async def _write(

@@ -9,6 +9,8 @@ from tracking_operator.controllers.server.address.claims import AddressClaims
 from tracking_operator.controllers.server.children.mounted_secrets import Credentials
 from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.children.tools import Tools
+from tracking_operator.controllers.server.clients.step import ClientsStep
+from tracking_operator.controllers.server.clients.users import ClientUsers
 from tracking_operator.controllers.server.context import ServerMemories
 from tracking_operator.controllers.server.database.encryption import Encryption
 from tracking_operator.controllers.server.database.restore import Restores
@@ -53,6 +55,7 @@ class Steps:
     gates: PodGates
     apply: ApplyStep
     exposure: ExposureStep
+    clients: ClientsStep
     usage: UsageStep
     reporting: Reporting
     deletion: DeletionStep
@@ -107,6 +110,7 @@ def wired(
         exposure=ExposureStep(
             cache, Routes(kube, gateway_api), logins, LoginReset(kube, cache), Exposure(mlflow)
         ),
+        clients=ClientsStep(cache, ClientUsers(mlflow)),
         usage=UsageStep(stores, events, settings.timings, now),
         reporting=reporting,
         deletion=DeletionStep(cache, memories, finalization, records, reporting, tools=tools),

@@ -8,7 +8,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from tracking_operator.api.tracking_server import TrackingServer
+from tracking_operator.api.tracking_server import ConnectedClient, GrantedNamespace, TrackingServer
 from tracking_operator.api.tracking_server_class import (
     BUILT_IN_CLASS,
     TrackingServerClass,
@@ -16,6 +16,7 @@ from tracking_operator.api.tracking_server_class import (
 )
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.controllers.server.children.pods import server_pods
+from tracking_operator.controllers.server.spec.client_grants import admitted, granted_namespaces
 from tracking_operator.controllers.server.spec.placement import placement_of
 from tracking_operator.controllers.server_class.class_of_server import ChosenClass, default_class_name
 from tracking_operator.failures import Invalid
@@ -63,6 +64,10 @@ class Inputs:
     """The server's own that exist, those that are about to stop among them."""
     unreadable_classes: frozenset[str] = frozenset()
     """The names of classes that this version of the operator cannot read."""
+    granted_namespaces: Sequence[GrantedNamespace] = ()
+    """Which namespaces are meant to whom the owner grants the use of the server by name."""
+    clients: Sequence[ConnectedClient] = ()
+    """The clients that are let in."""
 
 
 def inputs_of(resource: TrackingServer, cache: ObjectCache) -> Inputs:
@@ -71,6 +76,7 @@ def inputs_of(resource: TrackingServer, cache: ObjectCache) -> Inputs:
     namespace = _namespace(metadata.namespace, cache)
     siblings = cache.readings(TRACKING_SERVER, metadata.namespace, _sibling)
     classes = classes_in(cache)
+    granted = granted_namespaces(resource, cache)
     return Inputs(
         classes=classes,
         unreadable_classes=_unreadable_classes(classes, cache),
@@ -79,6 +85,8 @@ def inputs_of(resource: TrackingServer, cache: ObjectCache) -> Inputs:
         siblings=[one for one in siblings if one is not None and one.uid != metadata.uid],
         deployment=cache.get(DEPLOYMENT, metadata.namespace, metadata.name),
         pods=server_pods(cache.children(metadata.namespace, metadata.name, POD)),
+        granted_namespaces=granted,
+        clients=[one.connected for one in admitted(resource, cache, granted)],
     )
 
 

@@ -1,0 +1,1 @@
+"""The users that MLflow has for the programs of other namespaces."""
