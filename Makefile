@@ -47,6 +47,10 @@ demo: prepare-demo ## A cluster, the operator, two teams' servers on one Postgre
 demo-gitops: prepare-demo ## The same by commits: Argo CD makes the servers of two teams from a Git repository
 	@$(RUN) python -m dev.gitops demo
 
+.PHONY: example
+example: prepare ## In the demo's cluster: docs/tutorials/wine.md line by line, data by DVC and runs by MLflow
+	@$(RUN) python -m dev.example --name $(NAME)
+
 .PHONY: demo-down
 demo-down: prepare ## Remove what `make demo` or `make demo-gitops` made
 	@$(RUN) python -m dev.demo down

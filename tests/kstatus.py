@@ -11,8 +11,8 @@ from typing import Literal
 import yaml
 
 from dev.images.recipes import ROOT
+from dev.site.blocks import blocks
 from tests.operator_fixtures import condition_of
-from tests.pages import blocks
 from tracking_operator.kube.objects import KubeObject
 
 PAGE = ROOT / "docs" / "how-to" / "gitops.md"

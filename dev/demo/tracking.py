@@ -231,12 +231,17 @@ def prefix_of(server: TrackingServer) -> str:
 
 def login_headers(cluster: DevelopmentCluster, server: TrackingServer) -> dict[str, str]:
     """What the user of the team's jobs sends with each request; empty where there is no login."""
+    variables = login_variables(cluster, server)
+    if USER_KEY not in variables:
+        return {}
+    login = f"{variables[USER_KEY]}:{variables[PASSWORD_KEY]}"
+    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+def login_variables(cluster: DevelopmentCluster, server: TrackingServer) -> dict[str, str]:
+    """What the team's jobs have in their environment to log in; empty where there is no login."""
     secret = server.status.client.secret_name if server.status.client else None
     if not secret:
         return {}
     query = ("--namespace", server.metadata.namespace, "--output=json")
-    contents = contents_of(json.loads(cluster.kubectl("get", "secret", secret, *query)))
-    if USER_KEY not in contents:
-        return {}
-    login = f"{contents[USER_KEY]}:{contents[PASSWORD_KEY]}"
-    return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+    return contents_of(json.loads(cluster.kubectl("get", "secret", secret, *query)))

@@ -24,7 +24,7 @@ class Section:
 
 HOME: Final = "index.md"
 SECTIONS: Final = (
-    Section("tutorials", "Tutorials", ("first-server", "demo")),
+    Section("tutorials", "Tutorials", ("first-server", "demo", "wine")),
     Section(
         "how-to",
         "How-to guides",

@@ -3,13 +3,15 @@
 What is looked for are the pages' own words and roles, of MLflow 3.17. Waiting has one deadline, for a busy machine.
 """
 
+import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Error, Locator, Page, sync_playwright
 
@@ -63,6 +65,15 @@ class Visit:
     def open_metrics(self, experiment: str, run: str) -> None:
         """Open the charts of a run's metrics."""
         self.open(f"#/experiments/{experiment}/runs/{run}/model-metrics")
+
+    def compare(self, experiment: str, runs: Sequence[str]) -> None:
+        """Open runs of an experiment side by side."""
+        asked = urlencode({"runs": json.dumps(list(runs)), "experiments": json.dumps([experiment])})
+        self.open(f"#/compare-runs?{asked}")
+
+    def comparison(self) -> Locator:
+        """The plot of the runs that are compared, with a line for each."""
+        return self.page.locator(".js-plotly-plot .main-svg").first
 
     def chart(self, metric: str) -> Locator:
         """The curve in the chart of a metric, which is drawn twice, one over the other."""

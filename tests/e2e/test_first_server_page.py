@@ -22,8 +22,8 @@ from dev.images import build_images
 from dev.images.archive import copy_under_name
 from dev.images.recipes import ROOT
 from dev.local_cluster.binaries import published_program
+from dev.site.blocks import commands
 from tests.mlflow_versions import NEWEST_VERSION, mlflow_python
-from tests.pages import commands
 from tests.waiting import patient, wait_until
 
 PAGE = ROOT / "docs" / "tutorials" / "first-server.md"

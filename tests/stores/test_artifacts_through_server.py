@@ -125,6 +125,16 @@ def test_artifacts_go_to_the_prefix_and_back_through_the_server(server: Server, 
     assert left["KeyCount"] == 0
 
 
+def test_dvc_learns_by_head_whether_a_file_is_there(server: Server) -> None:
+    """DVC's HTTP remote asks so before it sends: docs/tutorials/wine.md."""
+    path = f"{ARTIFACTS}/artifacts/3/dvc/files/md5/00/11"
+    with pytest.raises(urllib.error.HTTPError) as missing:
+        server.ask(path, method="HEAD")
+    assert missing.value.code == 404
+    server.ask(path, method="PUT", body=b"data")
+    assert server.ask(path, method="HEAD") == b""
+
+
 def test_a_presigned_url_is_refused(server: Server) -> None:
     path = f"{ARTIFACTS}/artifacts/2/hello.txt"
     server.ask(path, method="PUT", body=b"hello")

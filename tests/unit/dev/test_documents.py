@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from dev.demo.jobs import Program, build_job
-from tests.pages import blocks, commands
+from dev.site.blocks import blocks, commands
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_class import TrackingServerClass
