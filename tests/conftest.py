@@ -5,6 +5,7 @@ unless TRACKING_OPERATOR_KEEP_TEST_CLUSTER=true says that somebody else does so.
 runs several processes, each has a cluster of its own: only one operator is active in a cluster.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from uuid import uuid4
@@ -28,6 +29,10 @@ from tests.waiting import wait_until
 settings.register_profile("tracking-operator", deadline=None)
 settings.load_profile("tracking-operator")
 
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""Thousands of tests, and what they import, stay: Python by itself would look through them again and again."""
+gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
+
 FIRST_WORKERS = ("", "gw0")
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 TEST_CLUSTER = os.environ.get("TRACKING_OPERATOR_TEST_CLUSTER", "tracking-operator-test") + (
@@ -35,6 +40,11 @@ TEST_CLUSTER = os.environ.get("TRACKING_OPERATOR_TEST_CLUSTER", "tracking-operat
 )
 SECONDS_FOR_A_NAMESPACE = 20
 LINES_OF_A_REASON = 12
+
+
+def pytest_collection_finish() -> None:
+    """Do not look for garbage among what has been collected: it is there until the end."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

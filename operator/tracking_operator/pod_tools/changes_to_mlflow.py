@@ -12,6 +12,7 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import IO, TYPE_CHECKING, Final, Protocol
 
+from tracking_operator.pod_tools.collection import collect_seldom
 from tracking_operator.pod_tools.one_process import become_uvicorn, end_when_told
 from tracking_operator.pod_tools.served_application import listen_by_both_families, serve_changed
 
@@ -153,4 +154,5 @@ class WhenImported(MetaPathFinder):
 def install() -> None:
     """Watch over what is imported from now on."""
     end_when_told()
+    collect_seldom()
     sys.meta_path.insert(0, WhenImported())

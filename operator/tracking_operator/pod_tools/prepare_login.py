@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from tracking_operator.pod_tools import start_server as start
+from tracking_operator.pod_tools.collection import collect_seldom
 from tracking_operator.pod_tools.programs import CREDENTIALS, URI_VARIABLE
 
 CONFIG_VARIABLE = "MLFLOW_AUTH_CONFIG_PATH"
@@ -26,6 +27,7 @@ CONFIG_VARIABLE = "MLFLOW_AUTH_CONFIG_PATH"
 def main(arguments: list[str] | None = None) -> None:
     """Prepare the login; what goes wrong is a traceback, of which the caller reads the last line."""
     options = parse_arguments(arguments)
+    collect_seldom()
     for contradicting in start.CONTRADICTING_VARIABLES:
         os.environ.pop(contradicting, None)
     with tempfile.TemporaryDirectory() as scratch:

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import quote
 
 from tracking_operator.pod_tools.addresses import ALL
+from tracking_operator.pod_tools.collection import collect_as_usual
 from tracking_operator.pod_tools.streamed_artifacts import (
     CAN_STREAM_ANSWER,
     LARGEST_UPLOAD,
@@ -349,7 +350,7 @@ def wait_for_busy_workers(uvicorn_config: ModuleType) -> None:
 
 
 def serve_changed(uvicorn_config: ModuleType) -> None:
-    """Have uvicorn wrap each application that it loads, and wait for the processes that serve it."""
+    """Have uvicorn wrap each application that it loads, and wait for the processes that serve it. Once it is loaded, a process serves."""
     wait_for_busy_workers(uvicorn_config)
     config = uvicorn_config.Config
     load = config.load
@@ -357,6 +358,7 @@ def serve_changed(uvicorn_config: ModuleType) -> None:
     def load_and_wrap(self: Loading) -> None:
         load(self)
         self.loaded_app = wrapped(self.loaded_app)
+        collect_as_usual()
 
     config.load = load_and_wrap
 
