@@ -46,6 +46,9 @@ class DevelopmentCluster(Protocol):
     def bounded_volume(self, name: str, mebibytes: int) -> AbstractContextManager[str]:
         """A PersistentVolume that is really full after `mebibytes`, for one claim; gives its StorageClass's name."""
 
+    def without_policies(self) -> AbstractContextManager[None]:
+        """Spare the machine what enforces NetworkPolicies, while the block runs, in which no pods do."""
+
     @property
     def audit_log(self) -> Path:
         """The API server's audit log: one JSON event per line, with user, verb, resource and user agent."""

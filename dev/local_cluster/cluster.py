@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -48,6 +49,8 @@ class LocalCluster:
         archives = system_images(built)
         with one_at_a_time(self.name):
             if not self.problems():
+                # A run that was killed may have left one of its programs stopped.
+                self._signal_all(signal.SIGCONT)
                 say(f"cluster {self.name} is running")
             else:
                 _make(self._cleared_layout(), built, archives)
@@ -129,6 +132,15 @@ class LocalCluster:
             unmount_below(folder)
             shutil.rmtree(folder)
 
+    @contextmanager
+    def without_policies(self) -> Iterator[None]:
+        """Spare the machine what enforces NetworkPolicies, while the block runs, in which no pods do."""
+        self._signal_all(signal.SIGSTOP, node.KUBE_ROUTER)
+        try:
+            yield
+        finally:
+            self._signal_all(signal.SIGCONT, node.KUBE_ROUTER)
+
     @property
     def layout(self) -> Layout:
         """Where the cluster keeps its things.
@@ -161,6 +173,12 @@ class LocalCluster:
         proxies = ("http_proxy", "https_proxy", "all_proxy")
         inherited = {key: value for key, value in os.environ.items() if key.lower() not in proxies}
         return {**inherited, "KUBECONFIG": str(self.kubeconfig_path)}
+
+    def _signal_all(self, number: signal.Signals, name: str = "") -> None:
+        """Send a signal to the cluster's own programs, or to one of them."""
+        for process in recorded_processes(self.layout):
+            if name in ("", process.name):
+                process.signal(number)
 
     def _cleared_layout(self) -> Layout:
         """Where the cluster goes: a new place, or its old one without what a broken cluster left there."""

@@ -15,6 +15,7 @@ from dev.local_cluster.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 CNI_PLUGINS = Path("/usr/lib/cni")
+KUBE_ROUTER = "kube-router"
 MOST_PODS = 200
 SECONDS_TO_START = 180
 
@@ -70,7 +71,7 @@ def start_proxies(layout: Layout, binaries: Binaries) -> None:
     processes.start(layout, "kube-proxy", [binaries.program("kube-proxy"), f"--config={configuration}"])
     processes.start(
         layout,
-        "kube-router",
+        KUBE_ROUTER,
         [
             binaries.kube_router,
             f"--kubeconfig={layout.certificates / 'kube-router.kubeconfig'}",

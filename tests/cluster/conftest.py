@@ -1,7 +1,10 @@
 """The tests of this group start the operators that they need; no other one may act on their servers."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from dev.development_cluster import DevelopmentCluster
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import HOSTS, remove_operator_pods
 from tests.operator_postgres import (  # noqa: F401 — fixtures
@@ -10,6 +13,13 @@ from tests.operator_postgres import (  # noqa: F401 — fixtures
     postgres_class,
     postgres_team,
 )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobody_enforces_policies(cluster: DevelopmentCluster) -> Iterator[None]:
+    """No pod of these tests runs, and for each policy of theirs all rules of the node would be written anew."""
+    with cluster.without_policies():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
