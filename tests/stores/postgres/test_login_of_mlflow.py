@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import secrets
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -457,10 +458,23 @@ def test_on_sqlite_the_pod_itself_prepares_the_login_and_upgrades(tmp_path: Path
     assert upgraded == (HEADS[NEWEST_VERSION],)
 
 
-def test_on_sqlite_the_job_writes_the_file_that_a_server_has_open(tmp_path: Path) -> None:
-    database = tmp_path / "mlflow.db"
-    mount_login(tmp_path)
+@pytest.fixture(scope="module")
+def prepared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the login's tables and an admin, made once: MLflow takes its time."""
+    database = tmp_path_factory.mktemp("sqlite") / "mlflow.db"
+    mount_login(database.parent)
     assert check_sqlite(database, VERSION).exit_code == 0
+    return database
+
+
+@pytest.fixture
+def database(prepared_sqlite: Path, tmp_path: Path) -> Path:
+    """Such a database of one's own, beside its Secret."""
+    mount_login(tmp_path)
+    return Path(shutil.copy(prepared_sqlite, tmp_path))
+
+
+def test_on_sqlite_the_job_writes_the_file_that_a_server_has_open(database: Path, tmp_path: Path) -> None:
     inode, query = database.stat().st_ino, "SELECT password_hash FROM users WHERE username = 'admin'"
     with closing(sqlite3.connect(database)) as server:
         before = server.execute(query).fetchone()
@@ -474,11 +488,8 @@ def test_on_sqlite_the_job_writes_the_file_that_a_server_has_open(tmp_path: Path
 
 
 def test_the_job_makes_the_user_of_the_teams_programs_and_gives_it_the_password_of_the_secret(
-    tmp_path: Path,
+    database: Path, tmp_path: Path
 ) -> None:
-    database = tmp_path / "mlflow.db"
-    mount_login(tmp_path)
-    assert check_sqlite(database, VERSION).exit_code == 0
     found = []
     for password in ("password-of-the-team-32-characters", "another-one-of-the-team-32-chars"):
         mount_login(tmp_path, clientUsername="team", clientPassword=password)
