@@ -22,12 +22,15 @@ from tests.e2e.mlflow import (
     Tracking,
     assert_no_container_failed,
     forwarded,
+    output_of,
     pods_of,
+    start_pod,
     wait_until_ready,
 )
 from tests.kube_api import KubeApi
 from tests.operator_fixtures import Team, a_class, a_team
 from tests.waiting import wait_until
+from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.kube.objects import DEPLOYMENT, SECRET, KubeObject, name_of
 from tracking_operator.naming import CONTAINER_PORT
 from tracking_operator.pod_tools.start_server import SECONDS_A_LOGIN_IS_REMEMBERED
@@ -44,6 +47,13 @@ SECONDS_TO_FOLLOW = 10.0
 
 REFUSED = (401, 500)
 """MLflow looks at a password twice, before and after its work, and has no better word for one that changed in between."""
+
+LOG_A_RUN = """
+import mlflow
+with mlflow.start_run(run_name="a step") as run:
+    mlflow.log_metric("rmse", 0.25)
+print(run.info.run_id)
+"""
 
 EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=1"
 PREFIX = "/team-a"
@@ -248,6 +258,49 @@ def change_password(tracking: Tracking, admin: Password, new: Password, prefix: 
     body = {"username": new.username, "password": new.password, "current_password": admin.password}
     done = tracking.pool.request("PATCH", url, json=body, headers=headers)
     assert done.status == 200, done.data
+
+
+def test_a_pod_of_another_namespace_logs_by_grant_and_is_refused_once_that_is_withdrawn(
+    other_team: Team, api: KubeApi, cluster: DevelopmentCluster
+) -> None:
+    wait_until_ready(other_team, seconds=SECONDS_TO_READY)
+    own = user_of(other_team)
+    with a_team(api, **RESTRICTED) as pipelines, forwarded(cluster, other_team) as tracking:
+        api.apply(
+            {
+                "apiVersion": API_VERSION,
+                "kind": "TrackingServerClient",
+                "metadata": {"name": "runs", "namespace": pipelines.namespace},
+                "spec": {
+                    "serverRef": {"namespace": other_team.namespace, "name": "mlflow"},
+                    "permission": "EDIT",
+                },
+            }
+        )
+        grant(other_team, {"namespaces": [{"name": pipelines.namespace, "permission": "EDIT"}]})
+        pipelines.wait_for(SECRET, "runs-client", SECONDS_TO_LET_IN)
+        objects = [{kind: {"name": "runs-client"}} for kind in ("configMapRef", "secretRef")]
+        start_pod(pipelines, "step", ["python", "-c", LOG_A_RUN], envFrom=objects)
+        run = output_of(pipelines, "step").split()[-1]
+        found = f"/api/2.0/mlflow/runs/get?run_id={run}"
+        assert status(tracking, own, found, PREFIX) == 200
+
+        secret = secret_of(pipelines, "runs-client")
+        client = Password(secret["MLFLOW_TRACKING_USERNAME"], secret["MLFLOW_TRACKING_PASSWORD"])
+        assert status(tracking, client, found, PREFIX) == 200
+        grant(other_team, None)
+        pipelines.wait_until_gone(SECRET, "runs-client", SECONDS_TO_FOLLOW)
+        wait_until(
+            lambda: status(tracking, client, found, PREFIX) == HTTPStatus.UNAUTHORIZED,
+            SECONDS_A_LOGIN_IS_REMEMBERED + 1,
+            "the pod's user is refused",
+        )
+        assert status(tracking, own, found, PREFIX) == 200
+
+
+def grant(team: Team, clients: KubeObject | None) -> None:
+    """Let these namespaces in, and no others."""
+    team.patch_server({"spec": {"access": {"clients": clients}}})
 
 
 def test_without_a_login_again_everybody_is_let_in(team: Team, cluster: DevelopmentCluster) -> None:
