@@ -185,6 +185,7 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     # Clients
     "NotGranted": Classification(_OUTSIDE, _TEAM, Home.ANY),
     "NotOffered": Classification(_NEVER, _TEAM, Home.ANY),
+    "KubeflowMissing": Classification(_OUTSIDE, _PLATFORM, Home.ANY),
     # Pods
     "ImagePullFailed": Classification(_OUTSIDE, _PLATFORM, Home.WORKLOAD),
     "CrashLooping": Classification(_NEVER, _TEAM, Home.WORKLOAD),

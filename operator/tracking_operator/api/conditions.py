@@ -42,6 +42,7 @@ class ConditionType(StrEnum):
     EXPOSED = "Exposed", "Clients reach the server at the addresses in the status."
     COMPLETE = "Complete", "Everything of the backup is stored, and can be restored."
     CONNECTED = "Connected", "Pods of the client's namespace have what they need to use the server."
+    INTEGRATED = "Integrated", "Kubeflow is told what spec.integrations asks for. Absent: that is nothing."
     RECONCILING = "Reconciling", "The operator is still working on the latest change (kstatus)."
     STALLED = "Stalled", "The operator cannot go on until somebody changes something (kstatus)."
 
@@ -519,6 +520,12 @@ class Reason(StrEnum):
         "NotOffered",
         "The owner grants it, but the server cannot let a client in like that: its login has no such permission, say.",
         "The message says what to ask for instead, or what the owner has to change.",
+    )
+    KUBEFLOW_MISSING = (
+        "KubeflowMissing",
+        "spec.integrations.kubeflow.podDefault asks for a PodDefault, and the cluster does not know the kind. Pods can use the client "
+        "nevertheless.",
+        "Install Kubeflow's PodDefault webhook, or remove the field.",
     )
 
     # Pods

@@ -34,6 +34,7 @@ CHILDREN: Final[Mapping[str, tuple[str, ...]]] = {
     "networking.k8s.io": ("ingresses", "networkpolicies"),
     "gateway.networking.k8s.io": ("httproutes",),
     "policy": ("poddisruptionbudgets",),
+    "kubeflow.org": ("poddefaults",),
 }
 """The kinds that servers are made of, by API group."""
 
@@ -45,6 +46,11 @@ SECRETS: Final = ("artifacts", "auth", "backup", "client", "database", ENCRYPTIO
 
 VOLUMES: Final = ("configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret")
 """The sources that a volume of a pod may have: those of the Pod Security Standard ``restricted`` that need no driver."""
+
+LAUNCHER: Final = "kfp-launcher"
+LAUNCHER_KEY: Final = "plugins.mlflow"
+PIPELINES_SECRET: Final = "kfp-mlflow-credentials"  # noqa: S105 - the name of a Secret
+"""What Kubeflow Pipelines reads in a namespace (resources/kubeflow.py)."""
 
 REVIEWS: Final = "authorization.k8s.io"
 """At its start the operator asks what it may do. Nothing is stored of that."""
@@ -94,17 +100,24 @@ def _variables() -> dict[str, str]:
         "server": _label("object", SERVER_LABEL),
         # What a TrackingServerClient has belongs to that one, in its own namespace, and is called like it.
         "client": _label("object", CLIENT_LABEL),
+        "isOfPipelines": "variables.client != '' && request.resource.group == '' && request.resource.resource == 'secrets' "
+        f"&& object.metadata.name == '{PIPELINES_SECRET}'",
         "owner": "variables.client != '' ? variables.client : variables.server",
         # What encrypts data is kept as the data is, without an owner.
         "isKept": "variables.isClaim || (variables.isSecret && object != null "
         f"&& object.metadata.name == variables.server + '-{ENCRYPTION}')",
         "wasKept": "variables.isClaim || (variables.isSecret && oldObject != null "
         f"&& oldObject.metadata.name == ({_label('oldObject', SERVER_LABEL)}) + '-{ENCRYPTION}')",
+        # Of what a namespace tells Kubeflow Pipelines, one key is for the operator to write.
+        "isLauncher": "request.resource.group == '' && request.resource.resource == 'configmaps' "
+        f"&& request.name == '{LAUNCHER}' && request.operation in ['CREATE', 'UPDATE']",
+        "told": "variables.isLauncher ? object.?data.orValue({}) : {}",
+        "toldBefore": "variables.isLauncher && oldObject != null ? oldObject.?data.orValue({}) : {}",
         "isService": "request.resource.group == '' && request.resource.resource == 'services'",
-        "isOurs": "object == null || (variables.isTools ? "
+        "isOurs": "object == null || variables.isLauncher || (variables.isTools ? "
         f"{_has_tools('object')} : "
         f"{_has_marks('object')} && (variables.isKept || {_has_owner('object', 'variables.owner')}))",
-        "wasOurs": "oldObject == null || variables.isTools || "
+        "wasOurs": "oldObject == null || variables.isTools || variables.isLauncher || "
         f"{_has_owner('oldObject')} || (variables.wasKept && {_has_marks('oldObject')})",
         "runsPods": "variables.isChild && object != null && request.resource.resource in ['deployments', 'jobs']",
         "pod": "variables.runsPods ? object.spec.template.spec : {}",
@@ -151,18 +164,37 @@ def _validations() -> Iterable[Schema]:
         "what the operator writes has the marks of a server, and that server as its owner, or is the archive of programs for pods",
     )
     yield _rule(
-        "!variables.isChild || object == null || variables.isTools || object.metadata.name == variables.owner "
+        "!variables.isChild || object == null || variables.isTools || variables.isLauncher || variables.isOfPipelines "
+        "|| object.metadata.name == variables.owner "
         "|| object.metadata.name.startsWith(variables.owner + '-')",
         "what the operator writes is called like its server, or begins with that and a hyphen",
     )
     yield _rule(
         "!variables.isChild || variables.client == '' || (request.resource.group == '' "
-        "&& request.resource.resource in ['configmaps', 'secrets'] && object.metadata.name == variables.client + '-client')",
-        "of a TrackingServerClient the operator writes one ConfigMap and one Secret",
+        "&& request.resource.resource in ['configmaps', 'secrets'] && (variables.isOfPipelines "
+        "|| object.metadata.name == variables.client + '-client')) || request.resource.group == 'kubeflow.org'",
+        "of a TrackingServerClient the operator writes a ConfigMap, its Secrets and a PodDefault",
+    )
+    yield _rule(
+        "!variables.isChild || !variables.isLauncher || ("
+        f"variables.told.all(key, key == '{LAUNCHER_KEY}' || variables.toldBefore[?key] == optional.of(variables.told[key])) "
+        f"&& variables.toldBefore.all(key, key == '{LAUNCHER_KEY}' || key in variables.told) && "
+        + " && ".join(
+            (
+                *(
+                    _as_before(field)
+                    for field in ("?binaryData", "metadata.?labels", "metadata.?annotations")
+                ),
+                _as_before("metadata.?ownerReferences", "[]"),
+            )
+        )
+        + ")",
+        f"of ConfigMap {LAUNCHER} the operator writes the key {LAUNCHER_KEY} and nothing else",
     )
     yield _rule(
         "!variables.isChild || !variables.isSecret || object == null || (object.?type.orValue('Opaque') == 'Opaque' "
-        f"&& {_listed(SECRETS)}.exists(what, object.metadata.name == variables.owner + '-' + what))",
+        f"&& (variables.isOfPipelines "
+        f"|| {_listed(SECRETS)}.exists(what, object.metadata.name == variables.owner + '-' + what)))",
         "the operator writes only the Secrets that it makes for a server",
     )
     yield _rule(
@@ -255,6 +287,12 @@ def _all_restricted(containers: str) -> str:
         )
         + ")"
     )
+
+
+def _as_before(field: str, empty: str = "{}") -> str:
+    """Whether a field of an object, such as ``metadata.?labels``, is as it was; ``empty`` is what its absence means."""
+    now, before = (f"{one}.{field}.orValue({empty})" for one in ("object", "oldObject"))
+    return f"{now} == (oldObject == null ? {empty} : {before})"
 
 
 def _inside(service: str) -> str:

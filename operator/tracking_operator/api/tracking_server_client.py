@@ -23,6 +23,23 @@ class ServerInNamespace(ApiModel):
     """The name of the TrackingServer."""
 
 
+class KubeflowIntegration(ApiModel):
+    """What Kubeflow is told of the client."""
+
+    pod_default: bool = False
+    """Whether there is a PodDefault, by which notebooks take address and login without anything set by hand. Default: false."""
+    pipelines: bool = False
+    """Whether Kubeflow Pipelines finds the login: in Secret kfp-mlflow-credentials, which the key plugins.mlflow of ConfigMap
+    kfp-launcher names. Who runs Kubeflow Pipelines sets the server's address there. Default: false."""
+
+
+class Integrations(ApiModel):
+    """Who is told of the client beside the pods that take its ConfigMap and Secret."""
+
+    kubeflow: KubeflowIntegration = KubeflowIntegration()
+    """Kubeflow. Default: it is told nothing."""
+
+
 class TrackingServerClientSpec(ApiModel):
     """What is asked for."""
 
@@ -38,6 +55,8 @@ class TrackingServerClientSpec(ApiModel):
     permission: ClientPermission
     """What programs of this namespace are to do: READ reads experiments and models that belong to others, EDIT logs to them, too. What
     a program makes itself it may manage in either case. Another permission makes another user, with another password."""
+    integrations: Integrations = Integrations()
+    """Who else is told. Default: nobody."""
 
 
 class TrackingServerClientStatus(ApiModel):

@@ -11,3 +11,5 @@ TRACKING_SERVER_CLASS: Final = register(
     Kind(API_VERSION, "TrackingServerClass", "trackingserverclasses", namespaced=False)
 )
 TRACKING_SERVER_CLIENT: Final = register(Kind(API_VERSION, "TrackingServerClient", "trackingserverclients"))
+POD_DEFAULT: Final = register(Kind("kubeflow.org/v1alpha1", "PodDefault", "poddefaults"))
+"""Kubeflow's, which the cluster may not have."""

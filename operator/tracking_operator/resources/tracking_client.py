@@ -30,18 +30,19 @@ def build_config_map(client: TrackingServerClient, service_url: str, url: str) -
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": _metadata(client),
+        "metadata": client_metadata(client),
         "data": {"MLFLOW_TRACKING_URI": service_url, BROWSER_URL_VARIABLE: url} | QUIET,
     }
 
 
 def build_secret(client: TrackingServerClient, known: ClientPassword) -> KubeObject:
     """Build the Secret with the client's own user."""
-    metadata = _metadata(client) | {"annotations": {ROTATED_FOR_ANNOTATION: known.rotated_for}}
+    metadata = client_metadata(client) | {"annotations": {ROTATED_FOR_ANNOTATION: known.rotated_for}}
     return watched_secret(metadata, {USERNAME_KEY: known.username, PASSWORD_KEY: known.password})
 
 
-def _metadata(client: TrackingServerClient) -> KubeObject:
+def client_metadata(client: TrackingServerClient) -> KubeObject:
+    """Metadata of an object that goes when the client goes."""
     labels = owned_labels(client.spec.server_ref.name, CLIENT_COMPONENT)
     return {
         "name": name_of_objects(client),

@@ -15,6 +15,7 @@ from tracking_operator.api.operator_admission import (
     operator_policy,
     operator_policy_binding,
 )
+from tracking_operator.controllers.kinds import POD_DEFAULT
 from tracking_operator.kube.objects import POD, SECRET
 from tracking_operator.naming import ChildNames
 from tracking_operator.runtime.settings import OperatorSettings
@@ -54,7 +55,8 @@ def policy_kinds() -> Iterator[tuple[str, str]]:
 
 def test_the_policy_knows_every_kind_that_servers_are_made_of() -> None:
     children = {one.kind for one in (*WATCHED, *GATEWAY_API) if one.is_child} - {POD} | {SECRET}
-    assert set(policy_kinds()) == {(kind.group, kind.plural) for kind in children}
+    not_watched = {(POD_DEFAULT.group, POD_DEFAULT.plural)}
+    assert set(policy_kinds()) == {(kind.group, kind.plural) for kind in children} | not_watched
 
 
 def test_the_policy_knows_every_secret_that_the_operator_writes() -> None:

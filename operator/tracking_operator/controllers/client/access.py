@@ -10,7 +10,8 @@ from typing import Final
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.api.tracking_server_client import TrackingServerClient
+from tracking_operator.api.tracking_server_client import KubeflowIntegration, TrackingServerClient
+from tracking_operator.controllers.client.ownership import client_owner_check, conflict_of, leaving_of
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.children.ownership import controlled_by
 from tracking_operator.controllers.server.clients.memory import ClientsMemory, Opening
@@ -22,7 +23,7 @@ from tracking_operator.controllers.server.clients.users import (
 )
 from tracking_operator.controllers.server.spec.client_grants import Ask, identity_of, require_admitted
 from tracking_operator.controllers.server.spec.inputs import readable_server
-from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Invalid, Waiting
+from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Waiting
 from tracking_operator.kube.apply import Ownership, apply_all, is_being_deleted
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
@@ -60,10 +61,12 @@ class ClientMemory:
     right: tuple[_Question, ClientPassword] | None = None
     """What MLflow was found to be like, and with which password."""
     under_way: "tuple[_Question, asyncio.Task[str]] | None" = None
+    integrated: tuple[KubeflowIntegration, ClientPassword | None] | None = None
+    """What Kubeflow was told last; None: nothing, or it is not known."""
 
     def invalidate(self) -> None:
         """Have MLflow asked again."""
-        self.right = None
+        self.right = self.integrated = None
 
     def evict(self) -> None:
         """Drop all of it. What is under way ends by itself, while the server's loop waits to delete what it makes: a request that is
@@ -71,7 +74,7 @@ class ClientMemory:
         """
         if self.under_way:
             self.under_way[1].add_done_callback(_look_at)
-        self.right, self.under_way = None, None
+        self.right, self.under_way, self.integrated = None, None, None
 
 
 def _look_at(task: "asyncio.Task[str]") -> None:
@@ -84,8 +87,13 @@ def _look_at(task: "asyncio.Task[str]") -> None:
 class Access:
     """What the namespace has."""
 
-    username: str | None
+    login: ClientPassword | None
     """None: nobody has to log in."""
+
+    @property
+    def username(self) -> str | None:
+        """The client's own user; None: nobody has to log in."""
+        return self.login.username if self.login else None
 
 
 class ClientAccess:
@@ -125,7 +133,7 @@ class ClientAccess:
         password = await self._password(client, of_server, question, found, memory)
         await self._write(client, build_secret(client, password))
         memory.right = question, password
-        return Access(identity.username)
+        return Access(password)
 
     async def withdraw(self, client: TrackingServerClient, memory: ClientMemory) -> None:
         """Take away what the namespace has of this client; its user is deleted by the server's loop. Raises ApiError."""
@@ -205,11 +213,11 @@ class ClientAccess:
             raise failure_from(error, f"read Secret {place[2]}") from error
         if secret is None:
             return None
-        match _owner_check(client)(secret):
+        match client_owner_check(client)(secret):
             case Ownership.FOREIGN:
-                raise _conflict(secret)
+                raise conflict_of(secret)
             case Ownership.LEAVING:
-                raise _leaving(secret)
+                raise leaving_of(secret)
             case Ownership.OURS:
                 pass
         login = client_login_in(secret)
@@ -218,11 +226,11 @@ class ClientAccess:
 
     async def _write(self, client: TrackingServerClient, wanted: KubeObject) -> None:
         """Make an object what it should be. Raises Failure: it is somebody else's, or cannot be written."""
-        applied = await apply_all(self._kube, self._cache, [wanted], owner=_owner_check(client))
+        applied = await apply_all(self._kube, self._cache, [wanted], owner=client_owner_check(client))
         for live in applied.conflicts:
-            raise _conflict(live)
+            raise conflict_of(live)
         for live in applied.leaving:
-            raise _leaving(live)
+            raise leaving_of(live)
         for obj, error in applied.failures:
             raise failure_from(error, f"write {describe(obj)}") from error
 
@@ -234,39 +242,6 @@ class ClientAccess:
         live = self._cache.get(*place) if is_watched else await self._kube.get(*place)
         if live is not None and controlled_by(live, client.metadata.uid):
             await self._kube.delete(*place, uid=uid_of(live))
-
-
-def _owner_check(client: TrackingServerClient) -> Callable[[KubeObject], Ownership]:
-    def ownership(live: KubeObject) -> Ownership:
-        if controlled_by(live, client.metadata.uid):
-            return Ownership.LEAVING if is_being_deleted(live) else Ownership.OURS
-        return Ownership.LEAVING if _belonged_to_predecessor(live, client) else Ownership.FOREIGN
-
-    return ownership
-
-
-def _belonged_to_predecessor(live: KubeObject, client: TrackingServerClient) -> bool:
-    """Whether an earlier client of this name owned it: the garbage collector is about to remove it."""
-    return any(
-        one.get("controller")
-        and (one["apiVersion"], one["kind"], one["name"])
-        == (client.api_version, client.kind, client.metadata.name)
-        for one in live["metadata"].get("ownerReferences") or ()
-    )
-
-
-def _leaving(live: KubeObject) -> Waiting:
-    return Waiting(
-        Reason.PENDING, f"Waits for {describe(live)} to be gone.", retry_after=SECONDS_UNTIL_A_SERVER
-    )
-
-
-def _conflict(live: KubeObject) -> Invalid:
-    return Invalid(
-        Reason.CONFLICT,
-        f"{describe(live)} exists already and does not belong to this TrackingServerClient, so it is left alone: remove or rename it, or "
-        "give the client another name.",
-    )
 
 
 def _not_looked_at(client: TrackingServerClient) -> Waiting:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from tracking_operator.api.conditions import ConditionType, Reason, merge_conditions
 from tracking_operator.api.tracking_server_client import TrackingServerClient, TrackingServerClientStatus
 from tracking_operator.controllers.client.access import Access, ClientAccess, ClientMemory, MemoryOfServer
+from tracking_operator.controllers.client.kubeflow import Kubeflow, integrated_result
 from tracking_operator.controllers.conditions.condition_result import (
     ConditionResult,
     Verdict,
@@ -26,7 +27,7 @@ from tracking_operator.controllers.server.clients.users import ClientUsers
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.report import Report
 from tracking_operator.controllers.server.status import announce, report_unreadable, write_status
-from tracking_operator.failures import Failure
+from tracking_operator.failures import Failure, Invalid
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.events import EventRecorder
@@ -57,6 +58,7 @@ class ClientReconciler:
         self._cache = cache
         self._events = events
         self._access = ClientAccess(kube, cache, users, memory_of, watches_secrets=settings.watches_secrets)
+        self._kubeflow = Kubeflow(kube, cache)
         self._memories: dict[tuple[str, str], ClientMemory] = {}
         self._sweep_at = SWEEP_GROWTH
         self._now = now
@@ -68,6 +70,7 @@ class ClientReconciler:
             live = await self._kube.get(TRACKING_SERVER_CLIENT, namespace, name)
         if live is None or live["metadata"].get("deletionTimestamp"):
             self._evict(namespace, name)
+            await self._kubeflow.tidy(namespace)
             return Outcome()
         try:
             client = TrackingServerClient.model_validate(live)
@@ -89,6 +92,7 @@ class ClientReconciler:
         except Failure as failure:
             if failure.reason in ENDS_ACCESS:
                 await self._access.withdraw(client, memory)
+                await self._kubeflow.withdraw(client)
                 report.add(result_from(failure, TYPE))  # what ends it is watched
                 status = TrackingServerClientStatus()
             else:
@@ -96,6 +100,7 @@ class ClientReconciler:
                 status = before
         else:
             report.add(_connected(client, access))
+            report.take(await self._integrate(client, access, memory))
             status = _status_of(client, access)
         return await self._report(live, client, status, report)
 
@@ -106,17 +111,33 @@ class ClientReconciler:
         status: TrackingServerClientStatus,
         report: Report,
     ) -> Outcome:
-        before, (result,) = client.status.conditions, report.condition_results
+        before, results = client.status.conditions, report.condition_results
         conditions = merge_conditions(
             before,
-            summarise([result], result.message),
+            summarise(results, results[0].message),
             observed_generation=client.metadata.generation,
             now=self._now(),
         )
         written = status.updated(observed_generation=client.metadata.generation, conditions=conditions)
         await write_status(self._kube, self._cache, live, written.as_kubernetes())
-        announce(self._events, live, before, [result], conditions[0])
+        announce(self._events, live, before, results, conditions[0])
         return report.outcome()
+
+    async def _integrate(
+        self, client: TrackingServerClient, access: Access, memory: ClientMemory
+    ) -> StepResult[None]:
+        """Tell Kubeflow, once for what there is to tell; no watch says whether that is still there."""
+        wanted = client.spec.integrations.kubeflow, access.login
+        if memory.integrated != wanted:
+            try:
+                await self._kubeflow.ensure(client, access.login)
+            except Failure as failure:
+                memory.integrated = None
+                stop = stopped_unwatched(failure, ConditionType.INTEGRATED)
+                return stop if isinstance(failure, Invalid) else stopped(failure, ConditionType.INTEGRATED)
+            memory.integrated = wanted
+        result = integrated_result(client)
+        return StepResult(None, (result,) if result else ())
 
     def _memory(self, client: TrackingServerClient) -> ClientMemory:
         """The memory of this very client; that of an earlier one of its name is dropped."""

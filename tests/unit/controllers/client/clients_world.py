@@ -156,10 +156,18 @@ class World:
         self.store("TrackingServer", "mlflow", "team-a", live["spec"] | {"access": {"clients": clients}})
 
     def ask(
-        self, in_: str = "consumer", name: str = "runs", permission: str = "EDIT", **metadata: object
+        self,
+        in_: str = "consumer",
+        name: str = "runs",
+        permission: str = "EDIT",
+        more: Manifest | None = None,
+        **metadata: object,
     ) -> None:
         """A consumer asks."""
-        spec = {"serverRef": {"namespace": "team-a", "name": "mlflow"}, "permission": permission}
+        spec = (more or {}) | {
+            "serverRef": {"namespace": "team-a", "name": "mlflow"},
+            "permission": permission,
+        }
         self.store("TrackingServerClient", name, in_, spec, **metadata)
 
     def make_again(self, name: str) -> None:

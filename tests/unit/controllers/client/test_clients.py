@@ -1,17 +1,24 @@
 """Who gets into a server of another namespace, with what, and when that ends. A real MLflow is asked in tests/stores and tests/e2e."""
 
+from typing import Final
+
 import pytest
 
 from tests.unit.controllers.client.clients_world import ADMIN, BY_NAME, TEAM, World
 from tests.unit.examples import EXTERNAL_BUCKET, Manifest
 from tracking_operator.api.labels_and_annotations import ROTATE_CREDENTIALS_ANNOTATION
+from tracking_operator.api.operator_admission import LAUNCHER, LAUNCHER_KEY
 from tracking_operator.api.tracking_server import TrackingServer
-from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLIENT
+from tracking_operator.controllers.client.kubeflow import has_own_key
+from tracking_operator.controllers.kinds import POD_DEFAULT, TRACKING_SERVER, TRACKING_SERVER_CLIENT
 from tracking_operator.controllers.request import Request
 from tracking_operator.controllers.server.spec.client_grants import MOST_CLIENTS, MOST_OF_A_NAMESPACE
 from tracking_operator.controllers.watches import requests_for
+from tracking_operator.kube.errors import ApiError
 from tracking_operator.kube.objects import CONFIG_MAP, NAMESPACE, SECRET
 from tracking_operator.mlflow.client import Answer
+from tracking_operator.resources.client_secret import client_login_in
+from tracking_operator.resources.kubeflow import CREDENTIALS
 from tracking_operator.resources.network_policy import NAMESPACE_LABEL, build_server_policy
 
 SERVER = Request("TrackingServer", "team-a", "mlflow")
@@ -454,3 +461,58 @@ def test_the_status_of_a_server_has_room_for_what_is_granted() -> None:
         "name": "consumer",
         "uid": "uid-of-consumer",
     }
+
+
+class TestKubeflow:
+    TOLD: Final[Manifest] = {"integrations": {"kubeflow": {"podDefault": True, "pipelines": True}}}
+
+    async def test_is_told_where_the_client_says_so(self) -> None:
+        world = World()
+        world.ask(more=self.TOLD)
+        await world.settle()
+        assert world.ready() == ("True", "AsExpected")
+        assert world.api.objects[POD_DEFAULT, "consumer", "runs-client"]["spec"]["envFrom"]
+        assert client_login_in(world.api.objects[SECRET, "consumer", CREDENTIALS]) == world.secret()
+        assert list(world.api.objects[CONFIG_MAP, "consumer", LAUNCHER]["data"]) == [LAUNCHER_KEY]
+        world.api.calls.clear()
+        await world.settle()
+        assert world.api.writes == []
+
+    async def test_is_told_nothing_by_default(self) -> None:
+        world = World()
+        world.ask()
+        await world.settle()
+        assert not {name for _, _, name in world.api.objects} & {CREDENTIALS, LAUNCHER}
+
+    async def test_has_no_pod_defaults_and_pods_use_the_client_nevertheless(self) -> None:
+        world = World()
+        world.api.refusals["PodDefault"] = ApiError(404, "NotFound", "the server could not find the resource")
+        world.ask(more=self.TOLD)
+        await world.settle()
+        assert world.ready() == ("False", "KubeflowMissing") and world.lets_in(world.secret())
+
+    async def test_keeps_what_somebody_else_has_written_under_the_key(self) -> None:
+        world = World()
+        foreign = {"data": {LAUNCHER_KEY: "{}", "another": "value"}}
+        place = {"name": LAUNCHER, "namespace": "consumer"}
+        world.api.store({"apiVersion": "v1", "kind": "ConfigMap", "metadata": place} | foreign)
+        world.ask(more=self.TOLD)
+        await world.settle()
+        assert world.ready() == ("False", "Conflict")
+        world.grant(NO_GRANT)
+        await world.settle()
+        assert world.api.objects[CONFIG_MAP, "consumer", LAUNCHER]["data"] == foreign["data"]
+
+    @pytest.mark.parametrize(
+        ("manager", "field", "is_own"),
+        [
+            ("tracking-operator", "f:plugins.mlflow", True),
+            ("tracking-operator", "f:defaultPipelineRoot", False),
+            ("kubectl", "f:plugins.mlflow", False),
+        ],
+    )
+    def test_has_a_key_of_the_operators_if_the_api_server_says_so(
+        self, manager: str, field: str, *, is_own: bool
+    ) -> None:
+        entry = {"manager": manager, "fieldsV1": {"f:data": {field: {}}}}
+        assert has_own_key({"metadata": {"managedFields": [entry]}}) is is_own
