@@ -19,6 +19,7 @@ from dev.kubernetes_schemas import MINOR_VERSIONS, schemas
 from dev.local_cluster.binaries import build_binaries, published_program
 from dev.local_cluster.cluster import LocalCluster
 from dev.mlflow_process import mlflow_python
+from dev.oauth2_proxy import oauth2_proxy_archive
 from dev.object_store.image import versitygw_recipe
 
 FOR_TESTS = "--tests"
@@ -37,7 +38,7 @@ def build_for_tests() -> None:
     """Build what only tests take, which `make demo` need not wait for.
 
     That is the release of MLflow from which servers are upgraded, releases of MLflow without an image, Helm, krew, kubeconform and its
-    schemas.
+    schemas, oauth2-proxy.
     """
     *_, before, newest = mlflow_versions()
     build_images([mlflow_recipe(before)])
@@ -49,6 +50,7 @@ def build_for_tests() -> None:
     for minor in MINOR_VERSIONS:
         schemas(minor)
     published_program("helm")
+    oauth2_proxy_archive()
 
 
 @contextmanager

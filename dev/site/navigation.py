@@ -33,6 +33,7 @@ SECTIONS: Final = (
             "postgres",
             "s3",
             "access",
+            "sso",
             "ingress-and-gateways",
             "production-checklist",
             "troubleshooting",

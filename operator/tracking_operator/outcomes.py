@@ -169,6 +169,9 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     "RouteNotAccepted": Classification(_OUTSIDE, _PLATFORM, Home.EXPOSED),
     "PathNotFound": Classification(_OUTSIDE, _TEAM, Home.EXPOSED),
     "AnswersWithError": Classification(_OUTSIDE, _STORE, Home.EXPOSED),
+    "IdentityProviderUnreachable": Classification(_OUTSIDE, _PLATFORM, Home.WORKLOAD, 53, pods_wait=True),
+    # Pods do not wait for it: repeated attempts lock clients.
+    "IdentityProviderRefusesClient": Classification(_OUTSIDE, _PLATFORM, Home.WORKLOAD, 54),
     # Schema
     "SchemaMissing": Classification(_OPERATOR, _NOBODY, Home.SCHEMA, 22),
     "SchemaBehind": Classification(_OPERATOR, _NOBODY, Home.SCHEMA, 23),

@@ -30,6 +30,18 @@ ONE_BACKEND_STORE = (
 )
 BUCKET = {"uri": "s3://bucket/path", "credentialsSecretRef": {"name": "my-keys"}}
 
+
+def with_provider(**more: object) -> Manifest:
+    """A class whose people log in at an identity provider."""
+    usual = {
+        "image": "registry/oauth2-proxy:v7.15.6",
+        "issuer": "https://idp.example.com",
+        "clientId": "mlflow.{{ namespace }}.{{ name }}",
+        "allowedGroups": ["mlflow-{{ namespace }}"],
+    }
+    return {"access": {"authentication": {"oidc": usual | more}}}
+
+
 SERVERS: list[tuple[str, Manifest, str | None]] = [
     ("nothing", {}, LET_IN),
     ("every field", {
@@ -260,9 +272,12 @@ SERVERS: list[tuple[str, Manifest, str | None]] = [
     ("an origin with a path", {"access": {"allowedOrigins": ["https://notebooks.example.com/lab"]}},
      "spec.access.allowedOrigins[0]: Invalid value"),
     ("all origins", {"access": {"allowedOrigins": ["*"]}}, "spec.access.allowedOrigins[0]: Invalid value"),
-    ("no kind of login", {"access": {"authentication": {}}}, "authentication needs exactly one of basic and none"),
+    ("no kind of login", {"access": {"authentication": {}}}, "authentication needs exactly one of basic, oidc and none"),
+    ("a login at the provider", {"access": {"authentication": {"oidc": {"allowedGroups": ["ml-guests"]}}}}, LET_IN),
+    ("a group that reads like two", {"access": {"authentication": {"oidc": {"allowedGroups": ["a,b"]}}}},
+     "without commas, double quotes and $"),
     ("two kinds of login", {"access": {"authentication": {"basic": {}, "none": {}}}},
-     "authentication needs exactly one of basic and none"),
+     "authentication needs exactly one of basic, oidc and none"),
 
     # Words
     ("an unknown deletion policy", {"deletionPolicy": "Keep"}, 'supported values: "Retain", "Delete"'),
@@ -377,6 +392,25 @@ CLASSES: list[tuple[str, Manifest, str | None]] = [
     ("all hosts permitted by a star", {"permissions": {"hosts": ["*"]}}, "spec.permissions.hosts[0]: Invalid value"),
     ("a permission that MLflow does not know",
      {"access": {"authentication": {"basic": {"defaultPermission": "WRITE"}}}}, 'supported values: "NO_PERMISSIONS"'),
+    ("a provider", with_provider(), LET_IN),
+    ("all of a provider", with_provider(
+        issuer="http://idp.idp.svc:8080/realms/ml", clientSecretRef={"name": "{{ name }}-sso", "key": "secret"},
+        caBundleRef={"name": "ca"}, scopes=["openid", "groups"], groupsClaim="cognito:groups", usernameClaim="sub",
+        groupPermissions=[{"group": "/readers of {{ namespace }}/ü", "permission": "READ"}], adminGroups=["admins"],
+        defaultPermission="MANAGE", sessionHours=1, recheckMinutes=59, acceptTokens=True), LET_IN),
+    ("a provider by plain HTTP", with_provider(issuer="http://idp.example.com"), "must be the https URL"),
+    ("a provider with a user", with_provider(issuer="https://idp.svc@evil.example"), "must be the https URL"),
+    ("a provider with a query", with_provider(issuer="https://idp.example.com?a=b"), "must be the https URL"),
+    ("nobody's group", with_provider(allowedGroups=[]), "oidc names no group, so it lets nobody in"),
+    ("a group in quotes", with_provider(allowedGroups=['"a"']), "without commas, double quotes and $"),
+    ("a group with a variable", with_provider(adminGroups=["$HOME"]), "without commas, double quotes and $"),
+    ("a group with two lines", with_provider(adminGroups=["a\nb"]), "without commas, double quotes and $"),
+    ("a group of admins by permission", with_provider(groupPermissions=[{"group": "a", "permission": "ADMIN"}]),
+     'supported values: "READ", "EDIT", "MANAGE"'),
+    ("a recheck after the session", with_provider(sessionHours=1, recheckMinutes=60), "recheckMinutes must be less than"),
+    ("a recheck after the usual session", with_provider(recheckMinutes=480), "recheckMinutes must be less than"),
+    ("no scope openid", with_provider(scopes=["email"]), "scopes must contain openid"),
+    ("a claim inside of another", with_provider(groupsClaim="realm.groups"), "must be the name of a claim at the top"),
     ("a default version that is not on offer",
      {"mlflow": {"versions": [{"version": "3.16.1", "image": "registry/mlflow"}], "defaultVersion": "3.17.2"}},
      "spec.mlflow.defaultVersion: Invalid value: mlflow.defaultVersion must be one of mlflow.versions"),

@@ -139,6 +139,7 @@ ROOMS = {
         "botocore",
         "mlflow",
         "anyio",
+        "flask",
         "starlette",
         "types_boto3_s3",
         "urllib3",

@@ -449,6 +449,17 @@ class Reason(StrEnum):
         "The API answers with an error, for example because its database is away.",
         "Look at the backend store and at the log of the server's pods; the operator goes on trying.",
     )
+    IDENTITY_PROVIDER_UNREACHABLE = (
+        "IdentityProviderUnreachable",
+        "The identity provider at which people log in cannot be reached from the pods, has a certificate that does not verify, or "
+        "calls itself something else.",
+        "Correct issuer or caBundleRef of access.authentication.oidc in the class; the operator goes on trying. Pods that run go on.",
+    )
+    IDENTITY_PROVIDER_REFUSES_CLIENT = (
+        "IdentityProviderRefusesClient",
+        "The identity provider does not know the server's client, or takes its secret for a wrong one.",
+        "Register the client that the message names at the provider, or correct its Secret in the server's namespace.",
+    )
 
     # Schema
     SCHEMA_MISSING = (

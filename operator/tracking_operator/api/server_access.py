@@ -8,14 +8,12 @@ from pydantic import Field
 from tracking_operator.api.base import ATOMIC, SET, ApiModel, ObjectName, Rule, map_by, rules, with_rules
 from tracking_operator.api.kubernetes_types import Annotations, LabelSelector
 from tracking_operator.api.network_policy import NetworkPolicyEgressRule, NetworkPolicyPeers
+from tracking_operator.api.single_sign_on import OidcAuthentication, OidcAuthenticationSpec, Template
 
 _LABEL: Final = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _HOST: Final = f"{_LABEL}([.]{_LABEL})*"
 _PORT: Final = "(:([0-9]{1,5}|[*]))?"
 _PATH_SEGMENT: Final = "[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
-
-Template = Annotated[str, Field(min_length=1, max_length=1024)]
-"""A sandboxed Jinja template with the variables namespace, name, class, clusterName and namespaceLabels."""
 
 Host = Annotated[
     str,
@@ -125,8 +123,9 @@ class BasicAuthenticationSpec(ApiModel):
 
 
 _ONE_KIND_OF_LOGIN: Final = Rule(
-    "has(self.basic) != has(self.none)",
-    "authentication needs exactly one of basic and none; write basic: {} for a login, or none: {} to let everybody in",
+    "[has(self.basic), has(self.none), has(self.oidc)].filter(named, named).size() == 1",
+    "authentication needs exactly one of basic, oidc and none; write basic: {} for a login with passwords, oidc for one at the "
+    "class's identity provider, or none: {} to let everybody in",
 )
 
 
@@ -137,6 +136,8 @@ class Authentication(ApiModel):
 
     basic: BasicAuthentication | None = None
     """MLflow's own login, with a user name and a password."""
+    oidc: OidcAuthentication | None = None
+    """People log in at the identity provider of the class. Only where the class has one."""
     none: NoAuthentication | None = None
     """Nobody has to log in. Only where the class allows it."""
 
@@ -148,6 +149,8 @@ class AuthenticationSpec(ApiModel):
 
     basic: BasicAuthenticationSpec | None = None
     """MLflow's own login, with a user name and a password."""
+    oidc: OidcAuthenticationSpec | None = None
+    """People log in at an identity provider (OpenID Connect)."""
     none: NoAuthentication | None = None
     """Nobody has to log in."""
 
@@ -320,7 +323,7 @@ class ServerAccessSpec(ApiModel):
     http://localhost:7006; a naming template that knows host as well, for example "https://{{ host }}:8443". Default:
     the host, with https where the Ingress encrypts or there is a gateway."""
     authentication: AuthenticationSpec | None = None
-    """Who is let in by servers that do not say. Has to be said: basic, or none spelled out."""
+    """Who is let in by servers that do not say. Has to be said: basic, oidc, or none spelled out."""
     probe: Probe = Probe.OPERATOR
     """Operator: once pods serve, the operator's own pod sends requests to each server's Service, by plain HTTP, to see whether
     clients get through and to make the users of a login. None: it sends none, for a mesh that refuses what is not encrypted

@@ -32,7 +32,8 @@ from tracking_operator.api.kubernetes_types import (
 from tracking_operator.api.labels_and_annotations import API_VERSION, DEFAULT_CLASS_ANNOTATION
 from tracking_operator.api.pod_settings import JobSettings, Metrics, PodSecurity, Rollout
 from tracking_operator.api.s3_connection import AddressingStyle, Endpoint, addressing_style_with
-from tracking_operator.api.server_access import HostPattern, ServerAccessSpec, Template
+from tracking_operator.api.server_access import HostPattern, ServerAccessSpec
+from tracking_operator.api.single_sign_on import OidcPermissions, Template
 from tracking_operator.api.tracking_server import ConnectionLimit, DeletionPolicy
 
 DEFAULT_CONNECTION_LIMIT: Final = 40
@@ -388,6 +389,10 @@ class Permissions(ApiModel):
     """Whether servers may have deletionPolicy Delete. Default: false."""
     anonymous_access: bool = False
     """Whether servers may have access.authentication none where the class has a login. Default: false."""
+    basic_authentication: bool = False
+    """Whether servers may have access.authentication basic where the class has oidc. Default: false."""
+    oidc: OidcPermissions = OidcPermissions()
+    """What servers may say of their login at the identity provider."""
     hosts: Annotated[tuple[HostPattern, ...], Field(max_length=64, json_schema_extra=SET)] | None = None
     """The hosts that access.host may name: each as it is, or '*.' and a domain for every name directly under it; naming
     templates, for example "*.{{ namespace }}.mlflow.example.com". What naming.host makes for a server is always permitted

@@ -21,6 +21,8 @@ DEFAULT_ARTIFACT_PREFIX: Final = "{{ namespace }}/{{ name }}"
 SERVICE_PORT: Final = 80
 CONTAINER_PORT: Final = 5000
 METRICS_PORT: Final = 5001
+MLFLOW_PORT: Final = 5002
+"""Where MLflow listens for the proxy alone, on 127.0.0.1, where people log in at an identity provider."""
 
 MAX_HOST_LENGTH: Final = 253
 MAX_PATH_LENGTH: Final = 200
@@ -34,6 +36,8 @@ _HOST = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,6
 _ORIGIN = re.compile(rf"(?P<scheme>https?)://(?P<host>{_HOST.pattern})(:(?P<port>[1-9][0-9]{{0,4}}))?/?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _ROLE_ARN = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,576}")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9._~:/@-]{1,255}")
+_GROUP = re.compile(r'[^,"$\x00-\x1f\x7f]{1,256}')
 _PATH = re.compile(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 
 _PREFIX = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
@@ -103,6 +107,11 @@ class ChildNames:
         return f"{self.server}-auth"
 
     @property
+    def oidc(self) -> str:
+        """The Secret of the proxy that logs people in at an identity provider."""
+        return f"{self.server}-oidc"
+
+    @property
     def encryption(self) -> str:
         """The Secret with the keys by which MLflow encrypts what it stores."""
         return f"{self.server}-encryption"
@@ -125,7 +134,7 @@ class ChildNames:
     @property
     def secrets(self) -> tuple[str, ...]:
         """All Secrets that the operator writes for the server."""
-        return self.auth, self.client, self.database, self.artifacts, self.encryption
+        return self.auth, self.client, self.database, self.artifacts, self.encryption, self.oidc
 
     @property
     def secrets_of_jobs(self) -> tuple[str, ...]:
@@ -297,6 +306,36 @@ def secret_name(template: str, values: TemplateValues) -> str:
         raise BadName(
             f"{quoted(name)} is not the name of a Secret: write lower-case letters, digits, '-' and '.', "
             f"with a letter or digit at both ends of each part between dots, at most {MAX_HOST_LENGTH} characters."
+        )
+    return name
+
+
+def client_id(template: str, values: TemplateValues) -> str:
+    """Who a server is to the identity provider, from the class's template.
+
+    Raises:
+        BadName: the template cannot be rendered, or what it writes is nothing that providers take.
+
+    """
+    name = render(template, values)
+    if not _CLIENT_ID.fullmatch(name):
+        raise BadName(
+            f"{quoted(name)} is not the id of a client: write letters, digits and . _ ~ : / @ -, at most 255 characters."
+        )
+    return name
+
+
+def group_name(template: str, values: TemplateValues) -> str:
+    """A group of the identity provider, from the class's template.
+
+    Raises:
+        BadName: the template cannot be rendered, or what it writes could be taken for several groups.
+
+    """
+    name = render(template, values)
+    if not _GROUP.fullmatch(name):
+        raise BadName(
+            f"{quoted(name)} is not the name of a group: write no commas, double quotes, $ and line breaks, at most 256 characters."
         )
     return name
 

@@ -18,6 +18,21 @@ URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
 METRICS_PORT_VARIABLE = "TRACKING_OPERATOR_METRICS_PORT"
 """Where a server's container finds on which port its metrics are told."""
 
+
+SINGLE_SIGN_ON_VARIABLE = "TRACKING_OPERATOR_SINGLE_SIGN_ON"
+"""Where a server's container finds who may do what that logs in at an identity provider (JSON); absent where nobody does."""
+SINGLE_SIGN_ON_FOLDER = "sso"
+"""Where below the credentials stands what the server and its proxy have in common."""
+ADMIN = "ADMIN"
+"""What a group is given that makes its members admins; other groups are given one of MLflow's permissions."""
+PERMISSIONS = ("NO_PERMISSIONS", "READ", "EDIT", "MANAGE", ADMIN)
+"""From the least to the most."""
+TOKEN_HEADER = "X-Tracking-Operator-Token"  # noqa: S105 - the name of a header
+GROUPS_HEADER = "X-Forwarded-Groups"
+"""Where the proxy says who asks, besides ``Authorization``."""
+PASSWORD_GROUP = "tracking-operator/password"  # noqa: S105 - no password
+"""The group that the proxy gives to those who log in by a password of the server's own."""
+
 S3_ENDPOINT_VARIABLES = ("MLFLOW_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 """Where MLflow and botocore find the URL of an S3 server that is not AWS's."""
 SETTINGS_OF_OTHER_SERVERS = {
@@ -29,6 +44,7 @@ SETTINGS_OF_OTHER_SERVERS = {
 BACK_UP = "back-up"
 CHECK_ARTIFACT_STORE = "check-artifact-store"
 CHECK_BACKEND_STORE = "check-backend-store"
+CHECK_IDENTITY_PROVIDER = "check-identity-provider"
 DELETE_ARTIFACTS = "delete-artifacts"
 IN_CLEAN_ENVIRONMENT = "in-clean-environment"
 MIGRATE_BACKEND_STORE = "migrate-backend-store"
@@ -43,6 +59,7 @@ PROGRAMS = (
     BACK_UP,
     CHECK_ARTIFACT_STORE,
     CHECK_BACKEND_STORE,
+    CHECK_IDENTITY_PROVIDER,
     DELETE_ARTIFACTS,
     IN_CLEAN_ENVIRONMENT,
     MIGRATE_BACKEND_STORE,

@@ -30,8 +30,10 @@ from tracking_operator.pod_tools.programs import (
     S3_ENDPOINT_VARIABLES,
     SERVE_METRICS,
     SETTINGS_OF_OTHER_SERVERS,
+    SINGLE_SIGN_ON_VARIABLE,
     command_line,
 )
+from tracking_operator.pod_tools.single_sign_on import require_settings
 
 URI_OF_STORE = "MLFLOW_BACKEND_STORE_URI"
 URI_FILE = "backend-store/uri"
@@ -62,6 +64,9 @@ LOGIN_OPTION = "--app-name=basic-auth"
 STORE_OPTION = "--backend-store-uri="
 LOGIN_FILE = "login.ini"
 LOGIN_FILE_MODE = 0o600
+PASSWORD_LOGIN = "mlflow.server.auth:authenticate_request_basic_auth"  # noqa: S105 - the name of a function
+SINGLE_SIGN_ON = f"{__package__}.single_sign_on:authenticate"
+"""What MLflow calls to find out who asks."""
 PERMISSION_VARIABLE = "TRACKING_OPERATOR_DEFAULT_PERMISSION"
 SECONDS_A_LOGIN_IS_REMEMBERED = 30
 """MLflow computes a slow hash (scrypt) for every request, 100 ms and more of CPU, unless it may remember for so long
@@ -217,12 +222,15 @@ def login_environment(arguments: Sequence[str], folder: Path, scratch: Path) -> 
         return {}
     named = [one.removeprefix(STORE_OPTION) for one in arguments if one.startswith(STORE_OPTION)]
     uri = named[-1] if named else os.environ[URI_OF_STORE]
-    file = scratch / LOGIN_FILE
-    write_login_file(file, uri, folder)
+    file, function = scratch / LOGIN_FILE, PASSWORD_LOGIN
+    if SINGLE_SIGN_ON_VARIABLE in os.environ:
+        require_settings(folder, os.environ)
+        function = SINGLE_SIGN_ON
+    write_login_file(file, uri, folder, function)
     return {"MLFLOW_AUTH_CONFIG_PATH": str(file)}
 
 
-def write_login_file(file: Path, uri: str, folder: Path) -> None:
+def write_login_file(file: Path, uri: str, folder: Path, function: str = PASSWORD_LOGIN) -> None:
     """Write the settings of MLflow's login, for nobody else to read; its tables are in the database ``uri``."""
     settings = configparser.ConfigParser(interpolation=None)
     settings["mlflow"] = {
@@ -230,7 +238,7 @@ def write_login_file(file: Path, uri: str, folder: Path) -> None:
         "database_uri": literally(uri),
         "admin_username": literally((folder / "login" / "username").read_text()),
         "admin_password": literally((folder / "login" / "password").read_text()),
-        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "authorization_function": function,
         "auth_cache_ttl_seconds": str(SECONDS_A_LOGIN_IS_REMEMBERED),
     }
     file.unlink(missing_ok=True)

@@ -56,6 +56,8 @@ class Destinations:
 
     backend_store: tuple[Destination, ...]
     artifact_store: tuple[Destination, ...]
+    identity_provider: tuple[Destination, ...] = ()
+    """Where the proxy goes that logs people in; nowhere without one."""
     is_known: bool = True
     """Whether all that names a store could be read; if not, the usual ports stand for what is missing."""
 

@@ -65,7 +65,7 @@ def build_server_policy(server: ServerModel) -> KubeObject:
             {"from": _who_may_connect(server), "ports": _ports((CONTAINER_PORT,))},
             *_way_to_metrics(server),
         ],
-        egress=_egress(server, (*needed.backend_store, *needed.artifact_store)),
+        egress=_egress(server, (*needed.backend_store, *needed.artifact_store, *needed.identity_provider)),
     )
 
 

@@ -19,6 +19,7 @@ from tracking_operator.api.tracking_server import AccessMode, TrackingServer
 from tracking_operator.api.tracking_server_class import DEFAULT_CONNECTION_LIMIT, TrackingServerClassSpec
 from tracking_operator.resources.destinations import Destinations, Network
 from tracking_operator.resources.server_address import Address, ServerAccess
+from tracking_operator.resources.single_sign_on import SingleSignOn
 from tracking_operator.resources.stores.inputs import StoreInputs
 from tracking_operator.resources.stores.interface import ArtifactStore, BackendStore, Volume
 from tracking_operator.resources.stores.registry import artifact_store_of, backend_store_of
@@ -76,6 +77,8 @@ class ServerModel:
     """Where the pods have to connect to, as Services and Secrets say; None before somebody has looked at these."""
     login: BasicLogin | None = None
     """Who is let in; None: whoever reaches the server."""
+    single_sign_on: SingleSignOn | None = None
+    """Where people log in; None: at MLflow itself, or not at all. With it there is a ``login``, too: MLflow's users and permissions."""
     sets_user_ids: bool = True
     """Whether pods say as which user and groups they run; if not, the cluster does."""
     rollout: RolloutStrategy = RolloutStrategy.SURGE
@@ -187,10 +190,12 @@ def model_server(
     network: Network | None = None,
     artifact_secret: str | None = None,
     role_arn: str | None = None,
+    single_sign_on: SingleSignOn | None = None,
 ) -> ServerModel:
     """Combine what the team wrote, what was decided once, and what the class offers.
 
-    ``artifact_secret`` and ``role_arn`` are what the class's templates for the identities ``secret`` and ``irsa`` write.
+    ``artifact_secret`` and ``role_arn`` are what the class's templates for the identities ``secret`` and ``irsa`` write;
+    ``single_sign_on`` is what they write for a server that has it.
     """
     spec = resource.spec
     workers = wanted_workers(resource, class_spec)
@@ -229,18 +234,21 @@ def model_server(
         credentials_digest=credentials_digest,
         network=network or Network(),
         login=wanted_login(resource, class_spec),
+        single_sign_on=single_sign_on,
     )
 
 
 def wanted_login(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> BasicLogin | None:
     """The login that the team asks for, or the class where the team does not say; None for none.
 
-    A class that was stored before it had to say asks for one.
+    A class that was stored before it had to say asks for one. Who logs in at an identity provider is a user of MLflow's, too.
     """
     asked, offered = resource.spec.access.authentication, class_spec.access.authentication
     is_open = asked.none is not None if asked else offered is not None and offered.none is not None
     if is_open:
         return None
+    if offered and offered.oidc and (asked is None or asked.oidc):
+        return BasicLogin(Permission(offered.oidc.default_permission))
     basic = offered.basic if offered else None
     return BasicLogin((basic or BasicAuthenticationSpec()).default_permission)
 

@@ -37,7 +37,13 @@ def unresolved(server: ServerModel) -> Destinations:
     return Destinations(
         tuple(anywhere(one.port) for one in named.backend_store),
         (*(anywhere(one.port) for one in named.artifact_store), *identity_destinations(server)),
+        tuple(anywhere(one.port) for one in provider_endpoints(server)),
     )
+
+
+def provider_endpoints(server: ServerModel) -> tuple[Endpoint, ...]:
+    """Where the identity provider is; nowhere without one."""
+    return (server.single_sign_on.endpoint,) if server.single_sign_on else ()
 
 
 def identity_destinations(server: ServerModel) -> tuple[Destination, ...]:

@@ -46,7 +46,8 @@ def test_an_empty_object_is_a_server_with_defaults() -> None:
 def test_a_class_permits_nothing_that_it_does_not_say() -> None:
     spec = TrackingServerClassSpec()
     assert spec == TrackingServerClass.model_validate({}).spec
-    assert not any(spec.permissions.model_dump(exclude={"pod_template"}).values())
+    assert not any(spec.permissions.model_dump(exclude={"pod_template", "oidc"}).values())
+    assert not any(spec.permissions.oidc.model_dump().values())
     assert not any(spec.permissions.pod_template.model_dump().values())
 
 

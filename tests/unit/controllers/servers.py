@@ -27,3 +27,7 @@ class AnsweringServers:
         if answer is NEVER:
             await asyncio.Event().wait()
         return answer
+
+    async def usernames(self, target: Target, admin: Login) -> tuple[Answer, frozenset[str]]:
+        """Tell the users: those that each server with a login has."""
+        return Answer(200), frozenset({admin.username})

@@ -42,6 +42,7 @@ from tracking_operator.resources.pod.migration_job import build_migration_job
 from tracking_operator.resources.pod.pools import with_pool
 from tracking_operator.resources.pod.tools import in_former_layout
 from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.resources.sign_on_secret import build_sign_on_secret
 from tracking_operator.resources.stores.external_bucket import ExternalArtifacts
 from tracking_operator.resources.stores.external_database import ExternalBackend
 from tracking_operator.resources.stores.postgres import PostgresBackend
@@ -115,7 +116,9 @@ def objects_of_the_login(server: ServerModel) -> list[Manifest]:
         return []
     known = login_credentials(rotated_for="monday")
     client = build_client_secret(server, None, known)
-    return [build_auth_secret(server, known), *([client] if client else [])]
+    sign_on = server.single_sign_on
+    proxy = build_sign_on_secret(server, sign_on, known, "(CA certificates)\n") if sign_on else None
+    return [build_auth_secret(server, known), *(one for one in (client, proxy) if one)]
 
 
 def objects_of_the_prefix(server: ServerModel) -> list[Manifest]:

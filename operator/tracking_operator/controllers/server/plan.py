@@ -46,6 +46,7 @@ from tracking_operator.controllers.server_class.class_of_server import (
     offered_images,
 )
 from tracking_operator.controllers.server_class.s3_identities import named_role, named_secret
+from tracking_operator.controllers.server_class.single_sign_on import single_sign_on_of
 from tracking_operator.failures import Invalid, Waiting
 from tracking_operator.resources.destinations import Network
 from tracking_operator.resources.server_model import ServerModel, model_server
@@ -140,6 +141,7 @@ def make_plan(
         network=_network(server, chosen, settings, inputs.clients),
         artifact_secret=named_secret(chosen, values),
         role_arn=named_role(chosen, values),
+        single_sign_on=single_sign_on_of(server, chosen, values),
     )
     default_class = _undisputed_default(inputs.classes)
     request = PermissionRequest(

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.server.address.claims import AddressClaims
+from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.children.mounted_secrets import Credentials
 from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.children.tools import Tools
@@ -21,6 +22,7 @@ from tracking_operator.controllers.server.exposure.routes import Routes
 from tracking_operator.controllers.server.exposure.step import ExposureStep
 from tracking_operator.controllers.server.login.logins import Logins
 from tracking_operator.controllers.server.login.reset import LoginReset
+from tracking_operator.controllers.server.login.sign_on import SignOnSecrets
 from tracking_operator.controllers.server.login.step import PasswordStep
 from tracking_operator.controllers.server.managed_stores.loop import ManagedStores
 from tracking_operator.controllers.server.managed_stores.registry import StoreParts, stores_of
@@ -33,6 +35,7 @@ from tracking_operator.controllers.server.usage.step import UsageStep
 from tracking_operator.controllers.server.workload.apply import ApplyStep
 from tracking_operator.controllers.server.workload.model import ModelStep
 from tracking_operator.controllers.server.workload.pod_gates import PodGates
+from tracking_operator.controllers.server_class.class_secrets import ClassSecrets
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.controllers.server_class.s3_admin import S3Admin
 from tracking_operator.controllers.server_class.stored_backups import StoredBackups
@@ -103,7 +106,10 @@ def wired(
         records=records,
         stores=stores,
         encryption=Encryption(kube, cache),
-        passwords=PasswordStep(logins),
+        passwords=PasswordStep(
+            logins,
+            SignOnSecrets(ManagedSecrets(kube, cache), ClassSecrets(kube, cache, settings.namespace)),
+        ),
         model=ModelStep(cache, credentials, networks),
         gates=PodGates(kube, cache, tools, Restores(kube, cache, StoredBackups(cache, s3_admin))),
         apply=ApplyStep(kube, cache, networks, tools, gateway_api),

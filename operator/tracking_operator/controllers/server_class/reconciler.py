@@ -46,10 +46,12 @@ from tracking_operator.controllers.server_class.postgres_admin import AdminConne
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import identity_of, named_role, named_secret
+from tracking_operator.controllers.server_class.single_sign_on import offered_sign_on, templates_of
 from tracking_operator.controllers.server_class.store_of_class import StoreOfClass
 from tracking_operator.controllers.server_class.unique_templates import (
     ambiguous_prefix,
     require_unique_address,
+    require_unique_client,
     require_unique_role,
     require_unique_secret,
 )
@@ -273,13 +275,14 @@ def class_result(resource: TrackingServerClass, cluster_name: str = "example") -
     type_ = ConditionType.SPEC_VALID
     chosen = ChosenClass(resource.metadata.name, resource.spec, is_the_readers=True)
     example = replace(EXAMPLE, class_name=chosen.name, cluster_name=cluster_name)
-    templates = resource.spec.naming
+    templates, authentication = resource.spec.naming, resource.spec.access.authentication
     uses_labels = any(
         "namespaceLabels" in (template or "")
         for template in (
             *(templates.database, templates.host, templates.path, templates.artifact_prefix),
             *(resource.spec.permissions.hosts or ()),
             *texts_of_access(chosen),
+            *templates_of(authentication.oidc if authentication else None),
         )
     )
     try:
@@ -287,8 +290,14 @@ def class_result(resource: TrackingServerClass, cluster_name: str = "example") -
             for name in (named_database, named_host, named_path, named_prefix, named_role, named_secret):
                 name(chosen, example)
             permitted_hosts(chosen, example)
+            offered_sign_on(chosen, example)
             require_usable_templates(chosen, example, named_host(chosen, example) or EXAMPLE_HOST)
-        for require in (require_unique_address, require_unique_role, require_unique_secret):
+        for require in (
+            require_unique_address,
+            require_unique_client,
+            require_unique_role,
+            require_unique_secret,
+        ):
             require(chosen, example)
         ambiguous = ambiguous_prefix(chosen, example)
     except Failure as failure:

@@ -39,6 +39,14 @@ def require_unique_secret(chosen: ChosenClass, values: naming.TemplateValues) ->
         _require_unique(chosen, values, field, template, "{{ name }}-s3", known=frozenset({NAMESPACE}))
 
 
+def require_unique_client(chosen: ChosenClass, values: naming.TemplateValues) -> None:
+    """Raise Invalid if two servers may be one client of the identity provider, and tokens for the one are good for the other."""
+    oidc = chosen.spec.access.authentication and chosen.spec.access.authentication.oidc
+    if oidc and oidc.accept_tokens:
+        field = "access.authentication.oidc.clientId (with acceptTokens: true)"
+        _require_unique(chosen, values, field, oidc.client_id, "mlflow.{{ namespace }}.{{ name }}")
+
+
 def require_unique_address(chosen: ChosenClass, values: naming.TemplateValues) -> None:
     """Raise Invalid if the class's templates may lead requests for two servers to one place.
 

@@ -3,15 +3,24 @@
 from collections.abc import Mapping, Sequence
 
 from tracking_operator.api.labels_and_annotations import GROUP, METRICS_LABEL
-from tracking_operator.naming import CONTAINER_PORT, METRICS_PORT, service_host_names
+from tracking_operator.naming import CONTAINER_PORT, METRICS_PORT, MLFLOW_PORT, service_host_names
 from tracking_operator.pod_tools.programs import (
     CHECK_ARTIFACT_STORE,
     CHECK_BACKEND_STORE,
+    CHECK_IDENTITY_PROVIDER,
     METRICS_PORT_VARIABLE,
     START_SERVER,
 )
 from tracking_operator.resources.labels import SERVER_COMPONENT, owned_labels
 from tracking_operator.resources.pod.environment import Environment
+from tracking_operator.resources.pod.login_proxy import (
+    CHECK_PROVIDER_CONTAINER,
+    check_arguments,
+    mlflow_mount,
+    proxy_container,
+    proxy_mounts,
+    sign_on_settings,
+)
 from tracking_operator.resources.pod.pools import POOL_SIZE_VARIABLE
 from tracking_operator.resources.pod.scheduling import default_spread, scheduling
 from tracking_operator.resources.pod.start_time import seconds_to_start
@@ -44,6 +53,9 @@ UVICORN_OPTIONS = "--timeout-graceful-shutdown 20 --timeout-keep-alive 75 --no-a
 """Without the first, a pod waits for ever for open requests; without the second, load balancers that keep
 connections for 60 s meet closed ones; without the third, probes fill the log."""
 
+UVICORN_OPTIONS_BEHIND_PROXY = f"{UVICORN_OPTIONS} --h11-max-incomplete-event-size {64 * 2**10}"
+"""A token lists all groups of whoever asks: with a few hundred, a request's headers are more than the usual 16 KiB."""
+
 SERVER_ENVIRONMENT = {
     # A server with the job runner on can be made to run code (CVE-2026-0545), and needs 170 MiB more.
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -62,9 +74,9 @@ def build_pod_template(server: ServerModel) -> KubeObject:
         "spec": {
             **pod_settings(server),
             **_default_spread(server),
-            "initContainers": _check_containers(server),
+            "initContainers": [*_check_containers(server), *_login_containers(server)],
             "containers": [_server_container(server)],
-            "volumes": _volumes(_mounts(server)),
+            "volumes": _volumes([*_mounts(server), *_login_mounts(server)]),
         },
     }
 
@@ -192,7 +204,10 @@ def _both_stores_mounts(server: ServerModel, mount: StoreMount) -> list[StoreMou
 
 def server_arguments(server: ServerModel) -> list[str]:
     """The arguments of ``mlflow server``."""
-    arguments = ["server", "--host=0.0.0.0", f"--port={CONTAINER_PORT}", f"--workers={server.workers}"]
+    host, port = "0.0.0.0", CONTAINER_PORT  # noqa: S104 - NetworkPolicies say who may connect
+    if server.single_sign_on:
+        host, port = "127.0.0.1", MLFLOW_PORT
+    arguments = ["server", f"--host={host}", f"--port={port}", f"--workers={server.workers}"]
     arguments += server.backend_store.pod_parts().server_arguments
     arguments += _artifact_arguments(server)
     if server.login:
@@ -201,7 +216,8 @@ def server_arguments(server: ServerModel) -> list[str]:
         arguments.append(f"{STATIC_PREFIX}{prefix}")
     arguments.append(f"{ALLOWED_HOSTS}{','.join(allowed_hosts(server))}")
     arguments.append(f"--cors-allowed-origins={','.join(allowed_origins(server))}")
-    arguments.append(f"--uvicorn-opts={UVICORN_OPTIONS}")
+    options = UVICORN_OPTIONS_BEHIND_PROXY if server.single_sign_on else UVICORN_OPTIONS
+    arguments.append(f"--uvicorn-opts={options}")
     if server.has_metrics:
         arguments.append(EXPOSE_METRICS)
     return arguments
@@ -258,6 +274,29 @@ def _check_containers(server: ServerModel) -> list[KubeObject]:
     return checks
 
 
+def _login_containers(server: ServerModel) -> list[KubeObject]:
+    """What stands before MLflow where people log in at an identity provider: a look at that, and the proxy."""
+    if server.single_sign_on is None:
+        return []
+    arguments = check_arguments(server.single_sign_on)
+    environment = Environment(server, SERVER_ENVIRONMENT)
+    check = {
+        "name": CHECK_PROVIDER_CONTAINER,
+        "image": server.image,
+        "command": environment.command(CHECK_IDENTITY_PROVIDER, *arguments),
+        "env": environment.variables(),
+        "resources": server.resources.as_kubernetes(),
+        "securityContext": _container_security(),
+        "volumeMounts": _volume_mounts(proxy_mounts(server, server.single_sign_on)),
+    }
+    return [check, proxy_container(server, server.single_sign_on, _container_security())]
+
+
+def _login_mounts(server: ServerModel) -> list[StoreMount]:
+    """What the proxy mounts, and MLflow does not."""
+    return proxy_mounts(server, server.single_sign_on) if server.single_sign_on else []
+
+
 def _artifact_check_container(server: ServerModel, arguments: Sequence[str]) -> KubeObject:
     container = artifact_store_container(
         server,
@@ -289,7 +328,7 @@ def _server_container(server: ServerModel) -> KubeObject:
         "image": server.image,
         "command": environment.command(START_SERVER),
         "args": server_arguments(server),
-        "ports": _container_ports(server),
+        **({"ports": ports} if (ports := _container_ports(server)) else {}),
         "env": environment.variables(),
         "envFrom": _sources_of_team(server),
         "resources": server.resources.as_kubernetes(),
@@ -305,14 +344,18 @@ def _server_container(server: ServerModel) -> KubeObject:
 
 
 def _container_ports(server: ServerModel) -> list[KubeObject]:
-    ports = {"http": CONTAINER_PORT} | ({"metrics": METRICS_PORT} if server.has_metrics else {})
+    # Where there is a proxy, the port is the proxy's.
+    http = {} if server.single_sign_on else {"http": CONTAINER_PORT}
+    ports = http | ({"metrics": METRICS_PORT} if server.has_metrics else {})
     return [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()]
 
 
 def _probe(server: ServerModel, *, period: int, failures: int, timeout: int) -> KubeObject:
+    # Where there is a proxy, nobody but that reaches MLflow, and a name is only looked for among the container's own ports.
+    port = CONTAINER_PORT if server.single_sign_on else "http"
     # /health does not ask the database: a blip there must not take every pod out of the Service at once.
     return {
-        "httpGet": {"path": f"{server.access.wanted.prefix}/health", "port": "http", "scheme": "HTTP"},
+        "httpGet": {"path": f"{server.access.wanted.prefix}/health", "port": port, "scheme": "HTTP"},
         "periodSeconds": period,
         "failureThreshold": failures,
         "timeoutSeconds": timeout,
@@ -346,7 +389,8 @@ def _pool_environment(server: ServerModel) -> dict[str, str]:
 def _login_environment(server: ServerModel) -> dict[str, str]:
     if server.login is None:
         return {}
-    return {"TRACKING_OPERATOR_DEFAULT_PERMISSION": server.login.default_permission.value}
+    permission = {"TRACKING_OPERATOR_DEFAULT_PERMISSION": server.login.default_permission.value}
+    return permission | (sign_on_settings(server.single_sign_on) if server.single_sign_on else {})
 
 
 def _metrics_environment(server: ServerModel) -> dict[str, str]:
@@ -373,7 +417,8 @@ def _container_security() -> KubeObject:
 
 def _mounts(server: ServerModel) -> list[StoreMount]:
     """All that the pods that serve mount, beside what every pod of the server has."""
-    return [*_backend_store_mounts(server), *_artifact_store_mounts(server)]
+    proxy = [mlflow_mount(server)] if server.single_sign_on else []
+    return [*_backend_store_mounts(server), *_artifact_store_mounts(server), *proxy]
 
 
 def _backend_store_mounts(server: ServerModel) -> list[StoreMount]:

@@ -173,6 +173,20 @@ class TestPermissions:
         await world.settle()
         assert world.ready() == ("False", "NotOffered") and "proxied" in world.message()
 
+    async def test_a_server_whose_people_log_in_at_a_provider_offers_none(self) -> None:
+        oidc = {
+            "image": "oauth2-proxy",
+            "issuer": "https://idp.example.com",
+            "clientId": "mlflow",
+            "allowedGroups": ["team"],
+        }
+        world = World(login={"oidc": oidc})
+        world.ask()
+        await world.settle()
+        assert world.ready() == ("False", "NotOffered")
+        assert "identity provider" in world.message()
+        assert (world.secret(), world.mlflow.consumers) == (None, set())
+
     async def test_another_one_is_another_user(self) -> None:
         world = World(login={"basic": {"defaultPermission": "NO_PERMISSIONS"}})
         world.ask()

@@ -20,6 +20,7 @@ from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.errors import ApiError, failure_from
 from tracking_operator.kube.objects import CONFIG_MAP, SECRET, Kind, KubeObject, resource_version_of
 from tracking_operator.resources.destinations import Endpoint
+from tracking_operator.resources.pod.login_proxy import CA, PROXY_PASSWORD, PROXY_SETTINGS
 from tracking_operator.resources.pod.server_pod import CREDENTIALS_DIGEST_ANNOTATION
 from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.resources.stores.endpoints_in_text import (
@@ -106,6 +107,19 @@ CredentialProblem = tuple[ConditionType, Failure]
 """The condition that suffers, and why."""
 
 
+def _references_of_login(server: ServerModel) -> Iterator[Reference]:
+    """What the proxy reads when it starts, if there is one: the client's secret, and what MLflow has in common with it."""
+    sign_on, type_ = server.single_sign_on, ConditionType.EXPOSED
+    if sign_on is None:
+        return
+    if sign_on.client_secret:
+        name, key = sign_on.client_secret.name, sign_on.client_secret.key
+        field = "access.authentication.oidc.clientSecretRef of the class"
+        yield Reference(server.namespace, name, key, field, type_, required=(key,))
+    for key in (PROXY_PASSWORD, PROXY_SETTINGS, *([CA] if sign_on.ca_config_map else [])):
+        yield Reference(server.namespace, server.names.oidc, key, "", type_, required=(key,))
+
+
 def references_of(server: ServerModel) -> Iterator[Reference]:
     """Every Secret that the server's specification or class names, or that the operator writes and pods are rolled for."""
     of_stores = (
@@ -125,6 +139,7 @@ def references_of(server: ServerModel) -> Iterator[Reference]:
                 is_config_map=one.is_config_map,
                 certificates=one.certificates,
             )
+    yield from _references_of_login(server)
 
 
 class Credentials:

@@ -85,6 +85,8 @@ def _secrets_with_steps_of_their_own(server: ServerModel) -> set[str]:
         names.add(server.names.artifacts)
     if has_client_secret(server):
         names.add(server.names.client)
+    if server.single_sign_on is not None:
+        names.add(server.names.oidc)
     return names
 
 
@@ -112,7 +114,11 @@ def conflict_result(live: KubeObject, server: ServerModel) -> ConditionResult:
 
 def condition_of(obj: KubeObject, server: ServerModel) -> ConditionType:
     """The condition that suffers when an object is not as it should be."""
-    of_login = (JOB, server.names.reset_login), (SECRET, server.names.auth)
+    of_login = (
+        (JOB, server.names.reset_login),
+        (SECRET, server.names.auth),
+        (SECRET, server.names.oidc),
+    )
     if kind_of(obj) in (INGRESS, HTTP_ROUTE) or (kind_of(obj), name_of(obj)) in of_login:
         return ConditionType.EXPOSED
     if kind_of(obj) == JOB:

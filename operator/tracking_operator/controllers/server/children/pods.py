@@ -21,6 +21,7 @@ from tracking_operator.outcomes import EXIT_CODES, OUTCOMES
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.pod.artifact_jobs import DELETE_ARTIFACTS_CONTAINER
 from tracking_operator.resources.pod.backup_jobs import BACKUP_CONTAINER, RESTORE_CONTAINER
+from tracking_operator.resources.pod.login_proxy import CHECK_PROVIDER_CONTAINER, PROXY_CONTAINER
 from tracking_operator.resources.pod.login_reset_job import RESET_CONTAINER
 from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER
 from tracking_operator.resources.pod.server_pod import (
@@ -53,6 +54,7 @@ TASKS: Final = {
     CHECK_CONTAINER: "check of the backend store",
     MIGRATE_CONTAINER: "migration of the backend store",
     CHECK_ARTIFACTS_CONTAINER: "check of the artifact store",
+    CHECK_PROVIDER_CONTAINER: "look at the identity provider",
     DELETE_ARTIFACTS_CONTAINER: "deletion of the artifacts",
     RESET_CONTAINER: "reset of the login",
     BACKUP_CONTAINER: "backup",
@@ -148,7 +150,13 @@ def container_result(pods: Sequence[KubeObject], container: str) -> CheckResult 
 def pod_problem(pods: Sequence[KubeObject]) -> PodProblem | None:
     """Why the newest pod does not serve, as far as that can be told."""
     for pod in newest_first(pods)[:1]:
-        return _unschedulable(pod) or _image_problem(pod) or _start_problem(pod) or _crash(pod)
+        return (
+            _unschedulable(pod)
+            or _image_problem(pod)
+            or _start_problem(pod)
+            or _crash(pod)
+            or _crash_of_proxy(pod)
+        )
     return None
 
 
@@ -210,7 +218,7 @@ def _statuses(pod: KubeObject, *containers: str) -> list[KubeObject]:
 
 
 def _waiting(pod: KubeObject) -> Iterator[KubeObject]:
-    for status in _statuses(pod, *TASKS, SERVER_CONTAINER):
+    for status in _statuses(pod, *TASKS, PROXY_CONTAINER, SERVER_CONTAINER):
         if waiting := (status.get("state") or {}).get("waiting"):
             yield waiting
 
@@ -269,6 +277,19 @@ def _crash(pod: KubeObject) -> PodProblem | None:
             f"MLflow in pod {name_of(pod)} ended with exit code {terminated.get('exitCode')}: "
             f"read 'kubectl logs --previous {name_of(pod)}'.",
             ended_after=_seconds_of_run(terminated) if terminated.get("exitCode") in SIGNALLED else None,
+        )
+    return None
+
+
+def _crash_of_proxy(pod: KubeObject) -> PodProblem | None:
+    """Why the proxy does not serve that logs people in; MLflow does not start before it does."""
+    if any(status.get("ready") or status.get("started") for status in _statuses(pod, PROXY_CONTAINER)):
+        return None
+    for terminated in _terminations(pod, PROXY_CONTAINER):
+        return PodProblem(
+            Reason.CRASH_LOOPING,
+            f"The proxy that logs people in, in pod {name_of(pod)}, ended with exit code {terminated.get('exitCode')}: "
+            f"read 'kubectl logs --previous {name_of(pod)} -c {PROXY_CONTAINER}'.",
         )
     return None
 

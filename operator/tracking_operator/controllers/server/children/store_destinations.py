@@ -29,7 +29,11 @@ from tracking_operator.resources.destinations import (
     resolve,
 )
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.resources.store_endpoints import identity_destinations, named_endpoints
+from tracking_operator.resources.store_endpoints import (
+    identity_destinations,
+    named_endpoints,
+    provider_endpoints,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -76,11 +80,13 @@ class Networks:
         named = named_endpoints(
             server, database=database, object_store=found.get(ConditionType.ARTIFACT_STORE_READY)
         )
+        provider = provider_endpoints(server)
         if fresh:
-            self._invalidate((*named.backend_store, *named.artifact_store), server)
+            self._invalidate((*named.backend_store, *named.artifact_store, *provider), server)
         return Destinations(
             await self._resolved(named.backend_store, server),
             (*await self._resolved(named.artifact_store, server), *identity_destinations(server)),
+            await self._resolved(provider, server),
             is_known=self._is_known(server, found),
         )
 

@@ -25,6 +25,8 @@ class Opening:
     """What any user of the login may do; None: nobody has to log in."""
     admin: Login | None = None
     """With whose login users are made; None: nobody has to log in, or it is not known yet."""
+    has_passwords: bool = True
+    """Whether MLflow itself looks at passwords; not where people log in at an identity provider, whose proxy knows its own few only."""
 
 
 @dataclass(frozen=True)

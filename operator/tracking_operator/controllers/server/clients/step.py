@@ -121,6 +121,7 @@ def _opening(context: ReconcileContext) -> Opening:
         is_proxied=server.proxied,
         is_probed=server.is_probed,
         default_permission=Permission(login.default_permission) if login else None,
+        has_passwords=server.single_sign_on is None,
         admin=Login(passwords.admin, passwords.admin_password)
         if login and passwords and server.is_probed
         else None,

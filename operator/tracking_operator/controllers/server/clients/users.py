@@ -48,6 +48,12 @@ def require_offered(opening: Opening, permission: ClientPermission) -> None:
         )
     if opening.default_permission is None:
         return
+    if not opening.has_passwords:
+        raise Invalid(
+            Reason.NOT_OFFERED,
+            "People log in to the server at an identity provider (authentication.oidc), and its proxy lets in no users of clients: its owner "
+            "takes authentication.basic, where the class permits that, or the programs run in the server's own namespace.",
+        )
     if not opening.is_probed:
         raise Invalid(
             Reason.NOT_OFFERED,

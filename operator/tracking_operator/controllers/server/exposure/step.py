@@ -1,8 +1,12 @@
 """The step that asks a server as its clients do, once there is a pod to answer: its route, its login, then a request."""
 
+from dataclasses import replace
+from typing import Final
+
 from tracking_operator.api.conditions import ConditionType, Reason
-from tracking_operator.controllers.conditions.condition_result import result_from
+from tracking_operator.controllers.conditions.condition_result import Verdict, result_from
 from tracking_operator.controllers.conditions.step_result import StepResult
+from tracking_operator.controllers.server.children.deployment import is_rolled_out
 from tracking_operator.controllers.server.children.telling import telling_children
 from tracking_operator.controllers.server.context import ReconcileContext
 from tracking_operator.controllers.server.exposure.answer import Exposed, Exposure, target_of
@@ -16,6 +20,11 @@ from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import KubeObject
 from tracking_operator.mlflow.client import Login
+from tracking_operator.resources.auth_secret import LoginCredentials
+
+SECONDS_OF_THE_KUBELET: Final = 120.0
+"""How long a Secret that has changed may take to reach the pods that mount it: the kubelet's period, and how long it believes what it
+knows (https://kubernetes.io/docs/concepts/configuration/secret/, one minute each)."""
 
 
 class ExposureStep:
@@ -54,8 +63,30 @@ class ExposureStep:
         except Failure as failure:
             return _not_asked(failure)
         exposed = await self._exposure.look(server, deployment, memory.answer, login=login)
+        if server.single_sign_on is not None and context.passwords is not None:
+            return self._signed_on(context, context.passwords, deployment, exposed)
         if exposed.condition_result and exposed.condition_result.reason is Reason.LOGIN_REFUSED:
             memory.login.invalidate()
+        return exposed
+
+    def _signed_on(
+        self,
+        context: ReconcileContext,
+        passwords: LoginCredentials,
+        deployment: KubeObject,
+        exposed: Exposed,
+    ) -> Exposed:
+        """What an answer says of passwords that pods have as files: the kubelet brings them other ones, in a minute or so."""
+        server, result = context.model, exposed.condition_result
+        if result is None:
+            return exposed
+        if result.verdict is Verdict.OK and is_rolled_out(deployment, server.replicas):
+            self._logins.take_for_right(target_of(server), passwords, context.memory.login)
+        age = (context.now - passwords.rotated_at).total_seconds()
+        if result.reason is Reason.LOGIN_REFUSED and age < SECONDS_OF_THE_KUBELET:
+            message = "The pods take up the new passwords of the server's programs, for which they have two minutes."
+            waiting = replace(result, verdict=Verdict.WORKING, message=message)
+            return replace(exposed, condition_result=waiting, requeue_after=UNWATCHED_RETRY_SECONDS)
         return exposed
 
     async def _without_requests(self, context: ReconcileContext, deployment: KubeObject) -> Exposed:

@@ -157,6 +157,9 @@ class Logins:
             return self._former_login(server)
         if wanted.credentials is None or not asks_for_login(deployment):
             return None
+        if server.single_sign_on is not None:
+            # MLflow's own passwords mean nothing there: the proxy has them from a Secret.
+            return Login(wanted.credentials.user, wanted.credentials.user_password)
         has_gone_over = is_rolled_out(deployment, server.replicas)
         pods = (deployment["metadata"].get("generation"), has_gone_over)
         try:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict
+from tracking_operator.controllers.server.children.deployment import is_rolled_out
 from tracking_operator.controllers.server.exposure.answer import OPEN_TO_ALL, Exposed, target_of
 from tracking_operator.controllers.server.login.logins import LoginMemory, Logins, LoginWanted
 from tracking_operator.controllers.server.login.reset import LoginReset, may_reset
@@ -33,6 +34,10 @@ class Unprobed:
         now: datetime,
     ) -> Exposed:
         """How far it is. Raises Failure."""
+        if server.single_sign_on is not None:
+            if wanted.credentials is not None and is_rolled_out(deployment, server.replicas):
+                self._logins.take_for_right(target_of(server), wanted.credentials, memory)
+            return Exposed(unprobed_result(server))
         if wanted.credentials is None or not asks_for_login(deployment) or not may_reset(server):
             return Exposed(unprobed_result(server))
         passwords = await self._logins.settle_unasked(server, wanted.credentials, memory, wanted.rotation)

@@ -410,6 +410,22 @@ def _anonymous_access(request: PermissionRequest) -> Iterator[Objection]:
         yield _forbidden(request, "spec.access.authentication.none", "permissions.anonymousAccess")
 
 
+def _single_sign_on(request: PermissionRequest) -> Iterator[Objection]:
+    """Passwords in the place of the class's identity provider, and groups that the class does not let a team name."""
+    asked, offered = (
+        request.server.spec.access.authentication,
+        request.chosen.spec.access.authentication,
+    )
+    permissions = request.chosen.spec.permissions
+    has_provider = offered is not None and offered.oidc is not None
+    if asked and asked.basic is not None and has_provider and not permissions.basic_authentication:
+        yield _forbidden(request, "spec.access.authentication.basic", "permissions.basicAuthentication")
+    for group in asked.oidc.allowed_groups if asked and asked.oidc else ():
+        if not any(matches_key(pattern, group) for pattern in permissions.oidc.groups):
+            field = f"spec.access.authentication.oidc.allowedGroups {group!r}"
+            yield _forbidden(request, field, "permissions.oidc.groups", permissions.oidc.groups)
+
+
 def _login(request: PermissionRequest) -> Iterator[Objection]:
     """MLflow asks nobody to log in whose path begins like one of its open ones (3.17.2: server/auth, is_unprotected_route)."""
     prefix = request.model.access.wanted.prefix
@@ -461,5 +477,6 @@ CHECKS: Final[tuple[Check, ...]] = (
     _place_of_others,
     _named_host,
     _anonymous_access,
+    _single_sign_on,
     _login,
 )

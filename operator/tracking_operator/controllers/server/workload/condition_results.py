@@ -34,6 +34,7 @@ from tracking_operator.kube.objects import (
     kind_of,
     name_of,
 )
+from tracking_operator.resources.pod.login_proxy import CHECK_PROVIDER_CONTAINER
 from tracking_operator.resources.pod.server_pod import CHECK_ARTIFACTS_CONTAINER
 from tracking_operator.resources.pod.start_time import cpu_limit, seconds_to_start
 from tracking_operator.resources.server_model import ServerModel
@@ -51,6 +52,8 @@ class Observed:
     problem: PodProblem | None
     artifact_check: CheckResult | None = None
     """What the newest pod found when it tried an external artifact store out."""
+    provider_check: CheckResult | None = None
+    """What the newest pod found when it looked at the identity provider."""
     database: BackendState | None = None
     """The server's own database; None with another kind of store, and while PostgreSQL was not asked."""
     gate: Gate | None = None
@@ -80,6 +83,7 @@ def observe(
         check=check_result(pods, server.version),
         problem=pod_problem(pods),
         artifact_check=container_result(pods, CHECK_ARTIFACTS_CONTAINER),
+        provider_check=container_result(pods, CHECK_PROVIDER_CONTAINER),
         database=database,
         gate=gate,
         artifacts=artifacts,
@@ -260,6 +264,8 @@ def _rollout_result(server: ServerModel, deployment: KubeObject, observed: Obser
         return not_looked_at(type_, "the check of the backend store to succeed")
     if observed.artifact_check and observed.artifact_check.reason:
         return not_looked_at(type_, "the check of the artifact store to succeed")
+    if observed.provider_check and observed.provider_check.reason:
+        return problem(type_, observed.provider_check.reason, observed.provider_check.message)
     message = (
         f"{available_replicas(observed)} of {server.replicas} pods serve MLflow {server.version} so far."
     )

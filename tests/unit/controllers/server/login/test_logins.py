@@ -13,9 +13,12 @@ from tests.unit.examples import Manifest, model
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.labels_and_annotations import SERVER_LABEL
 from tracking_operator.controllers.conditions.step_result import StepResult
+from tracking_operator.controllers.server.children.managed_secrets import ManagedSecrets
 from tracking_operator.controllers.server.login import logins as module
 from tracking_operator.controllers.server.login.logins import AdminRefused, LoginMemory, Logins, LoginWanted
+from tracking_operator.controllers.server.login.sign_on import SignOnSecrets
 from tracking_operator.controllers.server.login.step import PasswordStep
+from tracking_operator.controllers.server_class.class_secrets import ClassSecrets
 from tracking_operator.failures import Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import SECRET
@@ -95,6 +98,10 @@ class World:
         self.mlflow.dies_after = 1000
         self.logins = Logins(self.api.as_client(), self.cache, cast(MlflowApi, self.mlflow), lambda: self.now)
         self.memory = LoginMemory()
+        self.sign_on = SignOnSecrets(
+            ManagedSecrets(self.api.as_client(), self.cache),
+            ClassSecrets(self.api.as_client(), self.cache, "tracking-operator-system"),
+        )
 
     def put(self, obj: Manifest) -> None:
         """Somebody writes an object, and the watch tells."""
@@ -351,7 +358,7 @@ async def test_a_secret_of_somebody_elses_is_neither_read_nor_written(world: Wor
             "data": {"password": "aGVycw=="},
         }
     )
-    result = await PasswordStep(world.logins).ensure(a_context(BASIC))
+    result = await PasswordStep(world.logins, world.sign_on).ensure(a_context(BASIC))
     assert result.found is None
     (condition_result,) = result.condition_results
     assert (condition_result.type, condition_result.reason) == (ConditionType.EXPOSED, Reason.CONFLICT)
@@ -359,7 +366,7 @@ async def test_a_secret_of_somebody_elses_is_neither_read_nor_written(world: Wor
 
 
 async def test_without_a_login_there_is_no_secret_and_nothing_is_asked(world: World) -> None:
-    assert await PasswordStep(world.logins).ensure(a_context()) == StepResult(None)
+    assert await PasswordStep(world.logins, world.sign_on).ensure(a_context()) == StepResult(None)
     assert (world.api.calls, world.mlflow.asked) == ([], [])
 
 
