@@ -17,6 +17,7 @@ from tracking_operator.api.labels_and_annotations import (
     GROUP,
     REVOKE_NOW_ANNOTATION,
     ROTATE_CREDENTIALS_ANNOTATION,
+    WAKE_ANNOTATION,
 )
 from tracking_operator.controllers.conditions.condition_result import Verdict, verdict_on
 
@@ -47,8 +48,14 @@ def scripts() -> dict[str, str]:
 
 def _script(name: str, **words: str) -> str:
     text = _source(name)
-    shared = {name.upper(): _source(name).rstrip() for name in ("has_credentials", "why_no_backup")}
-    known = {"WORKING": _working(), "API_VERSION": API_VERSION, **shared, **words}
+    shared = {name.upper(): _source(name).rstrip() for name in ("has_credentials", "why_no_backup", "sleeps")}
+    known = {
+        "WORKING": _working(),
+        "API_VERSION": API_VERSION,
+        "WAKE_ANNOTATION": WAKE_ANNOTATION,
+        **shared,
+        **words,
+    }
     for word, value in known.items():
         text = text.replace(f"@{word}@", value)
     return text

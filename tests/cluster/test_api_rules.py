@@ -44,6 +44,15 @@ def with_provider(**more: object) -> Manifest:
 
 SERVERS: list[tuple[str, Manifest, str | None]] = [
     ("nothing", {}, LET_IN),
+    ("times to sleep", {"sleep": {"schedule": [
+        {"from": "20:00", "to": "07:00", "days": ["Mon-Fri"], "timeZone": "Europe/Berlin"},
+        {"from": "00:00", "to": "00:00", "days": ["Sat", "Sun"]}], "afterIdle": "2h"}}, LET_IN),
+    ("a time of the day that is none", {"sleep": {"schedule": [{"from": "24:00", "to": "07:00"}]}},
+     "must be a time of the day from \"00:00\" to \"23:59\""),
+    ("a time to sleep without an end", {"sleep": {"schedule": [{"from": "20:00"}]}}, "spec.sleep.schedule[0].to: Required value"),
+    ("a day that is none", {"sleep": {"schedule": [{"from": "20:00", "to": "07:00", "days": ["Monday"]}]}},
+     "must be a day or a range of days"),
+    ("idle for minutes", {"sleep": {"afterIdle": "30m"}}, "must be a number of hours or days"),
     ("every field", {
         "className": "standard", "version": "3.17.2", "image": f"registry/mlflow@sha256:{64 * '0'}", "replicas": 1,
         "workers": 2, "suspend": False, "deletionPolicy": "Delete",

@@ -107,6 +107,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
                 "TMPDIR": str(folder),
                 "TRACKING_OPERATOR_CREDENTIALS": str(folder),
                 "TRACKING_OPERATOR_METRICS_PORT": str(metrics_port),
+                "TRACKING_OPERATOR_LAST_REQUEST": f"{folder}/last-request",
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
                 "MLFLOW_DISABLE_TELEMETRY": "true",
             },
@@ -149,6 +150,33 @@ def test_metrics_are_told_without_a_login_and_whatever_the_host_and_only_on_thei
         )
         assert answer.status in (401, 404), path
         assert b"mlflow_http_request" not in answer.data, path
+
+
+def test_all_processes_tell_at_the_pods_address_when_a_user_has_asked_something_last(served: Served) -> None:
+    file, search = served.log.with_name("last-request"), "/api/2.0/mlflow/experiments/search?max_results=1"
+
+    def idle_seconds() -> set[bool]:
+        """What several connections, which several processes answer, are told: whether it was long ago."""
+        answers = [
+            urllib3.request("GET", f"{served.address}/health", headers={"Connection": "close"})
+            for _ in range(8)
+        ]
+        return {int(one.headers["X-Tracking-Operator-Idle-Seconds"]) > 3000 for one in answers}
+
+    os.utime(file, (time.time() - 3600,) * 2)
+    urllib3.request("GET", f"{served.address}{search}", headers={"User-Agent": "tracking-operator"})
+    assert status_of(f"{served.address}/no/such/page") in (401, 404)
+    assert idle_seconds() == {True}
+    user = urllib3.make_headers(basic_auth=f"{LOGIN['username']}:{LOGIN['password']}")
+
+    def is_noted() -> bool:
+        """A process notes one request a second, and others may have just been answered."""
+        answer = urllib3.request("GET", f"{served.address}{search}", headers=user, timeout=patient(60))
+        return answer.status == 200 and idle_seconds() == {False}
+
+    wait_until(is_noted, 30, "the user's request is noted")
+    by_name = urllib3.request("GET", f"{served.address}/health", headers={"Host": "mlflow.example.com"})
+    assert "X-Tracking-Operator-Idle-Seconds" not in by_name.headers
 
 
 def test_a_server_on_all_addresses_answers_by_both_families(served: Served) -> None:

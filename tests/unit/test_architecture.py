@@ -70,9 +70,11 @@ ORDER = (
     "controllers.server_class",
     "controllers.server.children",
     "controllers.server.report",
+    "controllers.server.sleep",
     "controllers.server.spec",
     "controllers.server.address",
     "controllers.server.plan",
+    "controllers.server.sleep.idle",
     "controllers.server.usage",
     "controllers.server.managed_stores.states",
     "controllers.server.managed_stores.credentials_cycle",
@@ -90,6 +92,7 @@ ORDER = (
     "controllers.server.artifacts.managed_store",
     "controllers.server.managed_stores",
     "controllers.server.usage.step",
+    "controllers.server.sleep.step",
     "controllers.server.login.step",
     "controllers.server.exposure.step",
     "controllers.server.clients.step",
@@ -164,7 +167,7 @@ ROOMS = {
         | BACKUP_FORMAT
         | FAILURES,
     ),
-    "mlflow": room("aiohttp", rooms={"shares", "foreign_text"}),
+    "mlflow": room("aiohttp", rooms={"shares", "foreign_text"} | POD_ENVIRONMENT),
     "kube": room("kubernetes", "aiohttp", rooms=MARKS_AND_CONDITIONS | FAILURES | {"shares", "foreign_text"}),
     "resources": room(
         rooms={"api", "naming", "stores.postgres.pool", "kube.quantities", "outcomes"}

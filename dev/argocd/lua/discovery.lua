@@ -4,11 +4,13 @@
 
 @WHY_NO_BACKUP@
 
+@SLEEPS@
+
 local spec = obj.spec
 if type(spec) ~= "table" then
   spec = {}
 end
-local is_asleep = spec.suspend == true or spec.replicas == 0
+local is_asleep = spec.suspend == true or spec.replicas == 0 or sleeps()
 
 return {
   ["suspend"] = {["disabled"] = spec.suspend == true, ["iconClass"] = "fa fa-fw fa-pause"},

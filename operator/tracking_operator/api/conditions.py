@@ -113,8 +113,9 @@ class Reason(StrEnum):
     # Somebody decided so
     SUSPENDED = (
         "Suspended",
-        "spec.suspend is true or spec.replicas is 0: no pods run, all data is kept.",
-        "Set spec.suspend to false and spec.replicas to 1 or more.",
+        "spec.suspend is true, spec.replicas is 0, or the server sleeps by spec.sleep: no pods run, all data is kept.",
+        "`kubectl tracking wake NAME`: set spec.suspend to false and spec.replicas to 1 or more; of a server that sleeps by "
+        "spec.sleep, set the annotation tracking-operator.dev/wake to any new value.",
     )
     NAMESPACE_TERMINATING = (
         "NamespaceTerminating",

@@ -43,6 +43,9 @@ ROTATE_CREDENTIALS_ANNOTATION: Final = f"{GROUP}/rotate-credentials"
 REVOKE_NOW_ANNOTATION: Final = f"{GROUP}/revoke-now"
 """On a TrackingServer: any new value ends all access by what was handed out before, at once and once."""
 
+WAKE_ANNOTATION: Final = f"{GROUP}/wake"
+"""On a TrackingServer that sleeps by spec.sleep: any new value wakes it, once."""
+
 FORCE_ORPHAN_ANNOTATION: Final = f"{GROUP}/force-orphan"
 """On a TrackingServer that is being deleted, with the value "true": let it go although its data could not be deleted."""
 

@@ -33,12 +33,14 @@ from tracking_operator.api.labels_and_annotations import (
     FORCE_ORPHAN_ANNOTATION,
     REVOKE_NOW_ANNOTATION,
     ROTATE_CREDENTIALS_ANNOTATION,
+    WAKE_ANNOTATION,
 )
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind, Placement
 from tracking_operator.api.pod_settings import JobSettings, Metrics
 from tracking_operator.api.pod_template import PodTemplate
 from tracking_operator.api.s3_connection import AddressingStyle, Endpoint
 from tracking_operator.api.server_access import Access, ClientPermission, ServerNetworkPolicy
+from tracking_operator.api.sleep import Sleep, SleepStatus
 
 MAX_NAME_LENGTH: Final = 40
 """The longest name of a server, in characters: names of child objects are made from it."""
@@ -309,6 +311,8 @@ class TrackingServerSpec(ApiModel):
     """How many MLflow worker processes run in each pod; each takes about 250 MiB. Default: the class's, else 1."""
     suspend: bool = False
     """Whether the server is put to sleep: no pods run, everything else is kept. Default: false."""
+    sleep: Sleep = Sleep()
+    """When the server sleeps by itself. Default: never."""
     resources: ResourceRequirements | None = None
     """CPU and memory of the server's container. Default: the class's, else a request and limit that fit the workers."""
     jobs: JobSettings = JobSettings()
@@ -504,6 +508,8 @@ class TrackingServerStatus(ApiModel):
     """What the annotation tracking-operator.dev/revoke-now has ended; absent if it was never set."""
     usage: UsageStatus | None = None
     """How much the server has in the stores that the operator made for it; absent until it is measured for the first time."""
+    sleep: SleepStatus | None = None
+    """What has become of spec.sleep; absent while there is nothing to tell."""
     replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
     """How many pods there are (scale subresource)."""
     selector: StatusText | None = None
@@ -604,5 +610,13 @@ class TrackingServer(ApiModel):
     @property
     def asked_revocation(self) -> str:
         """The value that asks for the end of all access, as the status records it; empty if nobody asks."""
-        asked = self.metadata.annotations.get(REVOKE_NOW_ANNOTATION, "")
+        return self._asked_by(REVOKE_NOW_ANNOTATION)
+
+    @property
+    def asked_waking(self) -> str:
+        """The value that asks for the end of its sleep, as the status records it; empty if nobody asks."""
+        return self._asked_by(WAKE_ANNOTATION)
+
+    def _asked_by(self, annotation: str) -> str:
+        asked = self.metadata.annotations.get(annotation, "")
         return asked if len(asked) <= LONGEST_REVOCATION else hashlib.sha256(asked.encode()).hexdigest()

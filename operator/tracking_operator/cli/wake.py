@@ -1,9 +1,11 @@
 """``kubectl tracking wake``: have a suspended server run again."""
 
 import argparse
+from datetime import UTC, datetime
 from typing import Any
 
 from tracking_operator.api.conditions import ConditionType
+from tracking_operator.api.labels_and_annotations import WAKE_ANNOTATION
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.cli.changes import (
     RIGHTS,
@@ -20,7 +22,8 @@ EXAMPLES = f"""examples:
   %(prog)s tracking -n team-a
   %(prog)s tracking -n team-a --replicas 2      # where spec.replicas is 0
 
-It sets spec.suspend to false, and spec.replicas where that is 0. {RIGHTS}"""
+It sets spec.suspend to false, and spec.replicas where that is 0. Of a server that sleeps by spec.sleep it sets the annotation
+{WAKE_ANNOTATION} to the time of this moment. {RIGHTS}"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,22 +40,32 @@ def execute(options: argparse.Namespace) -> int:
 
 
 async def _decide(_client: KubeClient, server: TrackingServer, options: argparse.Namespace) -> Change:
-    return waking(server, options.replicas)
+    return waking(server, options.replicas, datetime.now(UTC))
 
 
-def waking(server: TrackingServer, replicas: int) -> Change:
+def waking(server: TrackingServer, replicas: int, now: datetime) -> Change:
     """What wakes a server; ``replicas`` pods are to run if nothing but their number keeps it asleep. Pure."""
     spec: dict[str, Any] = {}
     if server.spec.suspend:
         spec["suspend"] = False
     if server.spec.replicas == 0:
         spec["replicas"] = replicas
-    if not spec:
+    fields: dict[str, Any] = {"spec": spec} if spec else {}
+    if sleeps(server):
+        asked = now.isoformat(timespec="microseconds")
+        fields["metadata"] = {"annotations": {WAKE_ANNOTATION: asked}}
+    if not fields:
         return Change({}, f"{called(server)} is not suspended.")
     return Change(
-        {"spec": spec},
+        fields,
         f"{called(server)} wakes up. This waits until it answers:\n\n    {wait_command(server, ConditionType.READY)}",
     )
+
+
+def sleeps(server: TrackingServer) -> bool:
+    """Whether it sleeps by itself, or will as soon as it is not suspended any more."""
+    known = server.status.sleep
+    return known is not None and known.cause is not None
 
 
 def _replicas(text: str) -> int:

@@ -335,7 +335,7 @@ def _pod(pod: KubeObject) -> KubeObject:
     return pod | {"metadata": metadata, "spec": {"containers": started}, "status": status}
 
 
-_POD_STATUS: Final = {"phase", "conditions", "containerStatuses", "initContainerStatuses"}
+_POD_STATUS: Final = {"phase", "podIP", "conditions", "containerStatuses", "initContainerStatuses"}
 _PROJECTIONS: Final[Mapping[Kind, Callable[[KubeObject], KubeObject]]] = {POD: _pod}
 
 _IDENTITY: Final = (

@@ -15,6 +15,7 @@ from typing import Final
 import aiohttp
 
 from tracking_operator.foreign_text import one_line, shortened
+from tracking_operator.pod_tools.programs import IDLE_HEADER, OPERATORS_AGENT
 from tracking_operator.shares import Shares
 
 SECONDS_TO_CONNECT: Final = 5.0
@@ -28,10 +29,13 @@ LONGEST_ANSWER: Final = 64 * 1024
 """In bytes; what is longer is not read to its end."""
 LONGEST_LIST: Final = 1024 * 1024
 """In bytes, of the list of a server's users."""
+LONGEST_NUMBER: Final = 10
+"""Digits."""
 LONGEST_QUOTE: Final = 200
 """In characters, of what a server said."""
 
 EXPERIMENTS: Final = "/api/2.0/mlflow/experiments/search"
+HEALTH: Final = "/health"
 CURRENT_USER: Final = "/api/2.0/mlflow/users/current"
 CREATE_USER: Final = "/api/2.0/mlflow/users/create"
 UPDATE_PASSWORD: Final = "/api/2.0/mlflow/users/update-password"  # noqa: S105 - a path
@@ -159,6 +163,21 @@ class MlflowApi:
                 break
         return answer
 
+    async def idle_seconds(self, target: Target) -> int | None:
+        """How long ago a pod, which ``target`` names by its address, was asked something by others; None: it does not tell."""
+        if not await self._places.take(target.namespace, SECONDS_TO_ANSWER):
+            return None
+        try:
+            async with self._opened().get(
+                target.url + HEALTH, proxy=self._proxy, allow_redirects=False
+            ) as response:
+                said = response.headers.get(IDLE_HEADER, "")
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+            return None
+        finally:
+            self._places.give_back(target.namespace)
+        return int(said) if said.isascii() and said.isdigit() and len(said) <= LONGEST_NUMBER else None
+
     async def _request(
         self,
         method: str,
@@ -223,7 +242,7 @@ class MlflowApi:
                 timeout=aiohttp.ClientTimeout(total=SECONDS_TO_ANSWER, connect=SECONDS_TO_CONNECT),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # A small answer may unpack to a large one.
-                headers={"Accept-Encoding": "identity"},
+                headers={"Accept-Encoding": "identity", "User-Agent": OPERATORS_AGENT},
                 auto_decompress=False,
                 trust_env=False,
             )

@@ -17,6 +17,12 @@ URI_VARIABLE = "TRACKING_OPERATOR_DATABASE_URI"
 """Where a program that another one starts finds which database is meant."""
 METRICS_PORT_VARIABLE = "TRACKING_OPERATOR_METRICS_PORT"
 """Where a server's container finds on which port its metrics are told."""
+LAST_REQUEST_VARIABLE = "TRACKING_OPERATOR_LAST_REQUEST"
+"""Where a server's container finds the file whose time is that of the last request; absent where nobody asks for it."""
+IDLE_HEADER = "X-Tracking-Operator-Idle-Seconds"
+"""In the answer to a probe at a pod's own address: how long ago it was asked something else."""
+OPERATORS_AGENT = "tracking-operator"
+"""The User-Agent of the operator's own requests."""
 
 
 SINGLE_SIGN_ON_VARIABLE = "TRACKING_OPERATOR_SINGLE_SIGN_ON"

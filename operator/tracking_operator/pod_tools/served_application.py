@@ -22,6 +22,8 @@ for each body and for all of them together.
 
 **Health.** A route of Flask's waits for a free thread (in MLflow 3.18.0 only below a prefix: mlflow/server/server_info_api.py), and
 whoever keeps all threads busy would have the pod restarted. It is answered here: by whatever process serves at all.
+
+**Idleness.** Of a server that sleeps when nobody uses it, the operator asks each pod when it was asked something last (last_request.py).
 """
 
 import asyncio
@@ -30,12 +32,20 @@ import os
 import re
 import socket
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from urllib.parse import quote
 
 from tracking_operator.pod_tools.addresses import ALL
 from tracking_operator.pod_tools.collection import collect_as_usual
+from tracking_operator.pod_tools.last_request import (
+    Headers,
+    LastRequest,
+    is_at_the_pods_address,
+    is_by_the_operator,
+)
+from tracking_operator.pod_tools.programs import IDLE_HEADER, LAST_REQUEST_VARIABLE
 from tracking_operator.pod_tools.streamed_artifacts import (
     CAN_STREAM_ANSWER,
     LARGEST_UPLOAD,
@@ -164,15 +174,24 @@ class ServedApplication:
     """MLflow's ASGI application as the world sees it."""
 
     def __init__(
-        self, app: App, prefix: str, *, can_stream_answers: bool = False, has_metrics: bool = False
+        self,
+        app: App,
+        prefix: str,
+        *,
+        can_stream_answers: bool = False,
+        has_metrics: bool = False,
+        last_request: LastRequest | None = None,
     ) -> None:
         self._app, self._prefix = app, prefix.rstrip("/")
+        self._last_request = last_request
         self._has_metrics = has_metrics
         self._can_stream_answers = can_stream_answers
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one connection."""
         path = str(scope.get("path", ""))
+        if self._last_request and self._is_use(scope, path):
+            send = _noting(self._last_request, send)
         if is_local(path):
             await _refuse_local(scope, send)
         elif scope["type"] != "http":
@@ -180,7 +199,9 @@ class ServedApplication:
         elif scope["method"] not in METHODS:
             await _answer(send, 501, _error("NOT_IMPLEMENTED", NO_SUCH_METHOD))
         elif self._is_health(scope, path):
-            await _answer(send, 200, b"OK", type_=b"text/plain; charset=utf-8")
+            await _answer(
+                send, 200, b"OK", self._idleness(scope.get("headers", ())), type_=b"text/plain; charset=utf-8"
+            )
         elif self._is_bare_prefix(scope, path):
             await _answer(send, 307, b"", [(b"location", self._with_slash(scope))])
         elif self._has_metrics and path == METRICS_ROUTE:
@@ -197,6 +218,16 @@ class ServedApplication:
         else:
             await _answer_within_limit(self._app, scope, receive, send)
 
+    def _is_use(self, scope: Message, path: str) -> bool:
+        """Whether a request is neither a probe nor the operator's."""
+        is_request = scope["type"] == "http" and not self._is_health(scope, path)
+        return is_request and not is_by_the_operator(scope.get("headers", ()))
+
+    def _idleness(self, headers: Headers) -> list[tuple[bytes, bytes]]:
+        if self._last_request is None or not is_at_the_pods_address(headers):
+            return []
+        return [(IDLE_HEADER.lower().encode(), str(self._last_request.seconds_ago()).encode())]
+
     def _is_health(self, scope: Message, path: str) -> bool:
         return path == f"{self._prefix}/health" and scope["method"] in ("GET", "HEAD")
 
@@ -211,6 +242,15 @@ class ServedApplication:
     def _without_prefix(self, path: str) -> str:
         is_below = bool(self._prefix) and path.startswith(f"{self._prefix}/")
         return path[len(self._prefix) :] if is_below else path
+
+
+def _noting(last_request: LastRequest, send: Send) -> Send:
+    async def send_and_note(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            last_request.note(message["status"])
+        await send(message)
+
+    return send_and_note
 
 
 async def _refuse_local(scope: Message, send: Send) -> None:
@@ -372,11 +412,13 @@ def wrapped(app: App) -> ServedApplication:
     can_stream = hasattr(application, "add_exception_handler")
     if can_stream:
         cast("Starlette", application).add_exception_handler(OpenedArtifact, answer_with_artifact)
+    file = os.environ.get(LAST_REQUEST_VARIABLE)
     return ServedApplication(
         app,
         os.environ.get(PREFIX_VARIABLE, ""),
         can_stream_answers=can_stream,
         has_metrics=bool(os.environ.get(METRICS_VARIABLE)),
+        last_request=LastRequest(Path(file)) if file else None,
     )
 
 

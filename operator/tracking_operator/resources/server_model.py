@@ -54,7 +54,7 @@ class ServerModel:
     version: str
     image: str
     replicas: int
-    """Pods wanted; 0 while the server is suspended."""
+    """Pods wanted; 0 while the server is suspended or sleeps."""
     replicas_awake: int
     """Pods wanted while the server is not suspended; at least 1."""
     workers: int
@@ -87,8 +87,12 @@ class ServerModel:
     """Whether the operator sends requests to the server."""
     has_metrics: bool = False
     """Whether pods count requests for Prometheus."""
+    notes_requests: bool = False
+    """Whether pods tell the operator when they were asked something last."""
     permitted_variables: tuple[str, ...] = ()
     """Names, or beginnings with a star, of variables by which teams may steer what runs in the pods."""
+    why_asleep: str = ""
+    """Why no pods are wanted, in sentences, where that is not the specification's word."""
 
     @cached_property
     def names(self) -> naming.ChildNames:
@@ -230,6 +234,7 @@ def model_server(
         rollout=spec.pod_template.rollout.strategy or class_spec.rollout.strategy or RolloutStrategy.SURGE,
         is_probed=class_spec.access.probe is Probe.OPERATOR,
         has_metrics=wanted_metrics(resource, class_spec),
+        notes_requests=spec.sleep.after_idle is not None,
         permitted_variables=class_spec.permissions.pod_template.variables,
         credentials_digest=credentials_digest,
         network=network or Network(),

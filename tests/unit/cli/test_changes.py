@@ -1,12 +1,17 @@
 """What `rotate`, `suspend`, `wake` and `upgrade` write, what they say will happen, and what they refuse."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from tests.unit.cli.fake_cluster import FakeCluster, condition, tracking_server
-from tracking_operator.api.labels_and_annotations import REVOKE_NOW_ANNOTATION, ROTATE_CREDENTIALS_ANNOTATION
+from tracking_operator.api.labels_and_annotations import (
+    REVOKE_NOW_ANNOTATION,
+    ROTATE_CREDENTIALS_ANNOTATION,
+    WAKE_ANNOTATION,
+)
 from tracking_operator.cli.kubectl_program import main
 from tracking_operator.kube.objects import KubeObject
 
@@ -110,6 +115,18 @@ def test_wake_undoes_what_keeps_a_server_asleep(
     cluster.put(server)
     assert "wait --for=condition=Ready" in told("wake", "tracking", *arguments)
     assert cluster.get(server)["spec"] == after
+
+
+def test_wake_asks_by_the_annotation_where_a_server_sleeps_by_itself(
+    cluster: FakeCluster, told: Told
+) -> None:
+    sleeping = {"sleep": {"cause": "Schedule", "since": "2026-01-01T20:00:00Z"}}
+    server = tracking_server({"replicas": 2}, sleeping)
+    cluster.put(server)
+    assert "wakes up" in told("wake", "tracking")
+    stored = cluster.get(server)
+    assert stored["spec"] == {"replicas": 2}
+    assert datetime.fromisoformat(stored["metadata"]["annotations"][WAKE_ANNOTATION]).tzinfo is not None
 
 
 def test_a_server_that_is_awake_is_left_alone(cluster: FakeCluster, told: Told) -> None:

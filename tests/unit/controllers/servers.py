@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import cast
+from urllib.parse import urlsplit
 
 from tracking_operator.mlflow.client import Answer, Login, MlflowApi, Target
 
@@ -15,10 +16,17 @@ class AnsweringServers:
         """Give the answers one after the other, and the last one for ever."""
         self.answers = list(answers or [Answer(200)])
         self.asked: list[tuple[Target, Login | None]] = []
+        self.idle: dict[str, int | None] = {}
+        """How long ago the pod of an address was asked something."""
 
     def as_client(self) -> MlflowApi:
         """These servers in the place of the real client."""
         return cast(MlflowApi, self)
+
+    async def idle_seconds(self, target: Target) -> int | None:
+        """Tell how long nobody has asked a pod anything."""
+        self.asked.append((target, None))
+        return self.idle.get(urlsplit(target.url).hostname or "")
 
     async def answer(self, target: Target, login: Login | None = None) -> Answer:
         """Answer a request for experiments."""

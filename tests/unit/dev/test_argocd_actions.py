@@ -17,6 +17,7 @@ from tracking_operator.api.labels_and_annotations import (
     GROUP,
     REVOKE_NOW_ANNOTATION,
     ROTATE_CREDENTIALS_ANNOTATION,
+    WAKE_ANNOTATION,
 )
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.api.tracking_server_backup import TrackingServerBackup
@@ -32,7 +33,7 @@ ACTIONS = FOLDER / CUSTOMIZATIONS / GROUP / SERVER / "actions"
 TESTS = yaml.safe_load((ACTIONS / "action_test.yaml").read_text())
 DISCOVERY = script((ACTIONS / "discovery.lua").read_text())
 BY_NAME = {path.parent.name: script(path.read_text()) for path in ACTIONS.glob("*/action.lua")}
-TIMES = (ROTATE_CREDENTIALS_ANNOTATION, REVOKE_NOW_ANNOTATION)
+TIMES = (ROTATE_CREDENTIALS_ANNOTATION, REVOKE_NOW_ANNOTATION, WAKE_ANNOTATION)
 
 SPECS: tuple[KubeObject | None, ...] = (
     None,
@@ -53,6 +54,8 @@ STATUSES: tuple[KubeObject | None, ...] = (
     {"backendStore": {"kind": "sqlite"}, "artifactStore": {"kind": "external"}, "loginRevision": "abc"},
     {"backendStore": {"kind": "sqlite"}, "artifactStore": {"kind": "volume"}, "loginRevision": ""},
     {"backendStore": {"kind": "sqlite"}, "artifactStore": {"kind": "volume"}},
+    {"sleep": {"cause": "Idle", "since": "2026-01-01T10:00:00Z"}},
+    {"sleep": {"woken": "once", "wokenAt": "2026-01-01T10:00:00Z"}},
 )
 ON_THE_CLASS: KubeObject = {
     "className": "standard",
@@ -130,7 +133,7 @@ def by_the_command(action: str, resource: KubeObject) -> Change:
         case "suspend":
             return suspension(server)
         case "resume":
-            return waking(server, 1)
+            return waking(server, 1, now)
         case "rotate":
             return rotation(server, now, at_once=False)
         case "revoke-now":

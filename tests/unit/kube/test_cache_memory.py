@@ -46,7 +46,11 @@ def test_short_texts_are_kept() -> None:
 
 
 def test_of_a_pod_only_what_is_read_of_it_is_kept() -> None:
-    status = {"phase": "Running", "containerStatuses": [{"name": "server", "ready": True}]}
+    status = {
+        "phase": "Running",
+        "podIP": "10.0.0.1",
+        "containerStatuses": [{"name": "server", "ready": True}],
+    }
     pod: KubeObject = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -55,7 +59,7 @@ def test_of_a_pod_only_what_is_read_of_it_is_kept() -> None:
             "containers": [{"name": "server", "args": ["--host"], "env": [{"name": "A"}]}],
             "volumes": [],
         },
-        "status": status | {"podIP": "10.0.0.1"},
+        "status": status | {"hostIP": "10.0.0.2"},
     }
     kept = keep(pod)
     assert not kept.is_whole

@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+import os
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from tracking_operator.pod_tools import served_application
+from tracking_operator.pod_tools.last_request import LastRequest
+from tracking_operator.pod_tools.programs import IDLE_HEADER
 from tracking_operator.pod_tools.served_application import (
     BODIES_LIMIT,
     BODY_LIMIT,
@@ -162,3 +167,75 @@ async def test_a_get_has_no_body_that_a_slow_reader_could_keep_in_memory(bodies:
 @pytest.mark.parametrize("path", ["/any", "/team-a/health", ARTIFACT])
 async def test_a_method_that_nobody_knows_reaches_nobody_who_would_count_it(path: str) -> None:
     assert await Client(serving(nobody, "/team-a"), "XAAAA", path).status() == 501
+
+
+class Asked:
+    """An application that notes its last request in a file, which is an hour old."""
+
+    def __init__(self, folder: Path, status: int = 200) -> None:
+        self._status, self._file = status, folder / "last-request"
+        self._app = ServedApplication(self._answer, "/team-a", last_request=LastRequest(self._file))
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        hour_ago = time.time() - 3600
+        os.utime(self._file, (hour_ago, hour_ago))
+
+    async def _answer(self, _: Message, __: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self._status, "headers": []})
+
+    async def ask(self, path: str = "/team-a/api/2.0/any", **headers: str) -> dict[bytes, bytes]:
+        """Send a request; return the headers of its answer."""
+        answers: list[Message] = []
+
+        async def take(message: Message) -> None:
+            answers.append(message)
+
+        sent = [(name.lower().replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "method": "GET", "path": path, "headers": sent}
+        await self._app(scope, _nothing, take)
+        return dict(answers[0]["headers"])
+
+    async def told(self, host: str = "10.0.0.1:5000") -> int | None:
+        """For how long nobody has asked anything, as a probe at the pod's address is told."""
+        found = (await self.ask("/team-a/health", host=host)).get(IDLE_HEADER.lower().encode())
+        return None if found is None else int(found)
+
+
+async def _nothing() -> Message:
+    return {"type": "http.request", "body": b""}
+
+
+async def test_a_probe_at_the_pods_address_is_told_for_how_long_nobody_has_asked_anything(
+    tmp_path: Path,
+) -> None:
+    asked = Asked(tmp_path)
+    assert 3600 <= (await asked.told() or 0) < 3700
+    assert 3600 <= (await asked.told("[fd00::1]:5000") or 0) < 3700
+    await asked.ask()
+    assert (await asked.told() or 0) < 100
+
+
+@pytest.mark.parametrize("host", ["mlflow.example.com", "mlflow.team-a.svc:80", "", "[", "localhost"])
+async def test_whoever_comes_by_a_name_is_not_told(host: str, tmp_path: Path) -> None:
+    assert await Asked(tmp_path).told(host) is None
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405])
+async def test_what_is_refused_or_not_there_is_no_use_of_the_server(status: int, tmp_path: Path) -> None:
+    asked = Asked(tmp_path, status)
+    await asked.ask()
+    assert (await asked.told() or 0) >= 3600
+
+
+async def test_requests_of_the_operator_do_not_count(tmp_path: Path) -> None:
+    asked = Asked(tmp_path)
+    await asked.ask(User_Agent="tracking-operator")
+    assert (await asked.told() or 0) >= 3600
+
+
+def test_a_process_that_takes_anothers_place_is_no_request(tmp_path: Path) -> None:
+    file = tmp_path / "last-request"
+    assert LastRequest(file).seconds_ago() < 100
+    os.utime(file, (1, 1))
+    assert LastRequest(file).seconds_ago() > 3600

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 
 from tracking_operator.api.kubernetes_types import ObjectMeta
+from tracking_operator.api.sleep import SleepStatus
 from tracking_operator.api.tracking_server import TrackingServer, UsageStatus
 from tracking_operator.controllers.conditions.busy import BusyMemory
 from tracking_operator.controllers.kinds import TRACKING_SERVER
@@ -25,6 +26,7 @@ from tracking_operator.controllers.server.managed_stores.states import (
     StoreMemories,
 )
 from tracking_operator.controllers.server.plan import Plan
+from tracking_operator.controllers.server.sleep.idle import IdleMemory
 from tracking_operator.controllers.server.spec.owner_marks import NamespaceMemory
 from tracking_operator.controllers.server.usage.memory import UsageMemory
 from tracking_operator.controllers.server.workload.condition_results import Observed
@@ -57,15 +59,16 @@ class ServerMemory:
     busy: BusyMemory = field(default_factory=BusyMemory)
     usage: UsageMemory = field(default_factory=UsageMemory)
     clients: ClientsMemory = field(default_factory=ClientsMemory)
+    idle: IdleMemory = field(default_factory=IdleMemory)
 
     def invalidate(self) -> None:
         """Have everything asked again that no watch tells of."""
-        for part in (self.stores, self.secrets, self.login, self.route, self.answer, self.clients):
+        for part in (self.stores, self.secrets, self.login, self.route, self.answer, self.clients, self.idle):
             part.invalidate()
 
     def evict(self) -> None:
         """End what is under way for the server, and what keeps others from its addresses."""
-        for part in (self.address, self.login, self.answer, self.usage, self.clients):
+        for part in (self.address, self.login, self.answer, self.usage, self.clients, self.idle):
             part.evict()
 
 
@@ -162,6 +165,8 @@ class ReconcileContext:
     usage: UsageStatus | None = None
     """How much the server has in the stores that the operator made for it, as it was measured last."""
     clients: ClientsFound | None = None
+    sleep: SleepStatus | None = None
+    """What there is to tell of ``spec.sleep``."""
     may_apply: bool = True
     """Whether all is there that the objects are made from."""
 

@@ -111,10 +111,10 @@ class ServerReconciler:
         if isinstance(plan, Unplanned):
             context.clients = report.take(await steps.clients.end_withdrawn(context))
             return await steps.reporting.report_unplanned(context, report, plan)
-        context.plan = plan
+        context.plan = report.take(await steps.sleep.rest(context, plan))
         await steps.records.place(context)
         # Looked at once: one that ends while PostgreSQL is asked is compared with what PostgreSQL says the next time.
-        context.migration = live_migration(self._children(plan.model), plan.model)
+        context.migration = live_migration(self._children(context.plan.model), context.plan.model)
 
         context.backend_state = report.take(await steps.stores.ensure_backend_store(context))
         context.artifact_state = report.take(await steps.stores.ensure_artifact_store(context))

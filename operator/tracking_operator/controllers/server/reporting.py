@@ -67,6 +67,7 @@ class Reporting:
         status = status_of(resource, conditions, context.plan.placement, server, context.observed)
         status = status.updated(
             usage=context.usage,
+            sleep=context.sleep,
             granted_namespaces=context.plan.granted_namespaces,
             clients=context.plan.clients,
             has_client_users=context.clients.has_users

@@ -30,6 +30,8 @@ from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.planning import Planning
 from tracking_operator.controllers.server.records import ServerRecords
 from tracking_operator.controllers.server.reporting import Reporting
+from tracking_operator.controllers.server.sleep.idle import IdleLook
+from tracking_operator.controllers.server.sleep.step import SleepStep
 from tracking_operator.controllers.server.spec.owner_marks import OwnerMarks
 from tracking_operator.controllers.server.usage.step import UsageStep
 from tracking_operator.controllers.server.workload.apply import ApplyStep
@@ -50,6 +52,7 @@ class Steps:
     """In the order in which a reconcile takes them."""
 
     planning: Planning
+    sleep: SleepStep
     records: ServerRecords
     stores: ManagedStores
     encryption: Encryption
@@ -103,6 +106,7 @@ def wired(
     reporting = Reporting(kube, cache, events, settings)
     return Steps(
         planning=Planning(cache, settings, addresses, stores),
+        sleep=SleepStep(IdleLook(cache, mlflow), events),
         records=records,
         stores=stores,
         encryption=Encryption(kube, cache),

@@ -8,6 +8,7 @@ from tracking_operator.pod_tools.programs import (
     CHECK_ARTIFACT_STORE,
     CHECK_BACKEND_STORE,
     CHECK_IDENTITY_PROVIDER,
+    LAST_REQUEST_VARIABLE,
     METRICS_PORT_VARIABLE,
     START_SERVER,
 )
@@ -320,6 +321,7 @@ def _server_container(server: ServerModel) -> KubeObject:
         _pool_environment(server)
         | _login_environment(server)
         | _metrics_environment(server)
+        | _idleness_environment(server)
         | dict(server.artifact_store.pod_parts().variables)
         | _backend_store_environment(server),
     )
@@ -395,6 +397,10 @@ def _login_environment(server: ServerModel) -> dict[str, str]:
 
 def _metrics_environment(server: ServerModel) -> dict[str, str]:
     return {METRICS_PORT_VARIABLE: str(METRICS_PORT)} if server.has_metrics else {}
+
+
+def _idleness_environment(server: ServerModel) -> dict[str, str]:
+    return {LAST_REQUEST_VARIABLE: f"{SCRATCH}/last-request"} if server.notes_requests else {}
 
 
 def _pod_security(server: ServerModel) -> KubeObject:

@@ -1,6 +1,6 @@
 """The loop of a TrackingServer as a whole, on an API of a few dictionaries: what it writes, in which order, and what not."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, cast
 
 import pytest
@@ -24,6 +24,7 @@ from tracking_operator.api.labels_and_annotations import (
     FINALIZER,
     RESOLVED_ANNOTATION,
     SERVER_LABEL,
+    WAKE_ANNOTATION,
 )
 from tracking_operator.controllers.gateway_api import GatewayApi
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
@@ -79,6 +80,7 @@ class World:
     def __init__(self, spec: Manifest | None = None, name: str = "mlflow") -> None:
         self.api, self.events, self.servers = MemoryApi(), Events(), AnsweringServers()
         self.cache = ObjectCache(owner_label=SERVER_LABEL)
+        self.now = NOW
         self.edit(spec or {}, name=name)
         self.restart()
 
@@ -94,7 +96,7 @@ class World:
             s3_admin=S3Admin(kube, self.cache, StoreExecutor(), SETTINGS.namespace),
             mlflow=self.servers.as_client(),
             gateway_api=GatewayApi(),
-            now=lambda: NOW,
+            now=lambda: self.now,
         )
 
     def edit(self, spec: Manifest, *, name: str = "mlflow", **metadata: object) -> None:
@@ -190,6 +192,86 @@ async def serving(spec: Manifest | None = None) -> World:
 
 def database_secret(uri: str = "postgresql+psycopg2://u:p@db/m") -> Manifest:
     return secret("mlflow-db", uri=uri)
+
+
+NIGHTS: Manifest = {"sleep": {"schedule": [{"from": "20:00", "to": "07:00"}]}}
+EVENING = datetime(2026, 1, 1, 20, tzinfo=UTC)
+
+
+class TestSleep:
+    async def at_night(self) -> World:
+        world = await serving(NIGHTS)
+        world.now = EVENING
+        await world.reconcile()
+        world.roll_out()
+        await world.reconcile()
+        return world
+
+    async def test_is_looked_at_again_when_it_falls_asleep(self) -> None:
+        world = await serving(NIGHTS)
+        assert (await world.reconcile()).requeue_after == 8 * 3600
+
+    async def test_has_no_pods_at_night_and_says_until_when(self) -> None:
+        world = await self.at_night()
+        assert world.child(DEPLOYMENT)["spec"]["replicas"] == 0
+        assert world.condition("Ready") == ("False", "Suspended")
+        assert "It wakes at 2026-01-02T07:00Z." in world.message("Ready")
+        assert world.resource["status"]["sleep"]["cause"] == "Schedule"
+        assert world.resource["spec"] == NIGHTS
+        said = [event for event in world.events.recorded if event[2] == "Suspended"]
+        assert len(said) == 1
+
+    async def test_costs_nothing_while_it_sleeps(self) -> None:
+        world = await self.at_night()
+        assert (await world.reconcile()).requeue_after == 11 * 3600
+        assert world.api.writes == []
+
+    async def test_runs_again_in_the_morning(self) -> None:
+        world = await self.at_night()
+        world.now = datetime(2026, 1, 2, 7, tzinfo=UTC)
+        await world.reconcile()
+        world.roll_out()
+        await world.reconcile()
+        assert world.condition("Ready") == ("True", "AsExpected")
+        assert "sleep" not in world.resource["status"]
+
+    async def test_runs_again_when_somebody_wakes_it(self) -> None:
+        world = await self.at_night()
+        world.edit(NIGHTS, annotations={WAKE_ANNOTATION: "now"})
+        await world.reconcile()
+        assert world.child(DEPLOYMENT)["spec"]["replicas"] == 1
+        assert world.resource["spec"] == NIGHTS
+
+    async def test_stays_suspended_in_the_morning_where_its_specification_says_so(self) -> None:
+        world = await self.at_night()
+        world.edit({**NIGHTS, "suspend": True})
+        world.now = datetime(2026, 1, 2, 7, tzinfo=UTC)
+        await world.reconcile()
+        assert world.child(DEPLOYMENT)["spec"]["replicas"] == 0
+        assert "spec.suspend is true" in world.message("Ready")
+
+    async def test_falls_asleep_when_its_pods_tell_that_nobody_asks_them(self) -> None:
+        world = await serving({"sleep": {"afterIdle": "2h"}})
+        running = world.child(POD, "mlflow-1")
+        world.put(running | {"status": running["status"] | {"podIP": "10.0.0.1"}})
+        world.servers.idle["10.0.0.1"] = 3600
+        assert (await world.reconcile(resync=True)).requeue_after == 3600
+        world.servers.idle["10.0.0.1"] = 7200
+        world.now += timedelta(hours=1)
+        await world.reconcile()
+        assert world.child(DEPLOYMENT)["spec"]["replicas"] == 0
+        world.roll_out()
+        await world.reconcile()
+        assert "for 2h (spec.sleep.afterIdle)" in world.message("Ready")
+
+    async def test_a_zone_that_nobody_knows_is_said_and_changes_nothing_that_runs(self) -> None:
+        world = await serving()
+        unknown = {"from": "20:00", "to": "07:00", "timeZone": "Europe/Atlantis"}
+        world.edit({"sleep": {"schedule": [unknown]}})
+        await world.reconcile()
+        assert world.condition("SpecValid") == ("False", "InvalidSpec")
+        assert "Europe/Atlantis" in world.message("SpecValid")
+        assert world.child(DEPLOYMENT)["spec"]["replicas"] == 1
 
 
 class TestCreation:

@@ -13,6 +13,7 @@ from tracking_operator.api.conditions import Reason
 from tracking_operator.api.kubernetes_types import LabelSelector, ResourceRequirements
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
 from tracking_operator.api.tracking_server import DeletionPolicy, TrackingServer
+from tracking_operator.controllers.server.sleep.windows import never_wakes
 from tracking_operator.controllers.server.spec.remedies import namespace_remedy, not_permitted
 from tracking_operator.controllers.server_class.class_of_server import (
     ChosenClass,
@@ -25,6 +26,7 @@ from tracking_operator.kube.quantities import parse_quantity
 from tracking_operator.pod_tools.in_clean_environment import steers
 from tracking_operator.resources.pod.environment import permitted
 from tracking_operator.resources.server_model import ServerModel
+from tracking_operator.schedule import BadScheduleError
 
 
 @dataclass(frozen=True)
@@ -455,6 +457,26 @@ def _bootstrap(request: PermissionRequest) -> Iterator[Objection]:
         )
 
 
+def _sleep(request: PermissionRequest) -> Iterator[Objection]:
+    """Times that mean something, and leave some time to be awake."""
+    try:
+        is_endless = never_wakes(request.server.spec.sleep.schedule)
+    except BadScheduleError as error:
+        yield Reason.INVALID_SPEC, f"spec.sleep.schedule cannot be read: {error}"
+        return
+    if is_endless:
+        yield (
+            Reason.INVALID_SPEC,
+            "spec.sleep.schedule leaves no time to be awake: shorten its times, or set spec.suspend instead.",
+        )
+    if request.server.spec.sleep.after_idle is not None and not request.model.is_probed:
+        yield (
+            Reason.INVALID_SPEC,
+            f"spec.sleep.afterIdle needs requests of the operator to the server's pods, which {request.chosen.title} rules out "
+            "(access.probe): remove it, or use spec.sleep.schedule.",
+        )
+
+
 CHECKS_AT_DELETION: Final[tuple[Check, ...]] = (_image, _service_account, _pod_template, _resources)
 """What the pod of the Job that deletes artifacts has of the specification; all else does not matter any more."""
 
@@ -468,6 +490,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _connections,
     _proxied,
     _bootstrap,
+    _sleep,
     _steering_variables,
     _artifact_environment,
     _resources,

@@ -242,7 +242,7 @@ def workload_result(server: ServerModel, observed: Observed) -> ConditionResult:
     if observed.deployment is None:
         return not_looked_at(type_, "the Deployment to be created")
     if server.replicas == 0:
-        return _at_rest(observed)
+        return _at_rest(server, observed)
     if is_rolled_out(observed.deployment, server.replicas):
         message = f"{server.replicas} of {server.replicas} pods serve MLflow {server.version}."
         if server.access.next_address:
@@ -376,10 +376,13 @@ def _is_surge(server: ServerModel, deployment: KubeObject) -> bool:
     return server.surges and present >= server.replicas
 
 
-def _at_rest(observed: Observed) -> ConditionResult:
+def _at_rest(server: ServerModel, observed: Observed) -> ConditionResult:
     type_ = ConditionType.WORKLOAD_READY
     if observed.pods:
         message = f"{len(observed.pods)} pods are still stopping."
         return ConditionResult(type_, Verdict.AT_REST, Reason.SUSPENDED, message)
-    message = "No pods run because spec.suspend is true or spec.replicas is 0; all data is kept."
+    message = (
+        server.why_asleep
+        or "No pods run because spec.suspend is true or spec.replicas is 0; all data is kept."
+    )
     return ConditionResult(type_, Verdict.AT_REST, Reason.SUSPENDED, message)

@@ -29,11 +29,17 @@ local function why_no_backup()
   return nil
 end
 
+-- Whether it sleeps by spec.sleep.
+local function sleeps()
+  local status = obj.status
+  return type(status) == "table" and type(status.sleep) == "table" and status.sleep.cause ~= nil
+end
+
 local spec = obj.spec
 if type(spec) ~= "table" then
   spec = {}
 end
-local is_asleep = spec.suspend == true or spec.replicas == 0
+local is_asleep = spec.suspend == true or spec.replicas == 0 or sleeps()
 
 return {
   ["suspend"] = {["disabled"] = spec.suspend == true, ["iconClass"] = "fa fa-fw fa-pause"},

@@ -1,0 +1,1 @@
+"""When a server sleeps although its specification does not suspend it."""
