@@ -23,6 +23,7 @@ def _program(name: str) -> Program:
 BACK_UP = _program(programs.BACK_UP)
 CHECK_ARTIFACTS = _program(programs.CHECK_ARTIFACT_STORE)
 CHECK_STORE = _program(programs.CHECK_BACKEND_STORE)
+COLLECT_GARBAGE = _program(programs.COLLECT_GARBAGE)
 DELETE_ARTIFACTS = _program(programs.DELETE_ARTIFACTS)
 MIGRATE_STORE = _program(programs.MIGRATE_BACKEND_STORE)
 PREPARE_LOGIN = _program(programs.PREPARE_LOGIN)

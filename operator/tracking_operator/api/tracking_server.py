@@ -35,6 +35,7 @@ from tracking_operator.api.labels_and_annotations import (
     ROTATE_CREDENTIALS_ANNOTATION,
     WAKE_ANNOTATION,
 )
+from tracking_operator.api.maintenance import Maintenance, MaintenanceStatus
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind, Placement
 from tracking_operator.api.pod_settings import JobSettings, Metrics
 from tracking_operator.api.pod_template import PodTemplate
@@ -325,6 +326,8 @@ class TrackingServerSpec(ApiModel):
     fixed once the server exists, unless the annotation tracking-operator.dev/allow-empty-store is "true"."""
     bootstrap: Bootstrap = Bootstrap()
     """What a new server starts with. Default: empty stores."""
+    maintenance: Maintenance = Maintenance()
+    """What the operator does to the server by itself at planned times."""
     access: Access = Access()
     """How people and programs reach the server."""
     network_policy: ServerNetworkPolicy = ServerNetworkPolicy()
@@ -508,6 +511,8 @@ class TrackingServerStatus(ApiModel):
     """What the annotation tracking-operator.dev/revoke-now has ended; absent if it was never set."""
     usage: UsageStatus | None = None
     """How much the server has in the stores that the operator made for it; absent until it is measured for the first time."""
+    maintenance: MaintenanceStatus | None = None
+    """What was done to the server at planned times; absent while there was nothing."""
     sleep: SleepStatus | None = None
     """What has become of spec.sleep; absent while there is nothing to tell."""
     replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None

@@ -161,6 +161,11 @@ class ChildNames:
         return f"{self.server}-reset-login"
 
     @property
+    def collect_garbage(self) -> str:
+        """The Job that removes what the team has deleted, and its NetworkPolicy."""
+        return f"{self.server}-collect-garbage"
+
+    @property
     def backup(self) -> str:
         """The Job that backs the server up, its NetworkPolicy, and the Secret with the URLs that it writes to."""
         return f"{self.server}-backup"

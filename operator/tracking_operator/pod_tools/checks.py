@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TypeVar
@@ -35,17 +35,28 @@ class CheckFailed(Exception):
 
 
 def report(
-    reason: str, message: str, revision: str = "", *, login_revision: str = "", is_remark: bool = False
+    reason: str,
+    message: str,
+    revision: str = "",
+    *,
+    login_revision: str = "",
+    is_remark: bool = False,
+    collected: Mapping[str, object] | None = None,
 ) -> int:
     """Tell the log and the operator what was found; return the exit code that says the same.
 
-    A remark has a reason although all is well: the exit code is 0.
+    A remark has a reason although all is well: the exit code is 0. ``collected`` is what became of garbage.
     """
     print(message, file=sys.stderr if reason else sys.stdout, flush=True)
     # Outside a pod there may be no termination log; what was found is already printed.
     with contextlib.suppress(OSError):
-        said = {"reason": reason, "message": message[:LONGEST_MESSAGE], "revision": revision}
+        said: dict[str, object] = {
+            "reason": reason,
+            "message": message[:LONGEST_MESSAGE],
+            "revision": revision,
+        }
         said |= {"loginRevision": login_revision} if login_revision else {}
+        said |= {"collected": dict(collected)} if collected else {}
         TERMINATION_LOG.write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
     return EXIT_CODES[reason] if reason and not is_remark else 0
 

@@ -51,6 +51,7 @@ BACK_UP = "back-up"
 CHECK_ARTIFACT_STORE = "check-artifact-store"
 CHECK_BACKEND_STORE = "check-backend-store"
 CHECK_IDENTITY_PROVIDER = "check-identity-provider"
+COLLECT_GARBAGE = "collect-garbage"
 DELETE_ARTIFACTS = "delete-artifacts"
 IN_CLEAN_ENVIRONMENT = "in-clean-environment"
 MIGRATE_BACKEND_STORE = "migrate-backend-store"
@@ -66,6 +67,7 @@ PROGRAMS = (
     CHECK_ARTIFACT_STORE,
     CHECK_BACKEND_STORE,
     CHECK_IDENTITY_PROVIDER,
+    COLLECT_GARBAGE,
     DELETE_ARTIFACTS,
     IN_CLEAN_ENVIRONMENT,
     MIGRATE_BACKEND_STORE,

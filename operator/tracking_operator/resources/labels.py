@@ -17,6 +17,7 @@ ARTIFACT_CHECK_COMPONENT = "artifact-check"
 ARTIFACT_DELETION_COMPONENT = "artifact-deletion"
 BACKUP_COMPONENT = "backup"
 RESTORE_COMPONENT = "restore"
+GARBAGE_COMPONENT = "garbage-collection"
 CLIENT_COMPONENT = "client"
 
 

@@ -15,6 +15,7 @@ from tracking_operator.resources.labels import (
     ARTIFACT_CHECK_COMPONENT,
     ARTIFACT_DELETION_COMPONENT,
     BACKUP_COMPONENT,
+    GARBAGE_COMPONENT,
     MIGRATION_COMPONENT,
     RESTORE_COMPONENT,
     SERVER_COMPONENT,
@@ -50,6 +51,8 @@ def build_network_policies(server: ServerModel) -> list[KubeObject]:
         policies.append(_build_migration_policy(server))
     if server.artifact_store.pod_parts().check_job_arguments:
         policies.append(build_artifact_jobs_policy(server))
+    if server.garbage is not None:
+        policies.append(_both_stores_policy(server, server.names.collect_garbage, GARBAGE_COMPONENT))
     return policies
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from tracking_operator import naming
+from tracking_operator.api.base import seconds_in
 from tracking_operator.api.kubernetes_types import ResourceRequirements
 from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.placement import Placement
@@ -42,6 +43,14 @@ class BasicLogin:
 
     default_permission: Permission
     """What an ordinary user may do with what belongs to others."""
+
+
+@dataclass(frozen=True)
+class GarbageCollection:
+    """What the Job removes that collects garbage."""
+
+    older_than_hours: int
+    keeps_registered: bool
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,8 @@ class ServerModel:
     """Whether pods tell the operator when they were asked something last."""
     permitted_variables: tuple[str, ...] = ()
     """Names, or beginnings with a star, of variables by which teams may steer what runs in the pods."""
+    garbage: GarbageCollection | None = None
+    """What is removed at planned times of what the team has deleted; None: nothing."""
     why_asleep: str = ""
     """Why no pods are wanted, in sentences, where that is not the specification's word."""
 
@@ -234,6 +245,7 @@ def model_server(
         rollout=spec.pod_template.rollout.strategy or class_spec.rollout.strategy or RolloutStrategy.SURGE,
         is_probed=class_spec.access.probe is Probe.OPERATOR,
         has_metrics=wanted_metrics(resource, class_spec),
+        garbage=wanted_garbage_collection(resource),
         notes_requests=spec.sleep.after_idle is not None,
         permitted_variables=class_spec.permissions.pod_template.variables,
         credentials_digest=credentials_digest,
@@ -262,6 +274,14 @@ def wanted_metrics(resource: TrackingServer, class_spec: TrackingServerClassSpec
     """Whether the team asks for metrics, or the class where the team does not say."""
     asked, default = resource.spec.metrics.enabled, class_spec.defaults.metrics.enabled
     return bool(default if asked is None else asked)
+
+
+def wanted_garbage_collection(resource: TrackingServer) -> GarbageCollection | None:
+    """What the team wants to have removed of what it has deleted."""
+    plan = resource.spec.maintenance.garbage_collection
+    if plan is None:
+        return None
+    return GarbageCollection(int(seconds_in(plan.older_than)) // 3600, plan.keep_registered)
 
 
 def wanted_replicas(resource: TrackingServer, class_spec: TrackingServerClassSpec) -> int:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 
 from tracking_operator.api.kubernetes_types import ObjectMeta
+from tracking_operator.api.maintenance import MaintenanceStatus
 from tracking_operator.api.sleep import SleepStatus
 from tracking_operator.api.tracking_server import TrackingServer, UsageStatus
 from tracking_operator.controllers.conditions.busy import BusyMemory
@@ -164,6 +165,8 @@ class ReconcileContext:
     artifact_check: ArtifactCheck | None = None
     usage: UsageStatus | None = None
     """How much the server has in the stores that the operator made for it, as it was measured last."""
+    maintenance: MaintenanceStatus | None = None
+    """What was done to the server at planned times."""
     clients: ClientsFound | None = None
     sleep: SleepStatus | None = None
     """What there is to tell of ``spec.sleep``."""

@@ -133,6 +133,7 @@ class ServerReconciler:
         await steps.records.note_revoked_login(context)
         context.clients = report.take(await steps.clients.ensure(context, context.observed))
         context.usage = report.take(steps.usage.look(context))
+        context.maintenance = report.take(await steps.garbage.look(context))
         return await steps.reporting.report(context, report)
 
     def _observe(self, context: ReconcileContext) -> Observed:

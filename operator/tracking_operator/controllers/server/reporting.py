@@ -68,6 +68,7 @@ class Reporting:
         status = status.updated(
             usage=context.usage,
             sleep=context.sleep,
+            maintenance=context.maintenance,
             granted_namespaces=context.plan.granted_namespaces,
             clients=context.plan.clients,
             has_client_users=context.clients.has_users

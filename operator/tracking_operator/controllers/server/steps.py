@@ -20,6 +20,7 @@ from tracking_operator.controllers.server.deletion.step import DeletionStep
 from tracking_operator.controllers.server.exposure.answer import Exposure
 from tracking_operator.controllers.server.exposure.routes import Routes
 from tracking_operator.controllers.server.exposure.step import ExposureStep
+from tracking_operator.controllers.server.garbage.step import GarbageStep
 from tracking_operator.controllers.server.login.logins import Logins
 from tracking_operator.controllers.server.login.reset import LoginReset
 from tracking_operator.controllers.server.login.sign_on import SignOnSecrets
@@ -63,6 +64,7 @@ class Steps:
     exposure: ExposureStep
     clients: ClientsStep
     usage: UsageStep
+    garbage: GarbageStep
     reporting: Reporting
     deletion: DeletionStep
 
@@ -121,6 +123,7 @@ def wired(
             cache, Routes(kube, gateway_api), logins, LoginReset(kube, cache), Exposure(mlflow)
         ),
         clients=ClientsStep(cache, ClientUsers(mlflow)),
+        garbage=GarbageStep(kube, cache, events),
         usage=UsageStep(stores, events, settings.timings, now),
         reporting=reporting,
         deletion=DeletionStep(cache, memories, finalization, records, reporting, tools=tools),

@@ -175,7 +175,7 @@ def artifact_store_volumes(server: ServerModel) -> list[KubeObject]:
 
 
 def both_stores_container(
-    server: ServerModel, name: str, program: str, arguments: Sequence[str], mount: StoreMount
+    server: ServerModel, name: str, program: str, arguments: Sequence[str], *mounts: StoreMount
 ) -> KubeObject:
     """A container that runs one of our programs on both stores, with the server's own login and identity, and what it mounts besides."""
     backend, artifacts = server.backend_store.pod_parts(), server.artifact_store.pod_parts()
@@ -190,17 +190,17 @@ def both_stores_container(
         "env": environment.variables(),
         "resources": server.resources.as_kubernetes(),
         "securityContext": _container_security(),
-        "volumeMounts": _volume_mounts(_both_stores_mounts(server, mount)),
+        "volumeMounts": _volume_mounts(_both_stores_mounts(server, *mounts)),
     }
 
 
-def both_stores_volumes(server: ServerModel, mount: StoreMount) -> list[KubeObject]:
+def both_stores_volumes(server: ServerModel, *mounts: StoreMount) -> list[KubeObject]:
     """The volumes that such a container mounts."""
-    return _volumes(_both_stores_mounts(server, mount))
+    return _volumes(_both_stores_mounts(server, *mounts))
 
 
-def _both_stores_mounts(server: ServerModel, mount: StoreMount) -> list[StoreMount]:
-    return [*server.backend_store.pod_parts().mounts, *_artifact_store_mounts(server), mount]
+def _both_stores_mounts(server: ServerModel, *mounts: StoreMount) -> list[StoreMount]:
+    return [*server.backend_store.pod_parts().mounts, *_artifact_store_mounts(server), *mounts]
 
 
 def server_arguments(server: ServerModel) -> list[str]:

@@ -69,6 +69,7 @@ def _outlives_desire(child: KubeObject, server: ServerModel) -> bool:
                 names.check_artifacts,
                 names.reset_login,
                 names.restore,
+                names.collect_garbage,
             )
             return is_finished(child) or name_of(child) in running
         case _:

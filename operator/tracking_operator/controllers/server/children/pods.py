@@ -9,9 +9,9 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Annotated, Final
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from tracking_operator.api.base import ApiModel
 from tracking_operator.api.conditions import Reason, reason_of
@@ -22,6 +22,7 @@ from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.pod.artifact_jobs import DELETE_ARTIFACTS_CONTAINER
 from tracking_operator.resources.pod.backup_jobs import BACKUP_CONTAINER, RESTORE_CONTAINER
 from tracking_operator.resources.pod.login_proxy import CHECK_PROVIDER_CONTAINER, PROXY_CONTAINER
+from tracking_operator.resources.pod.garbage_job import GARBAGE_CONTAINER
 from tracking_operator.resources.pod.login_reset_job import RESET_CONTAINER
 from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER
 from tracking_operator.resources.pod.server_pod import (
@@ -59,12 +60,31 @@ TASKS: Final = {
     RESET_CONTAINER: "reset of the login",
     BACKUP_CONTAINER: "backup",
     RESTORE_CONTAINER: "restore",
+    GARBAGE_CONTAINER: "collection of garbage",
 }
 """What each container of ours is for, in a sentence."""
 
 LONGEST_QUOTE: Final = 400
 HIGHEST_OF_A_PROGRAM: Final = 128
 """Exit codes above this one stand for a signal: whatever was said before, Jobs try again after them."""
+
+
+LARGEST_COUNT: Final = 2**53
+"""No program counts further, and no status takes more for a number."""
+_Count = Annotated[int, Field(ge=0, le=LARGEST_COUNT)]
+_Ids = Annotated[tuple[Annotated[str, Field(max_length=64)], ...], Field(max_length=20)]
+
+
+class Collected(ApiModel):
+    """What a program says that it has removed of what a team has deleted, or would have."""
+
+    dry_run: bool
+    removed: _Count
+    bytes: _Count
+    kept_count: _Count
+    kept: _Ids = ()
+    failed_count: _Count
+    failed: _Ids = ()
 
 
 class TerminationMessage(ApiModel):
@@ -74,6 +94,7 @@ class TerminationMessage(ApiModel):
     message: str = ""
     revision: str = ""
     login_revision: str = ""
+    collected: Collected | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +110,8 @@ class CheckResult:
     """What is worth knowing although all is well."""
     login_revision: str = ""
     """The revision of the login's tables; empty where nobody has to log in."""
+    collected: Collected | None = None
+    """What was removed of what a team has deleted; None of another program."""
 
     @property
     def is_of_the_store(self) -> bool:
@@ -170,7 +193,13 @@ def _result_in(terminated: KubeObject, container: str) -> CheckResult:
     known = reason_of(said.reason) if said.reason in EXIT_CODES else None
     if terminated.get("exitCode") == 0:
         return CheckResult(
-            None, said.message, said.revision, ended_at, remark=known, login_revision=said.login_revision
+            None,
+            said.message,
+            said.revision,
+            ended_at,
+            remark=known,
+            login_revision=said.login_revision,
+            collected=said.collected,
         )
     if known and _is_believed(known, terminated.get("exitCode")):
         return CheckResult(known, said.message, "", ended_at)

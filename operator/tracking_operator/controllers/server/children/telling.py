@@ -22,6 +22,7 @@ def telling_children(server: ServerModel, cache: ObjectCache) -> KubeObjects:
         names.delete_artifacts,
         names.reset_login,
         names.restore,
+        names.collect_garbage,
     )
     wanted = [
         (DEPLOYMENT, names.workload),

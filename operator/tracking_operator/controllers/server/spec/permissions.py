@@ -26,7 +26,7 @@ from tracking_operator.kube.quantities import parse_quantity
 from tracking_operator.pod_tools.in_clean_environment import steers
 from tracking_operator.resources.pod.environment import permitted
 from tracking_operator.resources.server_model import ServerModel
-from tracking_operator.schedule import BadScheduleError
+from tracking_operator.schedule import BadScheduleError, schedule_of
 
 
 @dataclass(frozen=True)
@@ -477,6 +477,23 @@ def _sleep(request: PermissionRequest) -> Iterator[Objection]:
         )
 
 
+def _garbage_collection(request: PermissionRequest) -> Iterator[Objection]:
+    """A plan that means something, for stores that the operator makes."""
+    plan, model = request.server.spec.maintenance.garbage_collection, request.model
+    if plan is None:
+        return
+    try:
+        schedule_of(plan.schedule, plan.time_zone)
+    except BadScheduleError as error:
+        yield Reason.INVALID_SPEC, f"spec.maintenance.garbageCollection.schedule cannot be read: {error}"
+    if not (model.backend_store.is_managed and model.artifact_store.is_managed):
+        yield (
+            Reason.INVALID_SPEC,
+            "spec.maintenance.garbageCollection needs a database on the class's PostgreSQL and a prefix in the class's bucket, and "
+            "this server has other stores: remove it, and run `mlflow gc` yourself.",
+        )
+
+
 CHECKS_AT_DELETION: Final[tuple[Check, ...]] = (_image, _service_account, _pod_template, _resources)
 """What the pod of the Job that deletes artifacts has of the specification; all else does not matter any more."""
 
@@ -491,6 +508,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     _proxied,
     _bootstrap,
     _sleep,
+    _garbage_collection,
     _steering_variables,
     _artifact_environment,
     _resources,

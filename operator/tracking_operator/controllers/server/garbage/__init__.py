@@ -1,0 +1,1 @@
+"""When what a team has deleted in MLflow is removed for good, and what became of it."""
