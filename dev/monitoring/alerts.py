@@ -102,6 +102,15 @@ SERVER_ALERTS: Final = (
         "The artifacts of {{ $labels.namespace }}/{{ $labels.name }} are more than class {{ $labels.class }} allows.",
         "Nothing is stopped. They were measured within the last hour or so, without older versions of objects.",
     ),
+    Alert(
+        "TrackingServerBackupLate",
+        f"max by ({OF_A_SERVER}) "
+        '(tracking_operator_server_status_condition{type="BackedUp",status="True"}) == 0',
+        "1h",
+        "warning",
+        "Tracking server {{ $labels.namespace }}/{{ $labels.name }} has not been backed up as planned.",
+        "The backup that was due last is not complete, or the plan makes none. The condition BackedUp says why.",
+    ),
 )
 
 CLASS_ALERTS: Final = (

@@ -69,20 +69,22 @@ def page() -> bytes:
 
 def _objects() -> Iterator[dict[str, Any]]:
     conditions = [{"type": type_.value, "status": "True", "reason": "AsExpected"} for type_ in ConditionType]
-    for kind in (TRACKING_SERVER, TRACKING_SERVER_CLASS):
+    going = {"deletionTimestamp": _THEN}
+    for kind, name, more in (
+        (TRACKING_SERVER, "mlflow", {}),
+        (TRACKING_SERVER, "going", going),
+        (TRACKING_SERVER_CLASS, "standard", {}),
+    ):
         yield {
             "apiVersion": API_VERSION,
             "kind": kind.kind,
-            "metadata": {
-                "namespace": "team-a",
-                "name": "mlflow",
-                "deletionTimestamp": _THEN,
-            },
+            "metadata": {"namespace": "team-a", "name": name, **more},
             "spec": {"limits": {"maxDatabaseSize": "1Gi", "maxArtifactBytes": "1Gi"}},
             "status": {
                 "className": "standard",
                 "version": "0",
                 "conditions": conditions,
+                "backups": {"lastCompletedAt": _THEN},
                 "usage": {
                     "databaseBytes": 1,
                     "runs": 1,

@@ -182,6 +182,7 @@ OUTCOMES: Final[Mapping[str, Classification]] = {
     # Backups
     "ServerNotFound": Classification(_OUTSIDE, _TEAM, Home.ANY),
     "BackupFailed": Classification(_NEVER, _TEAM, Home.ANY, 50),
+    "BackupLate": Classification(_OUTSIDE, _TEAM, Home.ANY),
     "BackupNotFound": Classification(_OUTSIDE, _TEAM, Home.SCHEMA),
     "BackupBroken": Classification(_NEVER, _TEAM, Home.SCHEMA, 51),
     "RestoreRefused": Classification(_NEVER, _TEAM, Home.SCHEMA, 52),

@@ -30,3 +30,9 @@ class Timings:
     """How long a process has known a server at least before it measures: a start of the operator measures nobody."""
     between_looks_at_a_measurement: float = 5.0
     """When to see again whether a measurement has ended."""
+    longest_jitter_of_backups: float = 600.0
+    """By how much a planned backup begins later than it is due, at most: each server at another moment."""
+    until_a_backup_is_late: float = 3600.0
+    """How long after it was due a backup may not be complete before somebody is told."""
+    between_looks_for_a_turn: float = 15.0
+    """When a backup that waits for others on the same PostgreSQL looks again."""

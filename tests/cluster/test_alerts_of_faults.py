@@ -36,7 +36,7 @@ pytestmark = pytest.mark.campaign
 pytest_plugins = ["tests.operator_object_store"]
 
 SECONDS_TO_FIRE = 60.0
-MINUTES = {"5m": 5, "15m": 15, "2h": 120}
+MINUTES = {"5m": 5, "15m": 15, "1h": 60, "2h": 120}
 LONGEST_LOOK_BACK = 40
 """More minutes than any expression looks back, or waits for."""
 BY_NAME = {alert.name: alert for alert in ALERTS}
@@ -180,6 +180,10 @@ def test_of_a_server_with_a_prefix(
         scraper.wait_until_quiet("TrackingServerArtifactsAboveLimit", only=name | of_class)
         object_store.put(team.bucket, f"{team.prefix()}/a", body=b"x" * 1001)
         scraper.wait_until_fires("TrackingServerArtifactsAboveLimit", name | of_class, only=name | of_class)
+        scraper.wait_until_quiet("TrackingServerBackupLate", only=name)
+        backup = {"schedule": "0 2 * * *", "timeZone": "Europe/Atlantis"}
+        api.patch(TRACKING_SERVER, team.namespace, "mlflow", {"spec": {"maintenance": {"backup": backup}}})
+        scraper.wait_until_fires("TrackingServerBackupLate", name, only=name)
         with object_store.stopped():
             scraper.wait_until_fires("TrackingServerClassBucketNotReady", of_class, only=of_class)
         scraper.wait_until_quiet("TrackingServerClassBucketNotReady", only=of_class)

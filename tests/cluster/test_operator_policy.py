@@ -16,9 +16,9 @@ from dev.development_cluster import DevelopmentCluster
 from tests.kube_api import KubeApi, Refused
 from tests.operator_fixtures import OPERATOR_NAMESPACE, OPERATOR_USER, OperatorHost, Team, a_class, a_team
 from tests.waiting import wait_until
-from tracking_operator.api.labels_and_annotations import API_VERSION, CLIENT_LABEL
+from tracking_operator.api.labels_and_annotations import API_VERSION, CLIENT_LABEL, SCHEDULED_LABEL
 from tracking_operator.api.operator_admission import OPERATOR_POLICY_NAME
-from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS
 from tracking_operator.kube.objects import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -117,6 +117,7 @@ def place(
         api.create({"apiVersion": "v1", "kind": "Secret", "metadata": foreign})
         api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": foreign | {"name": "mlflow"}})
         place = Place(Team(attacker, team.namespace), uid)
+        api.create(a_backup(place, "by-hand"))
         wait_until(lambda: is_in_force(place), 30, "the policy is in force")
         yield place
 
@@ -171,6 +172,15 @@ def event(place: Place, about: str) -> KubeObject:
             "name": "x",
         },
         "source": {"component": "tracking-operator"},
+    }
+
+
+def a_backup(place: Place, name: str, **labels: str) -> KubeObject:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "TrackingServerBackup",
+        "metadata": {"name": name, "namespace": place.team.namespace, "labels": labels},
+        "spec": {"serverRef": {"name": "mlflow"}},
     }
 
 
@@ -286,6 +296,13 @@ ATTACKS: dict[str, Attack] = {
             "metadata": {"name": "other", "namespace": p.team.namespace},
         }
     ),
+    "a backup that no plan asks for": made(lambda p: a_backup(p, "another")),
+    "the end of a backup that somebody has made": lambda p: p.operator.delete(
+        TRACKING_SERVER_BACKUP, p.team.namespace, "by-hand"
+    ),
+    "a backup's plan, of one that somebody has made": changed(
+        TRACKING_SERVER_BACKUP, "by-hand", {"spec": {"deletionPolicy": "Retain"}}
+    ),
     "a server's specification": changed(TRACKING_SERVER, "mlflow", {"spec": {"suspend": False}}),
     "the end of a server": lambda p: p.operator.delete(TRACKING_SERVER, p.team.namespace, "mlflow"),
     "a foreign ConfigMap": changed(CONFIG_MAP, "notes", {"data": {"a": "b"}}),
@@ -338,6 +355,8 @@ def test_what_a_server_is_made_of_is_written_changed_and_deleted(place: Place) -
             kind, place.team.namespace, child["metadata"]["name"], {"metadata": {"annotations": {"a": "b"}}}
         )
         place.operator.delete(kind, place.team.namespace, child["metadata"]["name"])
+    place.operator.create(a_backup(place, "planned", **{SCHEDULED_LABEL: "20260101T0200Z"}))
+    place.operator.delete(TRACKING_SERVER_BACKUP, place.team.namespace, "planned")
     place.operator.patch_status(TRACKING_SERVER, place.team.namespace, "mlflow", {"className": "x"})
     place.operator.create(event(place, API_VERSION))
     assert place.operator.list(EVENT, place.team.namespace)

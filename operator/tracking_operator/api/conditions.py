@@ -40,6 +40,11 @@ class ConditionType(StrEnum):
     SCHEMA_READY = "SchemaReady", "The database schema fits the MLflow version."
     WORKLOAD_READY = "WorkloadReady", "All replicas run what the specification asks for."
     EXPOSED = "Exposed", "Clients reach the server at the addresses in the status."
+    BACKED_UP = (
+        "BackedUp",
+        "The backup that was due last is complete. There only with spec.maintenance.backup, from the first backup on; Ready does not "
+        "depend on it.",
+    )
     COMPLETE = "Complete", "Everything of the backup is stored, and can be restored."
     CONNECTED = "Connected", "Pods of the client's namespace have what they need to use the server."
     INTEGRATED = "Integrated", "Kubeflow is told what spec.integrations asks for. Absent: that is nothing."
@@ -504,6 +509,11 @@ class Reason(StrEnum):
         "BackupFailed",
         "The backup could not be taken, in as many attempts as one has. What was stored of it is removed.",
         "Read the message, put right what it names, delete the backup and make another one.",
+    )
+    BACKUP_LATE = (
+        "BackupLate",
+        "The backup that was due last is not complete an hour later. It goes on; no other one is begun meanwhile.",
+        "Look at what the backup waits for: its condition Complete says it.",
     )
     BACKUP_NOT_FOUND = (
         "BackupNotFound",

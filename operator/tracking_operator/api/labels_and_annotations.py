@@ -28,6 +28,9 @@ TOOLS_FILE: Final = "tools.pyz"
 TOOLS_DIGEST_LENGTH: Final = 32
 """Hexadecimal digits, 128 bits: nobody finds other bytes with the same ones."""
 
+SCHEDULED_LABEL: Final = f"{GROUP}/scheduled-for"
+"""On a TrackingServerBackup that spec.maintenance.backup has planned: when it was due, in UTC. Others are never deleted by the operator."""
+
 WATCH_LABEL: Final = f"{GROUP}/watch"
 """On a Secret, with the value "true": changes of it are seen at once and not only at the next resync."""
 

@@ -54,6 +54,27 @@ class GarbageCollectionPlan(ApiModel):
     """Whether what a version of a registered model needs is kept, although its run is deleted. Default: true."""
     dry_run: bool = False
     """Whether it is only found what would be removed. The first time that is so in any case. Default: false."""
+class KeptBackups(ApiModel):
+    """Which of the planned backups that are complete are kept; the others are deleted, with what they have stored."""
+
+    last: Annotated[int, Field(ge=1, le=100, json_schema_extra={"format": "int32"})] = 7
+    """How many of the newest are kept. Default: 7."""
+    daily: Annotated[int, Field(ge=0, le=400, json_schema_extra={"format": "int32"})] = 0
+    """For how many days that have a backup the newest of each is kept, too, the newest days first. Default: 0."""
+
+
+class BackupPlan(ApiModel):
+    """When the server is backed up, and what is kept."""
+
+    schedule: CronLine
+    """When a backup is due, as a cron line of five fields, such as "0 2 * * *". It begins up to ten minutes later, each server at
+    another moment. However many were missed, one is made up for."""
+    time_zone: ZoneName = "UTC"
+    """The time zone of schedule and of the days of keep, such as Europe/Berlin. Default: UTC."""
+    keep: KeptBackups = KeptBackups()
+    """Which of the planned backups are kept. Those that somebody else has made are left alone, and so is the newest that is complete."""
+    suspend: bool = False
+    """Whether no backups are made for now. Those that there are stay. What is missed meanwhile is not made up for. Default: false."""
 
 
 class Maintenance(ApiModel):
@@ -103,3 +124,20 @@ class MaintenanceStatus(ApiModel):
 
     garbage_collection: GarbageCollectionStatus | None = None
     """What became of the last time that what the team has deleted was removed."""
+    backup: BackupPlan | None = None
+    """When the server is backed up. Default: never."""
+
+
+class BackupsStatus(ApiModel):
+    """How the server is backed up."""
+
+    schedule: Annotated[str, Field(max_length=200)] | None = None
+    """The plan that nextAt was found from: the cron line and the time zone. Absent: none, or one that is suspended or cannot be read."""
+    next_at: Annotated[datetime, Field(json_schema_extra={"maxLength": 64})] | None = None
+    """When the next backup is due."""
+    last_planned_at: Annotated[datetime, Field(json_schema_extra={"maxLength": 64})] | None = None
+    """When the last one was due that was begun."""
+    last_complete: Annotated[str, Field(max_length=253)] | None = None
+    """The newest TrackingServerBackup of the server that is complete, whoever has made it."""
+    last_completed_at: Annotated[datetime, Field(json_schema_extra={"maxLength": 64})] | None = None
+    """When all of that was stored."""

@@ -14,6 +14,7 @@ from tracking_operator.api.labels_and_annotations import (
     FIELD_MANAGER,
     GROUP,
     MANAGED_BY_LABEL,
+    SCHEDULED_LABEL,
     SERVER_LABEL,
     TOOLS_DIGEST_LENGTH,
     TOOLS_FILE,
@@ -97,6 +98,10 @@ def _variables() -> dict[str, str]:
         # The programs for pods belong to all servers of a namespace, and their name says what is in them.
         "isTools": "request.resource.group == '' && request.resource.resource == 'configmaps' "
         f"&& request.name.matches('^{TOOLS_PREFIX}[0-9a-f]{{{TOOLS_DIGEST_LENGTH}}}$')",
+        "isPlannedBackup": "variables.isOurKind && request.resource.resource == 'trackingserverbackups' "
+        "&& variables.subresource == '' && ("
+        f"(request.operation == 'CREATE' && ({_label('object', SCHEDULED_LABEL)}) != '') "
+        f"|| (request.operation == 'DELETE' && ({_label('oldObject', SCHEDULED_LABEL)}) != ''))",
         "server": _label("object", SERVER_LABEL),
         # What a TrackingServerClient has belongs to that one, in its own namespace, and is called like it.
         "client": _label("object", CLIENT_LABEL),
@@ -131,10 +136,12 @@ def _validations() -> Iterable[Schema]:
     known = "variables.isChild || variables.isOurKind || variables.isLease || variables.isEvent || variables.isReview"
     yield _rule(known, "the operator writes no objects of this kind")
     yield _rule(
-        "!variables.isOurKind || (request.operation == 'UPDATE' && (variables.subresource == 'status' "
+        "!variables.isOurKind || variables.isPlannedBackup || (request.operation == 'UPDATE' "
+        "&& (variables.subresource == 'status' "
         "|| (request.resource.resource in ['trackingservers', 'trackingserverbackups'] && variables.subresource == '' "
         "&& object.?spec == oldObject.?spec)))",
-        "of TrackingServers and their backups the operator changes metadata and status, of classes the status",
+        "of TrackingServers and their backups the operator changes metadata and status, of classes the status; it makes and deletes "
+        "backups that a server's plan asks for",
     )
     yield _rule(
         "!variables.isLease || variables.inNamespace == variables.ownNamespace",

@@ -35,7 +35,7 @@ from tracking_operator.api.labels_and_annotations import (
     ROTATE_CREDENTIALS_ANNOTATION,
     WAKE_ANNOTATION,
 )
-from tracking_operator.api.maintenance import Maintenance, MaintenanceStatus
+from tracking_operator.api.maintenance import BackupsStatus, Maintenance, MaintenanceStatus
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind, Placement
 from tracking_operator.api.pod_settings import JobSettings, Metrics
 from tracking_operator.api.pod_template import PodTemplate
@@ -515,6 +515,8 @@ class TrackingServerStatus(ApiModel):
     """What was done to the server at planned times; absent while there was nothing."""
     sleep: SleepStatus | None = None
     """What has become of spec.sleep; absent while there is nothing to tell."""
+    backups: BackupsStatus | None = None
+    """How the server is backed up; absent without a plan as long as there is no backup."""
     replicas: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] | None = None
     """How many pods there are (scale subresource)."""
     selector: StatusText | None = None

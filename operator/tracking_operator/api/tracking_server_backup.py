@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tracking_operator.api.base import ApiModel, Rule, with_rules
-from tracking_operator.api.conditions import Condition, Conditions, ConditionType, find_condition
+from tracking_operator.api.conditions import Condition, Conditions, ConditionType, Reason, find_condition
 from tracking_operator.api.kubernetes_types import ObjectMeta
 from tracking_operator.api.labels_and_annotations import API_VERSION, FORCE_ORPHAN_ANNOTATION
 from tracking_operator.api.placement import MAX_PREFIX_LENGTH, MAX_URL_LENGTH
@@ -113,6 +113,12 @@ class TrackingServerBackup(ApiModel):
         """Whether all of it is stored, so that it can be restored."""
         found = self.status.condition(ConditionType.COMPLETE)
         return found is not None and found.is_true
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether no other attempt is made."""
+        found = self.status.condition(ConditionType.COMPLETE)
+        return found is not None and not found.is_true and found.reason == Reason.BACKUP_FAILED
 
     @property
     def may_be_orphaned(self) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from tracking_operator.api.conditions import Condition, ConditionType, Reason
+from tracking_operator.api.maintenance import BackupsStatus
 from tracking_operator.api.placement import ArtifactStoreKind, BackendStoreKind
 from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus, UsageStatus
 from tracking_operator.cli.server_report import Happening, ServerReport, waits_for
@@ -25,7 +26,7 @@ def server_page(report: ServerReport, now: datetime, width: int | None) -> Itera
     server = report.server
     yield _title(server)
     yield ()
-    yield from table(_facts(report))
+    yield from table(_facts(report, now))
     yield ()
     yield from _conditions(report.conditions, now, width)
     yield ()
@@ -77,7 +78,7 @@ def _title(server: TrackingServer) -> Line:
     )
 
 
-def _facts(report: ServerReport) -> list[Line]:
+def _facts(report: ServerReport, now: datetime) -> list[Line]:
     server, status = report.server, report.server.status
     wait = waits_for(server)
     waiting = f"{wait.who}: {wait.message}" if wait else "nothing"
@@ -91,6 +92,7 @@ def _facts(report: ServerReport) -> list[Line]:
         "Runs": Piece(_runs(status)),
         "Artifacts": Piece(_artifacts(status)),
         "Holds": Piece(_holds(status.usage) if status.usage else NOTHING),
+        "Backups": Piece(_backups(status.backups, now) if status.backups else NOTHING),
         "Pods": Piece(str(status.replicas if status.replicas is not None else NOTHING)),
         "For clients": Piece(_client(status)),
         "Of elsewhere": Piece(_clients_elsewhere(status)),
@@ -144,6 +146,18 @@ def _holds(usage: UsageStatus) -> str:
     if usage.artifact_bytes is not None:
         told.append(f"{readable_bytes(usage.artifact_bytes)} of artifacts")
     return f"{', '.join(told) or NOTHING} (measured at {usage.measured_at:%Y-%m-%d %H:%M} UTC)"
+
+
+def _backups(backups: BackupsStatus, now: datetime) -> str:
+    """The newest backup, and when the next one is due."""
+    last = (
+        f"{backups.last_complete}, {age(backups.last_completed_at, now)} old"
+        if backups.last_complete
+        else "none is complete"
+    )
+    if backups.next_at is None:
+        return last
+    return f"{last}; the next one is due at {backups.next_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _client(status: TrackingServerStatus) -> str:

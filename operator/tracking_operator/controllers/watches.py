@@ -59,7 +59,11 @@ def _of_resource(obj: KubeObject, cache: ObjectCache) -> list[Request]:
         ]
         return [_server_request(obj), *waiting]
     if kind == TRACKING_SERVER_BACKUP:
-        return [_backup_request(obj), *_servers_that_start_from(obj, cache)]
+        return [
+            _backup_request(obj),
+            *_server_backed_up_by(obj, cache),
+            *_servers_that_start_from(obj, cache),
+        ]
     if kind == TRACKING_SERVER_CLIENT:
         return [_client_request(obj), *_server_asked_by(obj, cache)]
     return [Request("TrackingServerClass", "", name_of(obj)), *_servers_of_class(obj, cache)]
@@ -129,6 +133,13 @@ def _backups_of(obj: KubeObject, server: str | None, cache: ObjectCache) -> Iter
 def _is_over(backup: KubeObject) -> bool:
     status = backup.get("status") or {}
     return bool(status.get("completedAt")) and not backup["metadata"].get("deletionTimestamp")
+
+
+def _server_backed_up_by(backup: KubeObject, cache: ObjectCache) -> Iterator[Request]:
+    """The server that says how it is backed up."""
+    name = ((backup.get("spec") or {}).get("serverRef") or {}).get("name") or ""
+    if server := cache.get(TRACKING_SERVER, namespace_of(backup), name):
+        yield _server_request(server)
 
 
 def _servers_that_start_from(backup: KubeObject, cache: ObjectCache) -> Iterator[Request]:

@@ -49,6 +49,8 @@ class ServerState(NamedTuple):
     deleted_at: float | None
     """When its deletion was asked for, in seconds since 1970."""
     usage: "Usage"
+    backed_up_at: float | None
+    """When the newest backup was complete, in seconds since 1970."""
 
 
 class Usage(NamedTuple):
@@ -168,15 +170,25 @@ def _place_of(server: KubeObject) -> Place:
 def _state_of_server(server: KubeObject) -> ServerState:
     status = server.get("status") or {}
     reasons = {condition.get("type"): condition.get("reason") for condition in _conditions(status)}
+    is_going = server["metadata"].get("deletionTimestamp") is not None
     return ServerState(
         class_name=_name(status.get("className")),
         version=_name(status.get("version")),
-        conditions=_ends_of_conditions(_statuses(status)),
+        conditions=_ends_of_conditions(_told_of_server(server)),
         is_suspended=reasons.get(ConditionType.READY) == Reason.SUSPENDED,
         is_rotating=Reason.ROTATING_CREDENTIALS in reasons.values(),
         deleted_at=_seconds(server["metadata"].get("deletionTimestamp")),
         usage=_usage(status.get("usage") or {}),
+        backed_up_at=None if is_going else _seconds((status.get("backups") or {}).get("lastCompletedAt")),
     )
+
+
+def _told_of_server(server: KubeObject) -> Statuses:
+    """The conditions that are told; of one that goes nobody asks how it is backed up, and its series are for its end."""
+    found = _statuses(server.get("status") or {})
+    if server["metadata"].get("deletionTimestamp") is None:
+        return found
+    return tuple(one for one in found if one[0] is not ConditionType.BACKED_UP)
 
 
 def _usage(usage: KubeObject) -> Usage:
@@ -295,6 +307,11 @@ SERVER_FAMILIES: Final[tuple[Family[ServerState], ...]] = (
         "tracking_operator_server_last_activity_timestamp_seconds",
         "When a run began or ended, a registered model was changed or a trace began, whichever was last, in seconds since 1970.",
         lambda state: _end(state.usage.last_activity),
+    ),
+    Family(
+        "tracking_operator_server_backup_last_success_timestamp_seconds",
+        "When the newest backup of the server was complete, in seconds since 1970; none without a backup, and while the server is being deleted.",
+        lambda state: _end(state.backed_up_at),
     ),
 )
 

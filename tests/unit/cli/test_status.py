@@ -46,6 +46,12 @@ SETTLED: dict[str, Any] = {
         "artifactBytes": 5_000_000_000,
         "measuredAt": "2026-01-01T11:00:00Z",
     },
+    "backups": {
+        "schedule": "0 2 * * * UTC",
+        "nextAt": "2026-01-02T02:00:00Z",
+        "lastComplete": "tracking-20260101-0200",
+        "lastCompletedAt": "2026-01-01T02:03:00Z",
+    },
 }
 
 
@@ -74,6 +80,8 @@ def test_one_page_has_all_that_people_look_for(cluster: FakeCluster, shown: Show
         "database mlflow_team_a on pg.db.svc:5432, login mlflow_team_a_b",
         "prefix s3://ml-artifacts/team-a/tracking",
         "7.6 MiB in the database, 12 runs, 4.7 GiB of artifacts (measured at 2026-01-01 11:00 UTC)",
+        "tracking-20260101-0200, ",
+        " old; the next one is due at 2026-01-02 02:00 UTC",
         "3.18.0",
         "f4a9b2c7d1e6",
         "ConfigMap tracking-client, Secret tracking-client",

@@ -102,6 +102,14 @@ CASES = {
     ),
     "TrackingServerDatabaseAboveLimit": above_limit("database"),
     "TrackingServerArtifactsAboveLimit": above_limit("artifact"),
+    "TrackingServerBackupLate": Case(
+        {
+            f'tracking_operator_server_status_condition{{{OF_SERVER},type="BackedUp",status="True"}}': "0x80 1x40"
+        },
+        70,
+        (50, 100),
+        NAMED,
+    ),
     "TrackingServerClassPostgresNotReady": condition_of_class("BackendStoreReady"),
     "TrackingServerClassBucketNotReady": condition_of_class("ArtifactStoreReady"),
     "TrackingOperatorDown": Case(

@@ -161,12 +161,26 @@ def test_a_class_is_told_with_its_stores_and_limit() -> None:
 
 def test_a_server_with_everything_has_no_more_series_than_promised() -> None:
     metrics = active()
-    of_servers_only = [type_ for type_ in ConditionType if type_ is not ConditionType.COMPLETE]
+    of_others = (ConditionType.COMPLETE, ConditionType.CONNECTED)
+    of_servers_only = [type_ for type_ in ConditionType if type_ not in of_others]
     everything = [(type_.value, "True", "AsExpected") for type_ in of_servers_only]
-    obj = server(conditions=everything, deletionTimestamp="2026-01-01T00:00:00Z")
-    obj["status"]["usage"] = USAGE
+    for deletion in ({}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}):
+        obj = server(conditions=everything, **deletion)
+        obj["status"] |= {"usage": USAGE, "backups": {"lastCompletedAt": "2026-01-01T00:00:00Z"}}
+        metrics.note(obj)
+        assert len(of_servers(metrics)) <= SERIES_OF_A_SERVER
+
+
+def test_a_server_is_told_with_its_newest_backup_until_it_goes() -> None:
+    metrics, name = active(), "server_backup_last_success_timestamp_seconds"
+    obj = server(conditions=[("BackedUp", "False", "BackupLate")])
+    obj["status"]["backups"] = {"lastCompletedAt": "2026-01-01T00:00:00Z"}
     metrics.note(obj)
-    assert len(of_servers(metrics)) <= SERIES_OF_A_SERVER
+    assert value(metrics, name, namespace="team-a", name="mlflow") == 1767225600
+    late = {"namespace": "team-a", "name": "mlflow", "type": "BackedUp", "status": "True"}
+    assert value(metrics, "server_status_condition", **late) == 0
+    metrics.note(obj | {"metadata": obj["metadata"] | {"deletionTimestamp": "2026-01-02T00:00:00Z"}})
+    assert f"tracking_operator_{name}" not in {told_name for told_name, _ in told(metrics)}
 
 
 def test_series_end_with_the_server_and_the_class() -> None:

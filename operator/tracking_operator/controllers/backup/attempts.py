@@ -18,6 +18,7 @@ from tracking_operator.api.tracking_server_backup import (
     TrackingServerBackup,
     TrackingServerBackupStatus,
 )
+from tracking_operator.controllers.backup.turns import has_turn
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, problem
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job_of
@@ -27,6 +28,7 @@ from tracking_operator.controllers.server.children.pods import ENDED
 from tracking_operator.controllers.server.children.refused_pods import with_refusal
 from tracking_operator.controllers.server.children.store_destinations import Networks
 from tracking_operator.controllers.server.children.tools import ensure_tools, failures_of_tools, stranded_job
+from tracking_operator.controllers.server.maintenance.planned_backups import why_not
 from tracking_operator.controllers.server.plan import Plan, ReconcileSettings, make_plan
 from tracking_operator.controllers.server.spec.inputs import inputs_of, readable_server
 from tracking_operator.controllers.server.spec.permissions import CHECKS_AT_DELETION
@@ -159,16 +161,9 @@ class Attempts:
         """Decide where it is stored: that is written down before anything is."""
         plan = self._plan(backup)
         place = plan.placement.artifacts
-        if (
-            not plan.model.backend_store.is_managed
-            or not plan.model.artifact_store.is_managed
-            or place is None
-        ):
-            return self._given_up(
-                backup,
-                f"Server {backup.spec.server_ref.name} has no database on its class's PostgreSQL, or no prefix in its class's bucket: "
-                "other stores are not backed up yet.",
-            )
+        why = why_not(plan.model)
+        if why or place is None:
+            return self._given_up(backup, why or "The server has no prefix in a bucket.")
         status = backup.status.updated(
             started_at=self._now().astimezone(UTC).replace(microsecond=0),
             attempt=1,
@@ -188,6 +183,12 @@ class Attempts:
         plan = self._plan(backup)
         if plan.placement.class_name != backup.status.class_name:
             raise Invalid(Reason.CLASS_NOT_FOUND, "The server is of another class now: make another backup.")
+        if not has_turn(backup, plan.placement, self._cache, self._now()):
+            raise Waiting(
+                Reason.PENDING,
+                "Waits for other backups of databases on the same PostgreSQL.",
+                retry_after=self._settings.timings.between_looks_for_a_turn,
+            )
         for failure in failures_of_tools(
             await ensure_tools(self._kube, self._cache, backup.metadata.namespace)
         ):
@@ -316,12 +317,6 @@ class Attempts:
 
     async def _delete(self, job: KubeObject) -> None:
         await self._kube.delete(JOB, job["metadata"]["namespace"], job["metadata"]["name"], uid=uid_of(job))
-
-
-def is_given_up(backup: TrackingServerBackup) -> bool:
-    """Whether no other attempt is made."""
-    found = backup.status.condition(TYPE)
-    return found is not None and not found.is_true and found.reason == Reason.BACKUP_FAILED
 
 
 def owner_reference(metadata: ObjectMeta) -> KubeObject:

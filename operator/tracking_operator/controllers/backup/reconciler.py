@@ -11,7 +11,7 @@ from tracking_operator.api.conditions import ConditionType, Reason, merge_condit
 from tracking_operator.api.labels_and_annotations import FINALIZER
 from tracking_operator.api.tracking_server import DeletionPolicy
 from tracking_operator.api.tracking_server_backup import TrackingServerBackup
-from tracking_operator.controllers.backup.attempts import Attempts, Progress, is_given_up
+from tracking_operator.controllers.backup.attempts import Attempts, Progress
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, summarise
 from tracking_operator.controllers.conditions.step_result import stopped_unwatched
 from tracking_operator.controllers.kinds import TRACKING_SERVER_BACKUP
@@ -68,7 +68,7 @@ class BackupReconciler:
             )
         if backup.metadata.is_being_deleted:
             return await self._finalize(live, backup)
-        if backup.is_complete or is_given_up(backup):
+        if backup.is_complete or backup.is_given_up:
             return await self._keep(live, backup)
         return await self._take(live, backup)
 

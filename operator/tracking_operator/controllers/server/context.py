@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Final, Generic, TypeVar
 
 from tracking_operator.api.kubernetes_types import ObjectMeta
-from tracking_operator.api.maintenance import MaintenanceStatus
+from tracking_operator.api.maintenance import BackupsStatus, MaintenanceStatus
 from tracking_operator.api.sleep import SleepStatus
 from tracking_operator.api.tracking_server import TrackingServer, UsageStatus
 from tracking_operator.controllers.conditions.busy import BusyMemory
+from tracking_operator.controllers.conditions.condition_result import ConditionResult
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.address.claims import AddressMemory, ClaimsByHost
 from tracking_operator.controllers.server.artifacts.checks import ArtifactCheck
@@ -170,6 +171,10 @@ class ReconcileContext:
     clients: ClientsFound | None = None
     sleep: SleepStatus | None = None
     """What there is to tell of ``spec.sleep``."""
+    beside: ConditionResult | None = None
+    """A condition that Ready does not depend on: how the server is backed up."""
+    backups: BackupsStatus | None = None
+    """What was planned, and which backup is the newest."""
     may_apply: bool = True
     """Whether all is there that the objects are made from."""
 

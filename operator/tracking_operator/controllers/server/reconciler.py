@@ -134,6 +134,9 @@ class ServerReconciler:
         context.clients = report.take(await steps.clients.ensure(context, context.observed))
         context.usage = report.take(steps.usage.look(context))
         context.maintenance = report.take(await steps.garbage.look(context))
+        backups = await steps.backups.ensure(context)
+        context.backups, context.beside = backups.status, backups.condition
+        report.look_again(backups.requeue_after)
         return await steps.reporting.report(context, report)
 
     def _observe(self, context: ReconcileContext) -> Observed:

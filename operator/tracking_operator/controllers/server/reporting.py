@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from tracking_operator.api.conditions import Condition, ConditionType, find_condition, merge_conditions
+from tracking_operator.api.conditions import (
+    Condition,
+    ConditionType,
+    WantedCondition,
+    find_condition,
+    merge_conditions,
+    reason_of,
+)
 from tracking_operator.api.tracking_server import TrackingServer, TrackingServerStatus
 from tracking_operator.controllers.conditions.busy import kept_while_busy
 from tracking_operator.controllers.conditions.condition_result import (
@@ -63,12 +70,16 @@ class Reporting:
             resource.status.condition(ConditionType.EXPOSED),
             resource.status.condition(ConditionType.READY),
         )
-        conditions = _conditions(context, report.condition_results, server.url, still_answers=still_answers)
+        beside = [context.beside.as_condition()] if context.beside else []
+        conditions = _conditions(
+            context, report.condition_results, server.url, beside, still_answers=still_answers
+        )
         status = status_of(resource, conditions, context.plan.placement, server, context.observed)
         status = status.updated(
             usage=context.usage,
             sleep=context.sleep,
             maintenance=context.maintenance,
+            backups=context.backups,
             granted_namespaces=context.plan.granted_namespaces,
             clients=context.plan.clients,
             has_client_users=context.clients.has_users
@@ -92,7 +103,7 @@ class Reporting:
         report.condition_results = _with_patience(context, report.condition_results)
         status = context.resource.status.updated(
             observed_generation=context.resource.metadata.generation,
-            conditions=_conditions(context, report.condition_results, url),
+            conditions=_conditions(context, report.condition_results, url, _beside_before(context.resource)),
         )
         if context.clients:
             status = status.updated(has_client_users=context.clients.has_users)
@@ -132,12 +143,13 @@ def _conditions(
     context: ReconcileContext,
     condition_results: Sequence[ConditionResult],
     url: str,
+    beside: Sequence[WantedCondition],
     *,
     still_answers: bool = False,
 ) -> tuple[Condition, ...]:
     return merge_conditions(
         context.resource.status.conditions,
-        summarise(condition_results, f"MLflow answers at {url}.", answers=still_answers),
+        [*summarise(condition_results, f"MLflow answers at {url}.", answers=still_answers), *beside],
         observed_generation=context.resource.metadata.generation,
         now=context.now,
     )
@@ -152,3 +164,13 @@ def _earlier(resource: TrackingServer, server: ServerModel) -> Callable[[Conditi
         return find_condition(resource.status.conditions, type_)
 
     return condition
+
+
+def _beside_before(resource: TrackingServer) -> list[WantedCondition]:
+    """What the server says beside Ready, as it was found last: nothing is done about it now."""
+    before = resource.status.condition(ConditionType.BACKED_UP)
+    if before is None:
+        return []
+    return [
+        WantedCondition(ConditionType.BACKED_UP, before.is_true, reason_of(before.reason), before.message)
+    ]

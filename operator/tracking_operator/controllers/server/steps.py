@@ -25,6 +25,7 @@ from tracking_operator.controllers.server.login.logins import Logins
 from tracking_operator.controllers.server.login.reset import LoginReset
 from tracking_operator.controllers.server.login.sign_on import SignOnSecrets
 from tracking_operator.controllers.server.login.step import PasswordStep
+from tracking_operator.controllers.server.maintenance.step import BackupStep
 from tracking_operator.controllers.server.managed_stores.loop import ManagedStores
 from tracking_operator.controllers.server.managed_stores.registry import StoreParts, stores_of
 from tracking_operator.controllers.server.plan import ReconcileSettings
@@ -65,6 +66,7 @@ class Steps:
     clients: ClientsStep
     usage: UsageStep
     garbage: GarbageStep
+    backups: BackupStep
     reporting: Reporting
     deletion: DeletionStep
 
@@ -125,6 +127,7 @@ def wired(
         clients=ClientsStep(cache, ClientUsers(mlflow)),
         garbage=GarbageStep(kube, cache, events),
         usage=UsageStep(stores, events, settings.timings, now),
+        backups=BackupStep(kube, cache, events, settings.timings),
         reporting=reporting,
         deletion=DeletionStep(cache, memories, finalization, records, reporting, tools=tools),
     )
