@@ -22,28 +22,26 @@ from tracking_operator.controllers.backup.turns import has_turn
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, problem
 from tracking_operator.controllers.kinds import TRACKING_SERVER
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job_of
+from tracking_operator.controllers.server.children.jobs_with_urls import JobOwner, JobsWithUrls, JobWithUrls
 from tracking_operator.controllers.server.children.mounted_secrets import SecretsMemory
 from tracking_operator.controllers.server.children.ownership import controlled_by
 from tracking_operator.controllers.server.children.pods import ENDED
 from tracking_operator.controllers.server.children.refused_pods import with_refusal
 from tracking_operator.controllers.server.children.store_destinations import Networks
-from tracking_operator.controllers.server.children.tools import ensure_tools, failures_of_tools, stranded_job
+from tracking_operator.controllers.server.children.tools import stranded_job
 from tracking_operator.controllers.server.maintenance.planned_backups import why_not
 from tracking_operator.controllers.server.plan import Plan, ReconcileSettings, make_plan
 from tracking_operator.controllers.server.spec.inputs import inputs_of, readable_server
 from tracking_operator.controllers.server.spec.permissions import CHECKS_AT_DELETION
 from tracking_operator.controllers.server_class.stored_backups import StoredBackups
 from tracking_operator.failures import Invalid, Waiting
-from tracking_operator.kube.apply import Ownership, apply_all, is_being_deleted
+from tracking_operator.kube.apply import Ownership, is_being_deleted
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.errors import failure_from
 from tracking_operator.kube.objects import (
     JOB,
     NAMESPACE,
-    NETWORK_POLICY,
     POD,
-    SECRET,
     KubeObject,
     describe,
     uid_of,
@@ -55,7 +53,6 @@ from tracking_operator.resources.backup_secret import build_backup_urls_secret
 from tracking_operator.resources.labels import BACKUP_COMPONENT
 from tracking_operator.resources.network_policy import build_backup_policy
 from tracking_operator.resources.pod.backup_jobs import BACKUP_CONTAINER, FOLDER_ANNOTATION, build_backup_job
-from tracking_operator.resources.server_model import ServerModel
 from tracking_operator.stores.s3.backups import folder_of_attempt
 
 TYPE: Final = ConditionType.COMPLETE
@@ -93,6 +90,7 @@ class Attempts:
         self._stored = stored
         self._networks = networks
         self._now = now
+        self._jobs = JobsWithUrls(kube, cache)
 
     async def go_on(self, backup: TrackingServerBackup) -> Progress:
         """Go one step on. Raises Failure, ApiError."""
@@ -147,15 +145,7 @@ class Attempts:
 
     async def clear(self, backup: TrackingServerBackup) -> None:
         """Remove the Job, and what was there for it. Raises ApiError."""
-        namespace, name = backup.metadata.namespace, _names_of(backup).backup
-        for kind in (JOB, SECRET, NETWORK_POLICY):
-            live = (
-                self._cache.get(kind, namespace, name)
-                if kind != SECRET
-                else await self._kube.get(kind, namespace, name)
-            )
-            if live is not None and controlled_by(live, backup.metadata.uid):
-                await self._kube.delete(kind, namespace, name, uid=uid_of(live))
+        await self._jobs.clear(backup.metadata.namespace, _names_of(backup).backup, backup.metadata.uid)
 
     def _begun(self, backup: TrackingServerBackup) -> Progress:
         """Decide where it is stored: that is written down before anything is."""
@@ -189,40 +179,23 @@ class Attempts:
                 "Waits for other backups of databases on the same PostgreSQL.",
                 retry_after=self._settings.timings.between_looks_for_a_turn,
             )
-        for failure in failures_of_tools(
-            await ensure_tools(self._kube, self._cache, backup.metadata.namespace)
-        ):
-            raise failure
         server = replace(
             plan.model,
             destinations=await self._networks.destinations(plan.model, SecretsMemory(), fresh=True),
         )
-        await self._write_urls(backup, server)
-        wanted = [
-            build_backup_policy(server),
-            build_backup_job(
-                server,
-                backup.status.folder or "",
-                with_artifacts=backup.spec.artifacts is BackedUpArtifacts.COPY,
-            ),
-        ]
-        applied = await apply_all(
-            self._kube, self._cache, [_owned(obj, backup) for obj in wanted], owner=_owner_check(backup)
-        )
-        for obj, error in applied.failures:
-            raise failure_from(error, f"write {describe(obj)}") from error
-        for live in applied.conflicts:
-            raise _conflict(live)
-        return Progress(backup.status, _under_way(backup))
-
-    async def _write_urls(self, backup: TrackingServerBackup, server: ServerModel) -> None:
         signed = await self._stored.sign_uploads(backup)
-        name = server.names.backup
-        secret = build_backup_urls_secret(server, name, BACKUP_COMPONENT, signed.urls, signed.headers)
-        live = await self._kube.get(SECRET, server.namespace, name)
-        if live is not None and not controlled_by(live, backup.metadata.uid):
-            raise _conflict(live)
-        await self._kube.apply(_owned(secret, backup))
+        urls = build_backup_urls_secret(
+            server, server.names.backup, BACKUP_COMPONENT, signed.urls, signed.headers
+        )
+        job = build_backup_job(
+            server,
+            backup.status.folder or "",
+            with_artifacts=backup.spec.artifacts is BackedUpArtifacts.COPY,
+        )
+        await self._jobs.make(
+            JobWithUrls((urls,), build_backup_policy(server), job), owner_of_jobs(backup.metadata)
+        )
+        return Progress(backup.status, _under_way(backup))
 
     async def _ended(self, backup: TrackingServerBackup, job: LiveJob) -> Progress:
         """Look whether all is stored that the pod says it has stored."""
@@ -331,25 +304,19 @@ def owner_reference(metadata: ObjectMeta) -> KubeObject:
     }
 
 
-def _owned(obj: KubeObject, backup: TrackingServerBackup) -> KubeObject:
-    """An object that was built for the server, as the backup's."""
-    return obj | {"metadata": obj["metadata"] | {"ownerReferences": [owner_reference(backup.metadata)]}}
+def owner_of_jobs(metadata: ObjectMeta) -> JobOwner:
+    """What a backup's Jobs belong to."""
 
-
-def _owner_check(backup: TrackingServerBackup) -> Callable[[KubeObject], Ownership]:
     def ownership(live: KubeObject) -> Ownership:
-        if not controlled_by(live, backup.metadata.uid):
+        if not controlled_by(live, metadata.uid):
             return Ownership.FOREIGN
         return Ownership.LEAVING if is_being_deleted(live) else Ownership.OURS
 
-    return ownership
-
-
-def _conflict(live: KubeObject) -> Invalid:
-    return Invalid(
-        Reason.CONFLICT,
-        f"{describe(live)} exists already and does not belong to this backup, so it is left alone: wait for the backup that has it, or "
-        "remove it.",
+    return JobOwner(
+        metadata.uid,
+        ownership,
+        "exists already and does not belong to this backup, so it is left alone: wait for the backup that has it, or remove it.",
+        owner_reference(metadata),
     )
 
 

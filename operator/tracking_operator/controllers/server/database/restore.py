@@ -20,18 +20,17 @@ from tracking_operator.controllers.conditions.condition_result import (
 )
 from tracking_operator.controllers.kinds import TRACKING_SERVER_BACKUP
 from tracking_operator.controllers.server.children.jobs import LiveJob, live_job
-from tracking_operator.controllers.server.children.ownership import controlled_by, owner_check
+from tracking_operator.controllers.server.children.jobs_with_urls import JobOwner, JobsWithUrls, JobWithUrls
+from tracking_operator.controllers.server.children.ownership import owner_check
 from tracking_operator.controllers.server.children.refused_pods import with_refusal
 from tracking_operator.controllers.server.children.telling import telling_children
-from tracking_operator.controllers.server.children.tools import ensure_tools, failures_of_tools, stranded_job
+from tracking_operator.controllers.server.children.tools import stranded_job
 from tracking_operator.controllers.server.database.schema_gate import SECONDS_UNTIL_ANOTHER_JOB, Gate
 from tracking_operator.controllers.server_class.stored_backups import StoredBackups
 from tracking_operator.failures import Invalid, Waiting
-from tracking_operator.kube.apply import apply_all
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.client import KubeClient
-from tracking_operator.kube.errors import failure_from
-from tracking_operator.kube.objects import JOB, NETWORK_POLICY, SECRET, KubeObject, describe, uid_of
+from tracking_operator.kube.objects import JOB, uid_of
 from tracking_operator.outcomes import OUTCOMES
 from tracking_operator.resources.backup_secret import build_backup_urls_secret
 from tracking_operator.resources.labels import RESTORE_COMPONENT
@@ -56,6 +55,7 @@ class Restores:
         self._kube = kube
         self._cache = cache
         self._stored = stored
+        self._jobs = JobsWithUrls(kube, cache)
 
     async def gate(
         self, server: ServerModel, name: str, class_name: str, now: datetime, *, are_stores_ready: bool
@@ -70,7 +70,8 @@ class Restores:
             await self._make(server, self._backup(server, name, class_name))
             return _closed(_under_way(server, name))
         if job.is_done:
-            await self._clear(server)
+            # The Job itself can be looked at for a while.
+            await self._jobs.clear(server.namespace, server.names.restore, server.uid, keep_job=True)
             return None
         if job.has_failed:
             return await self._failed(server, job, now)
@@ -108,22 +109,12 @@ class Restores:
         return backup
 
     async def _make(self, server: ServerModel, backup: TrackingServerBackup) -> None:
-        for failure in failures_of_tools(await ensure_tools(self._kube, self._cache, server.namespace)):
-            raise failure
         signed = await self._stored.sign_downloads(backup)
-        name = server.names.restore
-        live = await self._kube.get(SECRET, server.namespace, name)
-        if live is not None and not controlled_by(live, server.uid):
-            raise _conflict(live)
-        await self._kube.apply(
-            build_backup_urls_secret(server, name, RESTORE_COMPONENT, signed.urls, signed.headers)
+        urls = build_backup_urls_secret(
+            server, server.names.restore, RESTORE_COMPONENT, signed.urls, signed.headers
         )
-        wanted = [build_restore_policy(server), build_restore_job(server, backup.status.sha256 or "")]
-        applied = await apply_all(self._kube, self._cache, wanted, owner=owner_check(server))
-        for obj, error in applied.failures:
-            raise failure_from(error, f"write {describe(obj)}") from error
-        for conflict in applied.conflicts:
-            raise _conflict(conflict)
+        job = build_restore_job(server, backup.status.sha256 or "")
+        await self._jobs.make(JobWithUrls((urls,), build_restore_policy(server), job), _owner(server))
 
     async def _failed(self, server: ServerModel, job: LiveJob, now: datetime) -> Gate:
         result = job.result
@@ -142,19 +133,12 @@ class Restores:
         again = f"Job {job.name} is made anew {SECONDS_UNTIL_ANOTHER_JOB:.0f} s after it failed."
         return _closed(problem(TYPE, reason, f"{said} {again}"), max(remaining, 1.0))
 
-    async def _clear(self, server: ServerModel) -> None:
-        """Remove what was there for the Job; the Job itself can be looked at for a while."""
-        name = server.names.restore
-        for kind in (SECRET, NETWORK_POLICY):
-            live = await self._kube.get(kind, server.namespace, name)
-            if live is not None and controlled_by(live, server.uid):
-                await self._kube.delete(kind, server.namespace, name, uid=uid_of(live))
 
-
-def _conflict(live: KubeObject) -> Invalid:
-    return Invalid(
-        Reason.CONFLICT,
-        f"{describe(live)} exists already and does not belong to this server, so it is left alone: remove or rename it.",
+def _owner(server: ServerModel) -> JobOwner:
+    return JobOwner(
+        server.uid,
+        owner_check(server),
+        "exists already and does not belong to this server, so it is left alone: remove or rename it.",
     )
 
 
