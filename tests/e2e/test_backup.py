@@ -18,7 +18,7 @@ from tests.kube_api import KubeApi
 from tests.operator_fixtures import Team, a_class, a_team, condition_of
 from tests.operator_object_store import keys_in
 from tracking_operator.api.labels_and_annotations import API_VERSION
-from tracking_operator.controllers.kinds import TRACKING_SERVER_BACKUP
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP
 from tracking_operator.kube.objects import JOB, NETWORK_POLICY, SECRET, KubeObject
 from tracking_operator.stores.s3.tenant import OWN_FOLDER
 
@@ -29,6 +29,7 @@ SMALL = {"requests": {"cpu": "50m", "memory": "400Mi"}, "limits": {"memory": "1G
 SECONDS_TO_START = 240.0
 SECONDS_OF_A_BACKUP = 120.0
 SECONDS_TO_DELETE = 60.0
+SECONDS_OF_A_TRIAL = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ class Login:
 
 
 def test_a_server_that_starts_from_a_backup_has_everything_but_the_passwords(
-    team: Team, store: ClusterObjectStore, cluster: DevelopmentCluster
+    team: Team, store: ClusterObjectStore, cluster: DevelopmentCluster, cluster_postgres: ClusterPostgres
 ) -> None:
     wait_until_ready(team, OLD, SECONDS_TO_START)
     old = Login.of(team, OLD)
@@ -111,6 +112,38 @@ def test_a_server_that_starts_from_a_backup_has_everything_but_the_passwords(
     assert store.keys(f"{OWN_FOLDER}/backups/") == []
     with forwarded(cluster, team, OLD) as tracking:
         old.at(tracking).assert_has(run, "before the backup")
+    assert_planned_and_tried(team, cluster_postgres)
+
+
+def assert_planned_and_tried(team: Team, postgres: ClusterPostgres) -> None:
+    """What a plan has made is restored into a database of its own, which is gone afterwards."""
+    plan = {"schedule": "@yearly", "verifyEvery": "1h"}
+    team.api.patch(TRACKING_SERVER, team.namespace, OLD, {"spec": {"maintenance": {"backup": plan}}})
+
+    def is_planned(server: KubeObject) -> bool:
+        return bool((server["status"].get("backups") or {}).get("nextAt"))
+
+    planned = team.wait_until_so(TRACKING_SERVER, OLD, is_planned, "the plan is known", SECONDS_OF_A_BACKUP)
+    due = planned["status"]["backups"] | {"nextAt": "2020-01-01T00:00:00Z"}
+    team.api.patch_status(TRACKING_SERVER, team.namespace, OLD, {"backups": due})
+
+    def is_restorable(server: KubeObject) -> bool:
+        name = server["status"]["backups"].get("lastComplete")
+        backup = team.find(TRACKING_SERVER_BACKUP, name) if name else None
+        return backup is not None and (condition_of(backup, "Restorable") or {}).get("status") == "True"
+
+    server = team.wait_until_so(
+        TRACKING_SERVER, OLD, is_restorable, "the planned backup was restored for a trial", SECONDS_OF_A_TRIAL
+    )
+    assert (condition_of(server, "BackedUp") or {})["status"] == "True"
+    backup = team.get(TRACKING_SERVER_BACKUP, server["status"]["backups"]["lastComplete"])
+    assert backup["status"]["runs"] == 2
+    assert [team.find(kind, f"{OLD}-trial") for kind in (JOB, SECRET, NETWORK_POLICY)] == [None] * 3
+    assert team.find(SECRET, f"{OLD}-trial-database") is None
+    left = postgres.query(
+        "SELECT datname FROM pg_database WHERE datname LIKE 'trial%' UNION SELECT rolname FROM pg_roles WHERE rolname LIKE 'trial%'"
+    )
+    assert left == []
 
 
 def back_up(team: Team) -> KubeObject:

@@ -48,6 +48,11 @@ class ConditionType(StrEnum):
     COMPLETE = "Complete", "Everything of the backup is stored, and can be restored."
     CONNECTED = "Connected", "Pods of the client's namespace have what they need to use the server."
     INTEGRATED = "Integrated", "Kubeflow is told what spec.integrations asks for. Absent: that is nothing."
+    RESTORABLE = (
+        "Restorable",
+        "The backup was restored into a database that was dropped afterwards: rows as many as the manifest says, and every part as it "
+        "was stored. There once spec.maintenance.backup.verifyEvery of the server has had it tried.",
+    )
     RECONCILING = "Reconciling", "The operator is still working on the latest change (kstatus)."
     STALLED = "Stalled", "The operator cannot go on until somebody changes something (kstatus)."
 

@@ -73,6 +73,9 @@ class BackupPlan(ApiModel):
     """The time zone of schedule and of the days of keep, such as Europe/Berlin. Default: UTC."""
     keep: KeptBackups = KeptBackups()
     """Which of the planned backups are kept. Those that somebody else has made are left alone, and so is the newest that is complete."""
+    verify_every: Duration | None = None
+    """How often the newest planned backup is restored for a trial, such as 7d: into a database beside the server's, which is dropped
+    afterwards. What it shows is in the backup's condition Restorable. Default: never."""
     suspend: bool = False
     """Whether no backups are made for now. Those that there are stay. What is missed meanwhile is not made up for. Default: false."""
 

@@ -42,7 +42,18 @@ CHILDREN: Final[Mapping[str, tuple[str, ...]]] = {
 ENCRYPTION: Final = "encryption"
 """What the Secret ends in that has no owner, because it is kept as long as the data that it encrypts."""
 
-SECRETS: Final = ("artifacts", "auth", "backup", "client", "database", ENCRYPTION, "oidc", "restore")
+SECRETS: Final = (
+    "artifacts",
+    "auth",
+    "backup",
+    "client",
+    "database",
+    ENCRYPTION,
+    "oidc",
+    "restore",
+    "trial",
+    "trial-database",
+)
 """What the Secrets of a server end in that the operator writes."""
 
 VOLUMES: Final = ("configMap", "downwardAPI", "emptyDir", "persistentVolumeClaim", "projected", "secret")

@@ -89,6 +89,11 @@ class TrackingServerBackupStatus(ApiModel):
     bytes: Count | None = None
     """How many bytes the artifacts have."""
 
+    verified_at: Annotated[datetime, Field(json_schema_extra={"maxLength": 64})] | None = None
+    """When it was restored for a trial last; Restorable says what that showed."""
+    scratch_database: StatusText | None = None
+    """The database that it is being restored into for a trial; absent when there is none."""
+
     def condition(self, type_: ConditionType) -> Condition | None:
         """Return the condition of this type, or None."""
         return find_condition(self.conditions, type_)
@@ -113,6 +118,12 @@ class TrackingServerBackup(ApiModel):
         """Whether all of it is stored, so that it can be restored."""
         found = self.status.condition(ConditionType.COMPLETE)
         return found is not None and found.is_true
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a trial has shown that what is stored is not what was stored."""
+        found = self.status.condition(ConditionType.RESTORABLE)
+        return found is not None and not found.is_true and found.reason == Reason.BACKUP_BROKEN
 
     @property
     def is_given_up(self) -> bool:

@@ -17,6 +17,7 @@ from tracking_operator.controllers.server.reconciler import ServerReconciler
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.controllers.server_class.reconciler import ClassReconciler
 from tracking_operator.controllers.server_class.s3_admin import S3Admin
+from tracking_operator.controllers.server_class.scratch_databases import ScratchDatabases
 from tracking_operator.controllers.server_class.stored_backups import StoredBackups
 from tracking_operator.failures import CONFLICT_RETRY_SECONDS
 from tracking_operator.kube.cache import ObjectCache
@@ -61,8 +62,9 @@ class Reconciler:
             kube,
             cache,
             events,
-            StoredBackups(cache, s3_admin),
-            Networks(kube, cache, Credentials(kube, cache), now),
+            stored=StoredBackups(cache, s3_admin),
+            databases=ScratchDatabases(cache, postgres, settings.cluster_name),
+            networks=Networks(kube, cache, Credentials(kube, cache), now),
             settings=settings,
             now=now,
         )

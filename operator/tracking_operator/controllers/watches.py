@@ -23,7 +23,7 @@ from tracking_operator.kube.objects import (
     name_of,
     namespace_of,
 )
-from tracking_operator.resources.labels import BACKUP_COMPONENT
+from tracking_operator.resources.labels import BACKUP_COMPONENT, TRIAL_COMPONENT
 from tracking_operator.resources.tools_archive import is_tools_name
 
 _OWN: Final = (TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS, TRACKING_SERVER_CLIENT)
@@ -111,7 +111,7 @@ def _of_clients_in(namespace: str, cache: ObjectCache) -> Iterator[Request]:
 
 def _is_of_backup(obj: KubeObject) -> bool:
     """Whether an object is there for a backup: the server's own loop has nothing to do with it."""
-    return (obj["metadata"].get("labels") or {}).get(COMPONENT_LABEL) == BACKUP_COMPONENT
+    return (obj["metadata"].get("labels") or {}).get(COMPONENT_LABEL) in (BACKUP_COMPONENT, TRIAL_COMPONENT)
 
 
 def _server_of(obj: KubeObject) -> str | None:
@@ -132,7 +132,10 @@ def _backups_of(obj: KubeObject, server: str | None, cache: ObjectCache) -> Iter
 
 def _is_over(backup: KubeObject) -> bool:
     status = backup.get("status") or {}
-    return bool(status.get("completedAt")) and not backup["metadata"].get("deletionTimestamp")
+    is_tried = bool(status.get("scratchDatabase"))
+    return (
+        bool(status.get("completedAt")) and not is_tried and not backup["metadata"].get("deletionTimestamp")
+    )
 
 
 def _server_backed_up_by(backup: KubeObject, cache: ObjectCache) -> Iterator[Request]:

@@ -139,7 +139,7 @@ class ChildNames:
     @property
     def secrets_of_jobs(self) -> tuple[str, ...]:
         """The Secrets that are there only as long as a Job that mounts them."""
-        return self.backup, self.restore
+        return self.backup, self.restore, self.trial, self.scratch_database
 
     @property
     def check_artifacts(self) -> str:
@@ -174,6 +174,16 @@ class ChildNames:
     def restore(self) -> str:
         """The Job that fills a new server's stores from a backup, its NetworkPolicy, and the Secret with the URLs that it reads."""
         return f"{self.server}-restore"
+
+    @property
+    def trial(self) -> str:
+        """The Job that restores a backup for a trial, its NetworkPolicy, and the Secret with the URLs that it reads."""
+        return f"{self.server}-trial"
+
+    @property
+    def scratch_database(self) -> str:
+        """The Secret by which that Job logs in to the database that is there for it."""
+        return f"{self.server}-trial-database"
 
     @property
     def migration_policy(self) -> str:

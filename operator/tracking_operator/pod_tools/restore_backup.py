@@ -5,7 +5,8 @@
 
 MLflow's own migrations make the tables as they were when the backup was taken; then rows and artifacts are copied, every part of the
 backup only after its SHA-256 was compared. Rows are there all at once, when all else is: a Job that is ended begins anew, and one
-that finds the work done does nothing. A database with tables that no restore has made is left alone. The users of the login, and
+that finds the work done does nothing. A database with tables that no restore has made is left alone. A trial (``--trial``) stores no artifact: it fills a
+database that is dropped afterwards, and reads all the rest. The users of the login, and
 their passwords, are not in a backup: the migration after this makes the new server's own.
 """
 
@@ -95,6 +96,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--prefix", required=True, help="the server's own prefix in it, without a slash at its end"
     )
+    parser.add_argument(
+        "--trial", action="store_true", help="read the artifacts, compare their digests, and store none"
+    )
     return parser.parse_args(arguments)
 
 
@@ -174,6 +178,7 @@ def fill(
             with tarfile.open(mode="r|", fileobj=reader) as tar:
                 member = copy_in(cursor, tar, manifest)
                 copy_artifacts(tar, member, manifest, options)
+            read_to_the_end(reader)
             go_on_counting(cursor, manifest)
             moved = move_places(cursor, manifest.artifact_root, options.artifact_root)
             print(f"{moved} rows name {options.artifact_root} now.", flush=True)
@@ -200,13 +205,14 @@ def copy_artifacts(
     tar: tarfile.TarFile, member: tarfile.TarInfo | None, manifest: Manifest, options: argparse.Namespace
 ) -> None:
     """Upload the artifacts with the server's own identity, which reaches nothing but its prefix."""
-    client = s3.s3_client(attempts=ATTEMPTS)
+    client = None if options.trial else s3.s3_client(attempts=ATTEMPTS)
     count = size = 0
     while member is not None:
         if not member.name.startswith(ARTIFACTS_FOLDER):
             raise CheckFailed("BackupBroken", f"The backup holds {member.name!r}, which is no artifact.")
         key = f"{options.prefix}/{member.name.removeprefix(ARTIFACTS_FOLDER)}"
-        upload(client, options.bucket, key, tar, member)
+        if client is not None:
+            upload(client, options.bucket, key, tar, member)
         count, size = count + 1, size + member.size
         if count % 1000 == 0:
             print(f"Copied {count} artifacts, {size} bytes.", flush=True)
@@ -218,6 +224,12 @@ def copy_artifacts(
             f"The backup holds {count} artifacts with {size} bytes, and its manifest says {manifest.objects} with "
             f"{manifest.object_bytes}. Take another backup.",
         )
+
+
+def read_to_the_end(reader: PartReader) -> None:
+    """Read what is behind the last member, too: each part is what was stored, or nothing of the backup counts."""
+    while reader.read(1 << 20):
+        pass
 
 
 class Content(io.RawIOBase):

@@ -18,6 +18,7 @@ ARTIFACT_DELETION_COMPONENT = "artifact-deletion"
 BACKUP_COMPONENT = "backup"
 RESTORE_COMPONENT = "restore"
 GARBAGE_COMPONENT = "garbage-collection"
+TRIAL_COMPONENT = "restore-trial"
 CLIENT_COMPONENT = "client"
 
 

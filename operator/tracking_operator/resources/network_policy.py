@@ -19,6 +19,7 @@ from tracking_operator.resources.labels import (
     MIGRATION_COMPONENT,
     RESTORE_COMPONENT,
     SERVER_COMPONENT,
+    TRIAL_COMPONENT,
     jobs_selector,
     pod_selector,
 )
@@ -104,6 +105,11 @@ def build_backup_policy(server: ServerModel) -> KubeObject:
 def build_restore_policy(server: ServerModel) -> KubeObject:
     """Build the policy of the Job that fills a new server's stores from a backup."""
     return _both_stores_policy(server, server.names.restore, RESTORE_COMPONENT)
+
+
+def build_trial_policy(server: ServerModel) -> KubeObject:
+    """Build the policy of the Job that restores a backup for a trial."""
+    return _both_stores_policy(server, server.names.trial, TRIAL_COMPONENT)
 
 
 def _both_stores_policy(server: ServerModel, name: str, component: str) -> KubeObject:

@@ -118,8 +118,8 @@ class Server:
     def back_up(self, *more: str) -> Answer:
         return self._run(BACK_UP, f"--part-bytes={PART_BYTES}", *more)
 
-    def restore(self, sha256: str) -> Answer:
-        return self._run(RESTORE_BACKUP, f"--manifest-sha256={sha256}")
+    def restore(self, sha256: str, *more: str) -> Answer:
+        return self._run(RESTORE_BACKUP, f"--manifest-sha256={sha256}", *more)
 
     def python(self, program: str) -> str:
         """What a program of MLflow's own prints about the database."""
@@ -248,6 +248,8 @@ def test_a_restored_server_has_all_rows_and_artifacts_and_a_changed_byte_is_foun
     assert (broken.reason, new.rows()["runs"]) == ("BackupBroken", 0), broken.output
     client.put_object(Bucket=name, Key=part, Body=content)
 
+    assert_tried_out(stored, old, new.folder.parent / "trial")
+
     assert new.restore("0" * 64).reason == "RestoreRefused"  # by another manifest than the attempt before
     for _ in range(2):  # the second time there is nothing to do
         restored = new.restore(stored.sha256)
@@ -257,6 +259,24 @@ def test_a_restored_server_has_all_rows_and_artifacts_and_a_changed_byte_is_foun
     assert new.migrate(NEWEST_VERSION).exit_code == 0
     assert new.python(GO_ON) == "True True"
     assert old.artifacts() == ARTIFACTS
+
+
+def assert_tried_out(stored: Stored, old: Server, folder: Path) -> None:
+    """A trial fills a database and stores nothing; a changed byte of the last part, and a missing one, are found by it."""
+    trial = Server(old.world, old.bucket, folder, "mlflow_trial", "team-a/trial")
+    last = len(stored.manifest.parts) - 1
+    client, name, part = old.bucket.client, old.bucket.bucket, f"{stored.folder}part-{last:05}"
+    content = client.get_object(Bucket=name, Key=part)["Body"].read()
+    trial.sign(sign_downloads(stored.admin, stored.folder, last + 1))
+    client.put_object(Bucket=name, Key=part, Body=content[:-1] + bytes([content[-1] ^ 1]))
+    broken = trial.restore(stored.sha256, "--trial")
+    assert (broken.reason, "part-" in broken.message) == ("BackupBroken", True), broken.output
+    client.put_object(Bucket=name, Key=part, Body=content)
+    tried = trial.restore(stored.sha256, "--trial")
+    assert (tried.exit_code, tried.message) == (0, f"20 runs and {len(ARTIFACTS)} artifacts are restored."), (
+        tried.output
+    )
+    assert (trial.rows(), trial.artifacts()) == (old.rows(), {})
 
 
 def test_a_backup_of_an_earlier_release_is_migrated_and_one_of_a_later_release_refused(

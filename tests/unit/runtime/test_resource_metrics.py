@@ -161,8 +161,9 @@ def test_a_class_is_told_with_its_stores_and_limit() -> None:
 
 def test_a_server_with_everything_has_no_more_series_than_promised() -> None:
     metrics = active()
-    of_others = (ConditionType.COMPLETE, ConditionType.CONNECTED)
-    of_servers_only = [type_ for type_ in ConditionType if type_ not in of_others]
+    of_backups = (ConditionType.COMPLETE, ConditionType.RESTORABLE)
+    of_clients = (ConditionType.CONNECTED, ConditionType.INTEGRATED)
+    of_servers_only = [type_ for type_ in ConditionType if type_ not in (*of_backups, *of_clients)]
     everything = [(type_.value, "True", "AsExpected") for type_ in of_servers_only]
     for deletion in ({}, {"deletionTimestamp": "2026-01-01T00:00:00Z"}):
         obj = server(conditions=everything, **deletion)

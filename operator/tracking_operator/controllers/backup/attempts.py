@@ -106,7 +106,7 @@ class Attempts:
             return await self._ended(backup, job)
         if job.has_failed:
             return await self._failed(backup, job)
-        plan = self._plan(backup)
+        plan = self.plan_of(backup)
         if stranded := await stranded_job(self._kube, self._cache, job, plan.model):
             await self._delete(stranded)
         heard = await with_refusal(self._kube, job, self._now())
@@ -149,7 +149,7 @@ class Attempts:
 
     def _begun(self, backup: TrackingServerBackup) -> Progress:
         """Decide where it is stored: that is written down before anything is."""
-        plan = self._plan(backup)
+        plan = self.plan_of(backup)
         place = plan.placement.artifacts
         why = why_not(plan.model)
         if why or place is None:
@@ -160,7 +160,7 @@ class Attempts:
             class_name=plan.placement.class_name,
             bucket=place.bucket,
             endpoint=place.endpoint,
-            folder=folder_of_attempt(self._namespace_uid(backup), backup.metadata.uid, 1),
+            folder=folder_of_attempt(self.namespace_uid(backup), backup.metadata.uid, 1),
         )
         return Progress(status, _under_way(backup), 0.0)
 
@@ -170,7 +170,7 @@ class Attempts:
             return await self._completed(backup, *found)
         if await self._stored.has_any(backup):
             return await self._next_attempt(backup, "Its Job was removed before it had ended.")
-        plan = self._plan(backup)
+        plan = self.plan_of(backup)
         if plan.placement.class_name != backup.status.class_name:
             raise Invalid(Reason.CLASS_NOT_FOUND, "The server is of another class now: make another backup.")
         if not has_turn(backup, plan.placement, self._cache, self._now()):
@@ -258,7 +258,7 @@ class Attempts:
         message = f"{why} To try again, delete this backup and make another one."
         return Progress(backup.status, problem(TYPE, Reason.BACKUP_FAILED, message))
 
-    def _plan(self, backup: TrackingServerBackup) -> Plan:
+    def plan_of(self, backup: TrackingServerBackup) -> Plan:
         """The server as it is planned now. Raises Failure."""
         server = self._server(backup)
         return make_plan(server, inputs_of(server, self._cache), self._settings, CHECKS_AT_DELETION)
@@ -278,7 +278,8 @@ class Attempts:
             )
         return server
 
-    def _namespace_uid(self, backup: TrackingServerBackup) -> str:
+    def namespace_uid(self, backup: TrackingServerBackup) -> str:
+        """The UID of the backup's namespace. Raises Waiting: it was not seen yet."""
         live = self._cache.get(NAMESPACE, None, backup.metadata.namespace)
         if live is None:
             raise Waiting(

@@ -12,6 +12,7 @@ from tracking_operator.api.labels_and_annotations import FINALIZER
 from tracking_operator.api.tracking_server import DeletionPolicy
 from tracking_operator.api.tracking_server_backup import TrackingServerBackup
 from tracking_operator.controllers.backup.attempts import Attempts, Progress
+from tracking_operator.controllers.backup.trials import Trial, Trials
 from tracking_operator.controllers.conditions.condition_result import ConditionResult, Verdict, summarise
 from tracking_operator.controllers.conditions.step_result import stopped_unwatched
 from tracking_operator.controllers.kinds import TRACKING_SERVER_BACKUP
@@ -20,6 +21,7 @@ from tracking_operator.controllers.server.children.store_destinations import Net
 from tracking_operator.controllers.server.plan import ReconcileSettings
 from tracking_operator.controllers.server.report import Report
 from tracking_operator.controllers.server.status import announce, report_unreadable, write_status
+from tracking_operator.controllers.server_class.scratch_databases import ScratchDatabases
 from tracking_operator.controllers.server_class.stored_backups import StoredBackups
 from tracking_operator.failures import Failure, Waiting
 from tracking_operator.kube.cache import ObjectCache
@@ -42,9 +44,10 @@ class BackupReconciler:
         kube: KubeClient,
         cache: ObjectCache,
         events: EventRecorder,
-        stored: StoredBackups,
-        networks: Networks,
         *,
+        stored: StoredBackups,
+        databases: ScratchDatabases,
+        networks: Networks,
         settings: ReconcileSettings,
         now: Callable[[], datetime],
     ) -> None:
@@ -53,6 +56,16 @@ class BackupReconciler:
         self._events = events
         self._stored = stored
         self._attempts = Attempts(kube, cache, stored, networks, settings=settings, now=now)
+        self._trials = Trials(
+            kube,
+            cache,
+            self._attempts,
+            stored=stored,
+            databases=databases,
+            networks=networks,
+            timings=settings.timings,
+            now=now,
+        )
         self._now = now
 
     async def reconcile(self, namespace: str, name: str) -> Outcome:
@@ -84,20 +97,37 @@ class BackupReconciler:
         return await self._report(live, backup, progress, report)
 
     async def _keep(self, live: KubeObject, backup: TrackingServerBackup) -> Outcome:
-        """Nothing is left to do; a changed deletionPolicy is noted, and that an older operator could not read it is forgotten."""
+        """It is over. A complete one is tried out now and then; a changed deletionPolicy is noted."""
         known, ready = backup.status.condition(TYPE), backup.status.condition(ConditionType.READY)
-        is_told = ready is not None and known is not None and ready.reason == known.reason
-        if known is None or (is_told and backup.status.observed_generation == backup.metadata.generation):
+        if known is None:
             return Outcome()
+        trial = Trial(backup.status)
+        if backup.is_complete:
+            try:
+                trial = await self._trials.look(backup)
+            except Failure as failure:
+                stopped = stopped_unwatched(failure, ConditionType.RESTORABLE)
+                trial = Trial(backup.status, stopped.condition_results[0], stopped.requeue_after)
+        # What an older operator could not read it said of Ready and not of the rest.
+        is_told = ready is not None and ready.reason in (known.reason, Reason.BACKUP_BROKEN)
+        is_noted = is_told and backup.status.observed_generation == backup.metadata.generation
+        tried = backup.status.condition(ConditionType.RESTORABLE)
+        is_news = trial.result is not None and (
+            tried is None or (tried.reason, tried.message) != (trial.result.reason, trial.result.message)
+        )
+        if is_noted and not is_news and trial.status == backup.status:
+            return Outcome(requeue_after=trial.requeue_after)
         verdict = Verdict.OK if known.is_true else Verdict.BLOCKED
         result = ConditionResult(TYPE, verdict, reason_of(known.reason), known.message)
-        return await self._report(live, backup, Progress(backup.status, result), Report([result]))
+        report = Report([result], trial.requeue_after)
+        return await self._report(live, backup, Progress(trial.status, result), report, trial.result)
 
     async def _finalize(self, live: KubeObject, backup: TrackingServerBackup) -> Outcome:
         """End what runs, remove what is stored unless it is to be kept, and let the resource go."""
         if FINALIZER not in backup.metadata.finalizers:
             return Outcome()
         try:
+            await self._trials.clear(backup)
             await self._attempts.clear(backup)
             if self._attempts.has_pods(backup):
                 raise Waiting(
@@ -132,10 +162,20 @@ class BackupReconciler:
         return await self._report(live, backup, Progress(backup.status, report.condition_results[0]), report)
 
     async def _report(
-        self, live: KubeObject, backup: TrackingServerBackup, progress: Progress, report: Report
+        self,
+        live: KubeObject,
+        backup: TrackingServerBackup,
+        progress: Progress,
+        report: Report,
+        tried: ConditionResult | None = None,
     ) -> Outcome:
         before = backup.status.conditions
-        wanted = summarise([progress.result], progress.result.message)
+        # A trial that goes on, or could not be made, says nothing against the backup.
+        is_broken = tried is not None and tried.reason is Reason.BACKUP_BROKEN
+        told = [progress.result, tried] if tried and is_broken else [progress.result]
+        wanted = summarise(told, progress.result.message)
+        if tried and not is_broken:
+            wanted.append(tried.as_condition())
         conditions = merge_conditions(
             before, wanted, observed_generation=backup.metadata.generation, now=self._now()
         )
@@ -143,7 +183,7 @@ class BackupReconciler:
             observed_generation=backup.metadata.generation, conditions=conditions
         )
         await write_status(self._kube, self._cache, live, status.as_kubernetes())
-        announce(self._events, live, before, [progress.result], conditions[0])
+        announce(self._events, live, before, told, conditions[0])
         return report.outcome()
 
     async def _set_finalizer(self, backup: TrackingServerBackup, *, present: bool) -> KubeObject:

@@ -10,7 +10,7 @@ from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER
 from tracking_operator.controllers.server.spec.inputs import readable_server
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.kube.objects import JOB, KubeObject, namespace_of
-from tracking_operator.resources.labels import BACKUP_COMPONENT
+from tracking_operator.resources.labels import BACKUP_COMPONENT, TRIAL_COMPONENT
 
 AT_A_TIME: Final = 4
 """How many backups are taken of databases of one PostgreSQL at the same time."""
@@ -32,7 +32,7 @@ def has_turn(backup: TrackingServerBackup, placement: Placement, cache: ObjectCa
 
 def _counts(job: KubeObject, now: datetime) -> bool:
     metadata = job["metadata"]
-    if (metadata.get("labels") or {}).get(COMPONENT_LABEL) != BACKUP_COMPONENT:
+    if (metadata.get("labels") or {}).get(COMPONENT_LABEL) not in (BACKUP_COMPONENT, TRIAL_COMPONENT):
         return False
     ended = {
         one["type"] for one in (job.get("status") or {}).get("conditions") or () if one["status"] == "True"

@@ -24,7 +24,7 @@ from tracking_operator.controllers.conditions.condition_result import (
     summarise,
 )
 from tracking_operator.controllers.gateway_api import GatewayApi
-from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
+from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_BACKUP, TRACKING_SERVER_CLASS
 from tracking_operator.controllers.request import Outcome
 from tracking_operator.controllers.server.address.desired import require_usable_templates, texts_of_access
 from tracking_operator.controllers.server.plan import ReconcileSettings
@@ -47,6 +47,7 @@ from tracking_operator.controllers.server_class.postgres_admin import PostgresAd
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import identity_of, named_role, named_secret
 from tracking_operator.controllers.server_class.single_sign_on import offered_sign_on, templates_of
+from tracking_operator.controllers.server_class.scratch_databases import scratch_owner
 from tracking_operator.controllers.server_class.store_of_class import StoreOfClass
 from tracking_operator.controllers.server_class.unique_templates import (
     ambiguous_prefix,
@@ -244,7 +245,18 @@ class ClassReconciler:
             namespace = namespace_of(live) or ""
             found = self._cache.get(NAMESPACE, None, namespace)
             alive[server_digest(cluster, namespace, name_of(live))] = (uid_of(found) or "") if found else ""
-        return alive
+        return alive | self._trials()
+
+    def _trials(self) -> dict[str, str]:
+        """The backups that are being tried out, in the same way."""
+        cluster, found = self._settings.cluster_name, dict[str, str]()
+        for live in self._cache.list(TRACKING_SERVER_BACKUP):
+            if (live.get("status") or {}).get("scratchDatabase"):
+                namespace = namespace_of(live) or ""
+                known = self._cache.get(NAMESPACE, None, namespace)
+                owner = scratch_owner(name_of(live))
+                found[server_digest(cluster, namespace, owner)] = (uid_of(known) or "") if known else ""
+        return found
 
     def _is_orphaned(self, mark: WrittenMark, alive: Mapping[str, str]) -> bool:
         """Whether a mark names a server that would be seen if it lived."""

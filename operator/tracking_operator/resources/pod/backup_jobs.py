@@ -5,7 +5,7 @@ from typing import Final
 
 from tracking_operator.api.labels_and_annotations import GROUP
 from tracking_operator.pod_tools.programs import BACK_UP, BACKUP_FOLDER, RESTORE_BACKUP
-from tracking_operator.resources.labels import BACKUP_COMPONENT, RESTORE_COMPONENT
+from tracking_operator.resources.labels import BACKUP_COMPONENT, RESTORE_COMPONENT, TRIAL_COMPONENT
 from tracking_operator.resources.pod.job import Task, build_job
 from tracking_operator.resources.pod.server_pod import both_stores_container, both_stores_volumes
 from tracking_operator.resources.server_model import KubeObject, ServerModel
@@ -52,6 +52,19 @@ def build_restore_job(server: ServerModel, manifest_sha256: str) -> KubeObject:
         server.names.restore, RESTORE_COMPONENT, RESTORE_CONTAINER, RESTORE_BACKUP, RETRIES_OF_RESTORE
     )
     arguments = (f"--manifest-sha256={manifest_sha256}", f"--artifact-root={server.artifact_root}", *place)
+    return _build(server, copy, arguments)
+
+
+def build_trial_job(server: ServerModel, manifest_sha256: str) -> KubeObject:
+    """Build the Job that restores a backup for a trial, into the database that ``server`` has here; no artifact is stored."""
+    place = server.artifact_store.pod_parts().deletion_job_arguments
+    copy = _Copy(server.names.trial, TRIAL_COMPONENT, RESTORE_CONTAINER, RESTORE_BACKUP, RETRIES_OF_RESTORE)
+    arguments = (
+        "--trial",
+        f"--manifest-sha256={manifest_sha256}",
+        f"--artifact-root={server.artifact_root}",
+        *place,
+    )
     return _build(server, copy, arguments)
 
 

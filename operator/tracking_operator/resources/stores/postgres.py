@@ -1,7 +1,7 @@
 """A database of the server's own on its class's PostgreSQL."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from tracking_operator.api.placement import DatabasePlacement
@@ -67,6 +67,15 @@ class PostgresBackend(BackendStore):
             connection_limit=self.connection_limit,
             migration_variables={"PGOPTIONS": PG_OPTIONS},
         )
+
+
+def beside(
+    store: BackendStore, *, database: str, secret: str, connection_limit: int
+) -> PostgresBackend | None:
+    """Another database on the PostgreSQL of a server's own; None where the server has none there."""
+    if not isinstance(store, PostgresBackend):
+        return None
+    return replace(store, database=database, secret=secret, connection_limit=connection_limit)
 
 
 def postgres_backend(inputs: StoreInputs, database: DatabasePlacement) -> PostgresBackend:

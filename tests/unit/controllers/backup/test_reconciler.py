@@ -30,6 +30,7 @@ from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER
 from tracking_operator.controllers.request import Outcome, Request
 from tracking_operator.controllers.server.children.mounted_secrets import Credentials
 from tracking_operator.controllers.server.children.store_destinations import Networks
+from tracking_operator.controllers.server_class.scratch_databases import ScratchDatabases
 from tracking_operator.controllers.server_class.stored_backups import StoredBackups
 from tracking_operator.controllers.watches import requests_for
 from tracking_operator.failures import Failure, Invalid, Unavailable
@@ -38,6 +39,7 @@ from tracking_operator.kube.events import EventRecorder
 from tracking_operator.kube.objects import JOB, NETWORK_POLICY, POD, SECRET, KubeObject
 from tracking_operator.pod_tools.backup_manifest import Manifest as Stored
 from tracking_operator.pod_tools.backup_manifest import Part, Table
+from tracking_operator.resources.stores.postgres import PostgresBackend
 from tracking_operator.stores.s3.backups import SignedUrls
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -61,6 +63,12 @@ class Bucket:
     async def sign_uploads(self, backup: TrackingServerBackup) -> SignedUrls:
         self._answer()
         return SignedUrls({"part-00000": SECRET_URL}, {})
+
+    async def sign_downloads(self, backup: TrackingServerBackup) -> SignedUrls:
+        self._answer()
+        if not self.folders.get(backup.status.folder or ""):
+            raise Invalid(Reason.BACKUP_BROKEN, "It has lost objects.")
+        return SignedUrls({"manifest.json": SECRET_URL}, {})
 
     async def complete(self, backup: TrackingServerBackup) -> tuple[Stored, str] | None:
         self._answer()
@@ -87,6 +95,26 @@ class Bucket:
             raise self.failure
 
 
+class Databases:
+    """The databases that are there for a trial, by backup."""
+
+    def __init__(self) -> None:
+        self.made: set[str] = set()
+        self.failure: Failure | None = None
+
+    async def make(
+        self, backup: TrackingServerBackup, namespace_uid: str, store: PostgresBackend, password: str
+    ) -> tuple[str, str | None]:
+        assert backup.status.scratch_database  # said before it is there
+        self.made.add(backup.metadata.name)
+        return f"{backup.status.scratch_database}_a", None
+
+    async def drop(self, backup: TrackingServerBackup, namespace_uid: str) -> None:
+        if self.failure:
+            raise self.failure
+        self.made.discard(backup.metadata.name)
+
+
 class World:
     """A server that has been ready, and a backup of it."""
 
@@ -94,14 +122,16 @@ class World:
         self, spec: Manifest | None = None, *, has_server: bool = True, offer: Manifest | None = None
     ) -> None:
         self.api, self.events, self.bucket, self.now = MemoryApi(), Events(), Bucket(), NOW
+        self.databases = Databases()
         self.cache = ObjectCache(owner_label=SERVER_LABEL)
         kube = self.api.as_client()
         self.loop = BackupReconciler(
             kube,
             self.cache,
             cast(EventRecorder, self.events),
-            self.bucket.as_stored(),
-            Networks(kube, self.cache, Credentials(kube, self.cache), lambda: self.now),
+            stored=self.bucket.as_stored(),
+            databases=cast(ScratchDatabases, self.databases),
+            networks=Networks(kube, self.cache, Credentials(kube, self.cache), lambda: self.now),
             settings=SETTINGS,
             now=lambda: self.now,
         )
@@ -155,9 +185,17 @@ class World:
     def job(self) -> KubeObject:
         return self.api.objects[JOB, "team-a", "mlflow-backup"]
 
-    def end(self, *, reason: str = "", message: str = "Done.", exit_code: int = 0) -> None:
+    def end(
+        self,
+        *,
+        reason: str = "",
+        message: str = "Done.",
+        exit_code: int = 0,
+        name: str = "mlflow-backup",
+        container: str = "back-up",
+    ) -> None:
         """The Job's pod ends, and the Job with it."""
-        job = self.job()
+        job = self.api.objects[JOB, "team-a", name]
         condition = "Failed" if exit_code else "Complete"
         ended = {"type": condition, "status": "True", "lastTransitionTime": "2026-01-01T11:59:00Z"}
         self.api.store(job | {"status": {"conditions": [ended], "completionTime": "2026-01-01T11:59:00Z"}})
@@ -173,14 +211,14 @@ class World:
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {
-                    "name": f"mlflow-backup-{job['metadata']['uid']}",
+                    "name": f"{name}-{job['metadata']['uid']}",
                     "namespace": "team-a",
                     "labels": job["spec"]["template"]["metadata"]["labels"],
                     "ownerReferences": [
                         {
                             "apiVersion": "batch/v1",
                             "kind": "Job",
-                            "name": "mlflow-backup",
+                            "name": name,
                             "uid": job["metadata"]["uid"],
                             "controller": True,
                         }
@@ -188,7 +226,7 @@ class World:
                 },
                 "status": {
                     "phase": "Failed" if exit_code else "Succeeded",
-                    "containerStatuses": [{"name": "back-up", "state": state}],
+                    "containerStatuses": [{"name": container, "state": state}],
                 },
             }
         )

@@ -21,6 +21,7 @@ from tracking_operator.controllers.server_class.reconciler import (
     class_result,
 )
 from tracking_operator.controllers.server_class.s3_admin import S3Admin
+from tracking_operator.controllers.server_class.scratch_databases import scratch_owner
 from tracking_operator.failures import UNWATCHED_RETRY_SECONDS, Failure, Invalid, Unavailable
 from tracking_operator.kube.cache import ObjectCache
 from tracking_operator.stores.executor import StoreExecutor
@@ -170,6 +171,7 @@ class Postgres:
         self.access_asked = 0
         self.stuck = ""
         self.namespace_uid = ""
+        self.owners = ["living", "dead", "deader"]
 
     async def verify(
         self, class_name: str, class_store: PostgresStoreSpec, *, fresh: bool
@@ -188,7 +190,7 @@ class Postgres:
                 (f"{name}_a",),
                 (name,),
             )
-            for name in ("living", "dead", "deader")
+            for name in self.owners
         )
 
     async def take_access(self, access: AdminConnection, left: MarkedAccess) -> None:
@@ -319,6 +321,20 @@ async def test_what_an_earlier_namespace_of_the_name_has_left_is_not_the_living_
     world.postgres.namespace_uid = "of an earlier one"
     await world.look(resync=True)
     assert "living_a" in world.postgres.taken
+
+
+async def test_a_backup_that_is_being_tried_out_lives_as_long_as_its_status_says_so() -> None:
+    world = PostgresWorld()
+    world.postgres.owners = [scratch_owner("nightly")]
+    backup = world.put(
+        "TrackingServerBackup", "nightly", {"serverRef": {"name": "living"}}, namespace="team-a"
+    )
+    world.cache.upsert(world.api.store(backup | {"status": {"scratchDatabase": "trial_1"}}))
+    await world.look()
+    assert world.postgres.taken == []
+    world.cache.upsert(world.api.store(backup | {"status": {}}))
+    await world.look(resync=True)
+    assert world.postgres.taken == [f"{scratch_owner('nightly')}_a"]
 
 
 async def test_what_one_server_has_left_keeps_neither_others_nor_the_class() -> None:

@@ -40,6 +40,8 @@ class KnownBackup:
     is_going: bool = False
     """Whether it is being deleted."""
     completed_at: datetime | None = None
+    verified_at: datetime | None = None
+    """When it was restored for a trial last."""
     message: str = ""
     """What its condition says."""
 
@@ -91,15 +93,18 @@ def known_backup(live: KubeObject) -> KnownBackup | None:
         backup = TrackingServerBackup.model_validate(live)
     except ValidationError:
         return None
-    found = backup.status.condition(ConditionType.COMPLETE)
+    type_ = ConditionType.RESTORABLE if backup.is_broken else ConditionType.COMPLETE
+    found = backup.status.condition(type_)
     return KnownBackup(
         backup.metadata.name,
         backup.spec.server_ref.name,
         due_at=_due_at(backup.metadata.labels.get(SCHEDULED_LABEL, "")),
-        is_complete=backup.is_complete,
-        is_given_up=backup.is_given_up,
+        # What a trial has shown to be broken is no backup any more: another one has to stay.
+        is_complete=backup.is_complete and not backup.is_broken,
+        is_given_up=backup.is_given_up or backup.is_broken,
         is_going=backup.metadata.is_being_deleted,
         completed_at=backup.status.completed_at,
+        verified_at=backup.status.verified_at,
         message=found.message if found else "",
     )
 
@@ -145,6 +150,19 @@ def newest_complete(backups: Iterable[KnownBackup]) -> KnownBackup | None:
     return max(complete, key=lambda one: one[:2])[2] if complete else None
 
 
+def next_trial(backup: str, backups: Iterable[KnownBackup], seconds_between: float) -> datetime | None:
+    """When a backup is to be restored for a trial; None: never. It is the newest planned one that is complete, whichever was tried last.
+
+    A server none of whose backups was tried is due at once, which is said by the beginning of time.
+    """
+    known = list(backups)
+    complete = [one for one in planned(known) if one.backup.is_complete]
+    if not complete or complete[0].name != backup:
+        return None
+    tried = [one.verified_at for one in known if one.verified_at]
+    return max(tried) + timedelta(seconds=seconds_between) if tried else datetime.min.replace(tzinfo=UTC)
+
+
 def backed_up(
     backups: Sequence[PlannedBackup], plan: BackupPlan, late: timedelta, now: datetime
 ) -> ConditionResult | None:
@@ -153,7 +171,11 @@ def backed_up(
         return None
     last, said = backups[0], backups[0].backup.message
     if last.backup.is_given_up:
-        return problem(TYPE, Reason.BACKUP_FAILED, f"Backup {last.name} was given up. {said}".strip())
+        return problem(
+            TYPE,
+            Reason.BACKUP_FAILED,
+            f"Backup {last.name} was given up, or cannot be restored. {said}".strip(),
+        )
     if last.backup.is_under_way and now - last.due_at >= late:
         since = f"Backup {last.name} was due at {_told(last.due_at)} and is not complete."
         return problem(TYPE, Reason.BACKUP_LATE, f"{since} {said}".strip())
