@@ -20,6 +20,7 @@ from tracking_operator.controllers.server.children.jobs_with_urls import JobsWit
 from tracking_operator.controllers.server.children.mounted_secrets import SecretsMemory
 from tracking_operator.controllers.server.children.refused_pods import with_refusal
 from tracking_operator.controllers.server.children.store_destinations import Networks
+from tracking_operator.controllers.server.children.tools import stranded_job
 from tracking_operator.controllers.server.maintenance.planned_backups import known_backup, next_trial
 from tracking_operator.controllers.server.spec.inputs import readable_server
 from tracking_operator.controllers.server_class.scratch_databases import (
@@ -127,6 +128,8 @@ class Trials:
             return await self._ended(backup, ConditionResult(TYPE, Verdict.OK, Reason.AS_EXPECTED, message))
         if job.has_failed:
             return await self._failed(backup, job)
+        if stranded := await stranded_job(self._kube, self._cache, job, self._attempts.plan_of(backup).model):
+            await self._kube.delete(JOB, backup.metadata.namespace, job.name, uid=uid_of(stranded))
         heard = await with_refusal(self._kube, job, self._now())
         trouble = heard.job.trouble(TYPE) if heard.job else None
         return Trial(backup.status, trouble or shown, heard.look_again)
