@@ -54,6 +54,8 @@ class GarbageCollectionPlan(ApiModel):
     """Whether what a version of a registered model needs is kept, although its run is deleted. Default: true."""
     dry_run: bool = False
     """Whether it is only found what would be removed. The first time that is so in any case. Default: false."""
+
+
 class KeptBackups(ApiModel):
     """Which of the planned backups that are complete are kept; the others are deleted, with what they have stored."""
 
@@ -83,6 +85,8 @@ class BackupPlan(ApiModel):
 class Maintenance(ApiModel):
     """What the operator does to the server by itself at planned times."""
 
+    backup: BackupPlan | None = None
+    """When the server is backed up. Default: never."""
     garbage_collection: GarbageCollectionPlan | None = None
     """When what the team has deleted is removed for good. Default: never."""
 
@@ -127,8 +131,6 @@ class MaintenanceStatus(ApiModel):
 
     garbage_collection: GarbageCollectionStatus | None = None
     """What became of the last time that what the team has deleted was removed."""
-    backup: BackupPlan | None = None
-    """When the server is backed up. Default: never."""
 
 
 class BackupsStatus(ApiModel):

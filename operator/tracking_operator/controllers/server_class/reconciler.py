@@ -46,8 +46,8 @@ from tracking_operator.controllers.server_class.postgres_admin import AdminConne
 from tracking_operator.controllers.server_class.postgres_admin import PostgresAdmin
 from tracking_operator.controllers.server_class.s3_admin import BucketAccess, S3Admin
 from tracking_operator.controllers.server_class.s3_identities import identity_of, named_role, named_secret
-from tracking_operator.controllers.server_class.single_sign_on import offered_sign_on, templates_of
 from tracking_operator.controllers.server_class.scratch_databases import scratch_owner
+from tracking_operator.controllers.server_class.single_sign_on import offered_sign_on, templates_of
 from tracking_operator.controllers.server_class.store_of_class import StoreOfClass
 from tracking_operator.controllers.server_class.unique_templates import (
     ambiguous_prefix,

@@ -21,8 +21,8 @@ from tracking_operator.outcomes import EXIT_CODES, OUTCOMES
 from tracking_operator.resources.labels import SERVER_COMPONENT
 from tracking_operator.resources.pod.artifact_jobs import DELETE_ARTIFACTS_CONTAINER
 from tracking_operator.resources.pod.backup_jobs import BACKUP_CONTAINER, RESTORE_CONTAINER
-from tracking_operator.resources.pod.login_proxy import CHECK_PROVIDER_CONTAINER, PROXY_CONTAINER
 from tracking_operator.resources.pod.garbage_job import GARBAGE_CONTAINER
+from tracking_operator.resources.pod.login_proxy import CHECK_PROVIDER_CONTAINER, PROXY_CONTAINER
 from tracking_operator.resources.pod.login_reset_job import RESET_CONTAINER
 from tracking_operator.resources.pod.migration_job import MIGRATE_CONTAINER
 from tracking_operator.resources.pod.server_pod import (
