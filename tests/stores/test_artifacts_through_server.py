@@ -126,11 +126,11 @@ def test_artifacts_go_to_the_prefix_and_back_through_the_server(server: Server, 
 
 
 def test_dvc_learns_by_head_whether_a_file_is_there(server: Server) -> None:
-    """DVC's HTTP remote asks so before it sends: docs/tutorials/wine.md."""
+    """DVC's HTTP remote asks so before it sends (docs/tutorials/wine.md), and takes every error for no."""
     path = f"{ARTIFACTS}/artifacts/3/dvc/files/md5/00/11"
     with pytest.raises(urllib.error.HTTPError) as missing:
         server.ask(path, method="HEAD")
-    assert missing.value.code == 404
+    assert missing.value.code in {404, 500}  # MLflow's answers for a folder and for S3
     server.ask(path, method="PUT", body=b"data")
     assert server.ask(path, method="HEAD") == b""
 
