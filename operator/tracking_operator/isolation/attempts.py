@@ -26,6 +26,8 @@ class Area(StrEnum):
     LOGIN = "login"
     NETWORK = "network"
     DENIAL_OF_SERVICE = "denial of service"
+    BACKUPS = "backups"
+    CLIENTS = "clients"
     DELETION = "deletion"
 
 

@@ -27,6 +27,8 @@ from tracking_operator.isolation.attempts import (
 )
 from tracking_operator.isolation.by_api import (
     addresses,
+    backups,
+    clients,
     deletion,
     denial_of_service,
     kubernetes_objects,
@@ -55,6 +57,8 @@ BY_API: Final[tuple[Book[ApiScene], ...]] = (
     pod_programs.BOOK,
     addresses.BOOK,
     names.BOOK,
+    backups.BOOK,
+    clients.BOOK,
     denial_of_service.BOOK,
     deletion.BOOK,
 )

@@ -31,6 +31,8 @@ OWN: Final = "its own prefix"
 OTHERS: Final = "another team's prefix"
 BUCKET: Final = "the bucket"
 MARKS: Final = "the marks of ownership"
+STORED: Final = "what is stored of backups"
+BACKUPS: Final = ".tracking-operator/backups/"
 
 
 @cache
@@ -91,6 +93,7 @@ def _requests(scene: Scene) -> dict[str, Callable[[], object]]:
     mark = f".tracking-operator/prefixes/{scene.other.prefix}/owner.json"
     own_mark = f".tracking-operator/prefixes/{scene.own.prefix}/owner.json"
     own = key(scene.own, scene, "target.txt")
+    backup = f"{BACKUPS}{scene.mark}/manifest.json"
     everybody = json.dumps(
         {
             "Version": "2012-10-17",
@@ -138,6 +141,11 @@ def _requests(scene: Scene) -> dict[str, Callable[[], object]]:
         "put-mark": lambda: s3.put_object(Bucket=bucket, Key=own_mark, Body=b"{}"),
         "delete-mark": lambda: s3.delete_object(Bucket=bucket, Key=own_mark),
         "list-marks": lambda: s3.list_objects_v2(Bucket=bucket, Prefix=".tracking-operator/"),
+        "get-backup": lambda: s3.get_object(Bucket=bucket, Key=backup),
+        "put-backup": lambda: s3.put_object(Bucket=bucket, Key=backup, Body=b"{}"),
+        "copy-backup": lambda: s3.copy_object(Bucket=bucket, Key=own, CopySource=f"{bucket}/{backup}"),
+        "delete-backup": lambda: s3.delete_object(Bucket=bucket, Key=backup),
+        "list-backups": lambda: s3.list_objects_v2(Bucket=bucket, Prefix=BACKUPS),
         "anonymous-get": lambda: anonymous().get_object(**there),
         "anonymous-list": lambda: anonymous().list_objects_v2(Bucket=bucket),
     }
@@ -175,6 +183,11 @@ REQUESTS: Final = (
     ("put-mark", "PutObject over the own mark", MARKS),
     ("delete-mark", "DeleteObject of the own mark", MARKS),
     ("list-marks", "ListObjectsV2", MARKS),
+    ("get-backup", "GetObject", STORED),
+    ("put-backup", "PutObject", STORED),
+    ("copy-backup", "CopyObject into the own prefix", STORED),
+    ("delete-backup", "DeleteObject", STORED),
+    ("list-backups", "ListObjectsV2", STORED),
 )
 
 STRANGERS: Final = (
