@@ -3,20 +3,18 @@
 What is stored is in the bucket, whose rows are with those of the bucket.
 """
 
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Final
 
 from tracking_operator.api.conditions import Reason
 from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.tracking_server import TrackingServer
 from tracking_operator.controllers.kinds import TRACKING_SERVER_BACKUP
-from tracking_operator.isolation.attempts import Area, Attempt, Book, By, NotApplicable, Refused
+from tracking_operator.isolation.attempts import Area, Book, NotApplicable, Refused
+from tracking_operator.isolation.by_api.requests import Acts, add_requests
 from tracking_operator.isolation.by_api.scene import ApiScene
 from tracking_operator.kube.objects import KubeObject
 
 BOOK: Final = Book[ApiScene](Area.BACKUPS)
-FORBIDDEN: Final = "^403"
 OTHERS: Final = "another team's namespace"
 OTHERS_DATA: Final = "another team's backup"
 OWN_BACKUP: Final = "its own backup"
@@ -40,7 +38,7 @@ async def use_own(scene: ApiScene) -> str:
     return "did all of it"
 
 
-def _acts(scene: ApiScene) -> dict[str, Callable[[], Awaitable[object]]]:
+def _acts(scene: ApiScene) -> Acts:
     """Requests that RBAC has to refuse, whether there is such a backup or not, by their rows' names."""
     tenant, other = scene.tenant, scene.other
     folder: Any = [{"op": "add", "path": "/status", "value": {"folder": ".tracking-operator/backups/"}}]
@@ -69,16 +67,7 @@ REQUESTS: Final = (
 )
 
 
-async def _send(scene: ApiScene, name: str) -> str:
-    found = await _acts(scene)[name]()
-    return f"got {len(found)} objects" if isinstance(found, list) else "it was done"
-
-
-for _name, _tried, _against in REQUESTS:
-    BOOK.add(
-        Attempt(f"backups/{_name}", Area.BACKUPS, By.TENANT, _against, _tried, FORBIDDEN),
-        partial(_send, name=_name),
-    )
+add_requests(BOOK, REQUESTS, _acts)
 
 
 @BOOK.attempt(

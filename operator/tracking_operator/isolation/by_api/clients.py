@@ -2,20 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Final
 
 from tracking_operator.api.conditions import ConditionType, Reason
 from tracking_operator.api.labels_and_annotations import API_VERSION
 from tracking_operator.api.tracking_server_client import TrackingServerClient
 from tracking_operator.controllers.kinds import TRACKING_SERVER_CLIENT
-from tracking_operator.isolation.attempts import Area, Attempt, Book, By, CannotTryError, Refused
+from tracking_operator.isolation.attempts import Area, Book, CannotTryError, Refused
+from tracking_operator.isolation.by_api.requests import Acts, add_requests
 from tracking_operator.isolation.by_api.scene import SECONDS_TO_ANSWER, ApiScene
 from tracking_operator.kube.objects import CONFIG_MAP, SECRET, KubeObject
 
 BOOK: Final = Book[ApiScene](Area.CLIENTS)
-FORBIDDEN: Final = "^403"
 OTHERS: Final = "another team's namespace"
 OTHERS_SERVER: Final = "another team's server"
 NAME: Final = "isolation-client"
@@ -41,7 +39,7 @@ async def use_own(scene: ApiScene) -> str:
     return "did all of it"
 
 
-def _acts(scene: ApiScene) -> dict[str, Callable[[], Awaitable[object]]]:
+def _acts(scene: ApiScene) -> Acts:
     """Requests that RBAC has to refuse, whether there is such a client or not, by their rows' names."""
     tenant, own, other = scene.tenant, scene.own, scene.other
     connected: Any = [{"op": "add", "path": "/status", "value": {"username": "admin"}}]
@@ -70,16 +68,7 @@ REQUESTS: Final = (
 )
 
 
-async def _send(scene: ApiScene, name: str) -> str:
-    found = await _acts(scene)[name]()
-    return f"got {len(found)} objects" if isinstance(found, list) else "it was done"
-
-
-for _name, _tried, _against in REQUESTS:
-    BOOK.add(
-        Attempt(f"clients/{_name}", Area.CLIENTS, By.TENANT, _against, _tried, FORBIDDEN),
-        partial(_send, name=_name),
-    )
+add_requests(BOOK, REQUESTS, _acts)
 
 
 @BOOK.attempt(

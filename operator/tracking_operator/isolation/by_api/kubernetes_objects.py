@@ -1,7 +1,6 @@
 """What a team tries with objects of Kubernetes: those of others, and fields of its own that are not its to set."""
 
 import json
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from tracking_operator.api.labels_and_annotations import (
 )
 from tracking_operator.controllers.kinds import TRACKING_SERVER, TRACKING_SERVER_CLASS
 from tracking_operator.isolation.attempts import Area, Attempt, Book, By, CannotTryError, Refused
+from tracking_operator.isolation.by_api.requests import Acts, add_requests
 from tracking_operator.isolation.by_api.scene import ROLE_BINDING, ApiScene
 from tracking_operator.kube.client import KubeClient
 from tracking_operator.kube.objects import (
@@ -29,7 +29,6 @@ from tracking_operator.kube.objects import (
 )
 
 BOOK: Final = Book[ApiScene](Area.KUBERNETES_OBJECTS)
-FORBIDDEN: Final = "^403"
 NOT_PERMITTED: Final = "NotPermitted|^403|^422"
 OTHERS: Final = "another team's namespace"
 CLASS: Final = "the class"
@@ -66,7 +65,7 @@ async def use_own(scene: ApiScene) -> str:
     return "did all of it"
 
 
-def _acts(scene: ApiScene) -> dict[str, Callable[[], Awaitable[object]]]:
+def _acts(scene: ApiScene) -> Acts:
     """Requests that RBAC or an admission policy has to refuse, by their rows' names."""
     tenant, other, operator = scene.tenant, scene.other, scene.operator_namespace
     replace = [{"op": "add", "path": "/metadata/labels/attacked", "value": "true"}]
@@ -212,24 +211,7 @@ HARMFUL: Final = (
 )
 
 
-async def _send(scene: ApiScene, name: str) -> str:
-    found = await _acts(scene)[name]()
-    return f"got {len(found)} objects" if isinstance(found, list) else "it was done"
-
-
-for _name, _tried, _against in REQUESTS:
-    BOOK.add(
-        Attempt(
-            f"kubernetes-objects/{_name}",
-            Area.KUBERNETES_OBJECTS,
-            By.TENANT,
-            _against,
-            _tried,
-            FORBIDDEN,
-            harmless=_name not in HARMFUL,
-        ),
-        partial(_send, name=_name),
-    )
+add_requests(BOOK, REQUESTS, _acts, harmful=HARMFUL)
 
 
 def resolved(scene: ApiScene, **different: object) -> dict[str, str]:
